@@ -1,0 +1,1 @@
+"""Few-shot next-course recommendation for MOOC learners with second-order MAML."""

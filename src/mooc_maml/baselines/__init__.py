@@ -1,0 +1,1 @@
+"""One file a baseline, all scored by the same ranking code."""

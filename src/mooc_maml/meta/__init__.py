@@ -1,0 +1,1 @@
+"""The meta-learning engine: inner loop, outer loop, and the learners they run on."""

@@ -1,0 +1,1 @@
+"""Sequence models: plain modules, each a function of (weights, sequences)."""

@@ -1,0 +1,1 @@
+"""Figures, findings and the HTML page made from the result files."""

@@ -1,0 +1,1 @@
+"""One file a raw format; each reads its files into the same event table."""

@@ -1,0 +1,1 @@
+"""The pipeline, one thin script a stage: `python -m stages.NAME --help`."""
