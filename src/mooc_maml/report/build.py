@@ -1,0 +1,56 @@
+"""The whole report, from result files to page, in one call."""
+
+import os
+from pathlib import Path
+
+from mooc_maml.files import write_json
+from mooc_maml.params import Params
+from mooc_maml.report.figures import draw_figures
+from mooc_maml.report.findings import results
+from mooc_maml.report.inputs import read_inputs
+from mooc_maml.report.manifest import artefacts, configuration
+from mooc_maml.report.page import write_page
+from mooc_maml.report.signs import training_signs
+from mooc_maml.report.summary import report, terminal_table
+
+
+def build_report(params: Params, results_path: Path, models_path: Path, report_path: Path) -> str:
+    """Write figures, config.json, report.json, index.html and manifest.json.
+
+    The same inputs give the same bytes.
+
+    Args:
+        params: the settings of the run.
+        results_path: folder of the result files; figures go to plots/ in it.
+        models_path: folder of the model files, which are only hashed.
+        report_path: folder that the report is written to.
+
+    Returns:
+        A plain table of the result for the terminal.
+
+    Raises:
+        UserError: an input is missing or unreadable.
+    """
+    inputs = read_inputs(results_path, params)
+    sizes = (params.episodes.support_size, params.episodes.query_size)
+    plots = results_path / "plots"
+    draw_figures(inputs, plots)
+    findings = results(inputs) + training_signs(inputs)
+    settings = configuration(inputs)
+    write_json(report_path / "config.json", settings)
+    write_json(report_path / "report.json", report(inputs, findings))
+    folders = [path.resolve() for path in (results_path, models_path, report_path)]
+    root = Path(os.path.commonpath(folders))
+    made_from = [
+        entry
+        for entry in artefacts(folders[:2], root, *sizes)
+        if not (root / entry["path"]).is_relative_to(folders[2])
+    ]
+    write_page(report_path / "index.html", plots, inputs, findings, settings, made_from)
+    listed = [
+        entry
+        for entry in made_from + artefacts(folders[2:], root, *sizes)
+        if root / entry["path"] != folders[2] / "manifest.json"
+    ]
+    write_json(report_path / "manifest.json", {"artefacts": listed})
+    return terminal_table(inputs)

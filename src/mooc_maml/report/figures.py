@@ -1,0 +1,180 @@
+"""The report's figures, each drawn from the numbers of one run."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from mooc_maml.report.distribution import draw_param_change
+from mooc_maml.report.inputs import METRICS, Inputs, ModelRow, finite
+from mooc_maml.report.style import COLOURS, HALO, OTHER_COLOURS, new_figure, no_data, percent_axis
+
+CAPTIONS = {
+    "comparison.png": "Every model on the same queries of the same test learners, ranked among all "
+    "courses. Lines on the bars: 95 % intervals over learners.",
+    "training_curve.png": "Above: loss on the queries of the training tasks. Below: the whole "
+    "validation set before (zero-shot) and after (few-shot) adaptation; dashed: the plain GRU.",
+    "ablation_support_size.png": "Few-shot figures by the number of pairs adapted on; the same "
+    "learners and queries at each size. All panels span the same number of points.",
+    "ablation_inner_steps.png": "Few-shot figures by the number of gradient steps of adaptation. "
+    "All panels span the same number of points.",
+    "param_change_distribution.png": "How far adaptation moves each layer, ‖θ′ − θ‖ / ‖θ‖, over "
+    "the test learners (log scale). Dot: median; bar: the middle 90 % of learners.",
+}
+
+
+def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
+    """Draw all figures into the folder `plots`; return their paths in the order of `CAPTIONS`."""
+    paths = {name: plots / name for name in CAPTIONS}
+    source = inputs.source_label
+    draw_comparison(inputs.rows(), inputs.maml.get("learners"), source, paths["comparison.png"])
+    draw_training(inputs, paths["training_curve.png"])
+    episodes, chosen = inputs.params.episodes, inputs.params.num_inner_steps
+    draw_ablation(
+        pd.DataFrame(inputs.ablations["support_sizes"]),
+        ("support_size", "support pairs", episodes.support_size),
+        f"Few-shot ranking by support size · {source}",
+        paths["ablation_support_size.png"],
+    )
+    draw_ablation(
+        pd.DataFrame(inputs.ablations["inner_steps"]),
+        ("inner_steps", "inner steps", chosen),
+        f"Few-shot ranking by steps of adaptation · {source}",
+        paths["ablation_inner_steps.png"],
+    )
+    draw_param_change(inputs.param_change, source, paths["param_change_distribution.png"])
+    return list(paths.values())
+
+
+def draw_comparison(rows: list[ModelRow], learners: int | None, source: str, path: Path) -> None:
+    """Bars of every model and metric with 95 % intervals; fractions shown as percent."""
+    others = iter(OTHER_COLOURS * len(rows))
+    width = 0.84 / len(rows)
+    who = f"{learners:,} test learners" if learners is not None else "test learners"
+    with new_figure(path, 9, 5.2, f"Next-course ranking, {who} · {source}") as figure:
+        axes = figure.subplots()
+        for index, row in enumerate(rows):
+            measures = [row.measures[metric] for metric in METRICS]
+            places = np.arange(len(METRICS)) - 0.42 + (index + 0.5) * width
+            values = np.nan_to_num([measure.value for measure in measures])
+            colour = COLOURS.get(row.name) or next(others)
+            axes.bar(places, values, width * 0.9, color=colour, label=row.label)
+            for place, measure in zip(places, measures, strict=True):
+                if measure.has_interval:
+                    axes.plot(
+                        [place] * 2, [measure.low, measure.high], color="black", path_effects=HALO
+                    )
+        axes.set_xticks(range(len(METRICS)), METRICS)
+        axes.tick_params(axis="x", length=0)
+        axes.grid(False, axis="x")
+        axes.set_ylabel("mean over learners; lines: 95 %")
+        percent_axis(axes.yaxis, 9)
+        figure.legend(loc="outside lower center", ncols=3 if len(rows) > 4 else 4)
+
+
+def draw_training(inputs: Inputs, path: Path) -> None:
+    """Training loss, and below it HR@1 and NDCG@10 on validation, by meta-iteration."""
+    title = f"Meta-training, {inputs.method} · {inputs.source_label}"
+    with new_figure(path, 9, 7.4, title) as figure:
+        panels = figure.subplot_mosaic([["loss", "loss"], ["HR@1", "NDCG@10"]])
+        _draw_loss(panels["loss"], inputs.training)
+        gru = inputs.gru_validation()
+        for metric in ("HR@1", "NDCG@10"):
+            _draw_validation(panels[metric], inputs.validation, metric, gru.get(metric))
+        handles, labels = panels["HR@1"].get_legend_handles_labels()
+        if handles:
+            figure.legend(handles, labels, loc="outside lower center", ncols=3)
+
+
+def _draw_loss(axes: Axes, training: pd.DataFrame) -> None:
+    axes.set(title="Training loss", xlabel="meta-iteration", ylabel="query cross-entropy (nats)")
+    if not finite(training["train_loss"]):
+        no_data(axes)
+        return
+    window = max(1, len(training) // 50)
+    colour = COLOURS["few_shot"]
+    faint: dict[str, Any] = {"color": "#C9C9C9", "lw": 0.8}
+    if window == 1:
+        faint = {"color": colour, "marker": "o"}
+    axes.plot(training["iteration"], training["train_loss"], label="each update", **faint)
+    if window > 1:
+        smooth = training["train_loss"].rolling(window, center=True, min_periods=1).mean()
+        axes.plot(training["iteration"], smooth, color=colour, label=f"mean of {window:,} updates")
+    axes.legend(loc="upper right")
+    axes.margins(x=0.01)
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
+
+
+def _draw_validation(axes: Axes, validation: pd.DataFrame, metric: str, gru: float | None) -> None:
+    axes.set(title=f"Validation {metric}", xlabel="meta-iteration")
+    percent_axis(axes.yaxis, 7)
+    if not finite(validation[metric]):
+        no_data(axes)
+        return
+    marks = {"zero_shot": ("s", "zero-shot"), "few_shot": ("o", "few-shot")}
+    for mode, (marker, label) in marks.items():
+        curve = validation[validation["mode"] == mode]
+        size = 6.5 if len(curve) <= 25 else 3
+        axes.plot(
+            curve["iteration"],
+            curve[metric],
+            marker=marker,
+            ms=size,
+            color=COLOURS[mode],
+            label=label,
+        )
+    if gru is not None and math.isfinite(gru):
+        axes.axhline(gru, color=COLOURS["gru"], ls="--", lw=1.8, label="plain GRU")
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
+
+
+def draw_ablation(
+    table: pd.DataFrame, setting: tuple[str, str, int], title: str, path: Path
+) -> None:
+    """One panel a metric over the values of one setting.
+
+    All panels span the same number of points, at least two, so that slopes can be compared and
+    noise does not look like an effect.
+
+    Args:
+        table: a row a value: the setting's column and the metrics as fractions.
+        setting: its column, its name on the axis, the value that this run uses elsewhere (ringed).
+        title: stands above.
+        path: the PNG.
+    """
+    column, words, chosen = setting
+    table = table.sort_values(column) if column in table else pd.DataFrame(columns=[column])
+    shown = [metric for metric in METRICS if metric in table and finite(table[metric])]
+    span = max([0.02, *(float(table[m].max() - table[m].min()) for m in shown)]) * 1.3
+    with new_figure(path, 9, 6, title) as figure:
+        panels = figure.subplots(2, 3).flatten()
+        for axes, metric in zip(panels, METRICS, strict=False):
+            axes.set_title(metric)
+            if metric not in shown:
+                no_data(axes)
+                continue
+            axes.plot(table[column], table[metric], marker="o", color=COLOURS["few_shot"])
+            _ring(axes, table[table[column] == chosen], column, metric)
+            middle = float(table[metric].max() + table[metric].min()) / 2
+            axes.set_ylim(middle - span / 2, middle + span / 2)
+            axes.set_xticks(table[column].tolist())
+            axes.set_xlabel(words)
+            percent_axis(axes.yaxis, 6)
+            axes.margins(x=0.1)
+        _legend(panels[len(METRICS)], panels[0])
+
+
+def _ring(axes: Axes, rows: pd.DataFrame, column: str, metric: str) -> None:
+    ring: dict[str, Any] = {"ms": 14.0, "mfc": "none", "mec": "black", "mew": 1.6}
+    axes.plot(rows[column], rows[metric], "o", label="setting of this run", **ring)
+
+
+def _legend(empty: Axes, drawn: Axes) -> None:
+    empty.axis("off")
+    handles, labels = drawn.get_legend_handles_labels()
+    if handles:
+        empty.legend(handles, labels, loc="center")

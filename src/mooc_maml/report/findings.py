@@ -1,0 +1,175 @@
+"""What the figures say, in plain words made from the numbers of the run."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import pandas as pd
+
+from mooc_maml.report.inputs import METRICS, Inputs, Measure
+from mooc_maml.report.words import count, number, percent, points, signed_percent
+
+HEADLINE = "HR@1"
+# The commissioning document: few-shot HR@1 that it expected, and the GRU that was to be beaten.
+EXPECTED_LOW, EXPECTED_HIGH, STUDY_GRU = 0.38, 0.43, 0.3373
+# What the same study then published for few-shot second-order MAML (346 XuetangX learners, 2015).
+STUDY_FEW_SHOT = 0.3052
+TARGET_PERCENT = 100 * (EXPECTED_LOW / STUDY_GRU - 1)
+_WIDE = 0.04  # an interval of this width hides every effect that the study reports for adaptation
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the numbers say; a warning asks for a look before they are believed."""
+
+    kind: Literal["finding", "warning"]
+    name: str
+    text: str
+
+
+def results(inputs: Inputs) -> list[Finding]:
+    """Findings from the test, the ablations and the parameter change, most important first."""
+    measures = {row.name: row.measures for row in inputs.rows()}
+    zero, few = measures["zero_shot"], measures["few_shot"]
+    gru = measures.get("gru", {metric: Measure(math.nan) for metric in METRICS})
+    texts = {
+        "adaptation": _adaptation(inputs, zero, few),
+        "against_gru": _against_gru(inputs, few, gru),
+        "target": _target(inputs),
+    }
+    if "oracle" in measures:
+        texts["oracle"] = _oracle(zero[HEADLINE], few[HEADLINE], measures["oracle"][HEADLINE])
+    if "popularity" in measures:
+        level = percent(measures["popularity"][HEADLINE].value)
+        texts["popularity"] = (
+            f"Recommending the most popular courses to everyone reaches {level} {HEADLINE}: "
+            "the level of a model that knows nothing of the learner."
+        )
+    tables = {"support_size": ("support_sizes", "pair", "pairs")}
+    tables["inner_steps"] = ("inner_steps", "step", "steps")
+    for column, (key, one, many) in tables.items():
+        texts[f"ablation_{column}"] = _ablation(inputs.ablations[key], column, one, many)
+    texts["param_change"] = _param_change(inputs.param_change)
+    found = [Finding("finding", name, text) for name, text in texts.items() if text]
+    return found + _uncertainty(inputs, few[HEADLINE])
+
+
+def _adaptation(inputs: Inputs, zero: dict[str, Measure], few: dict[str, Measure]) -> str:
+    pairs = count(inputs.params.episodes.support_size, "pair", "pairs")
+    change = points(few[HEADLINE].value - zero[HEADLINE].value)
+    others = ", ".join(
+        f"{metric} {points(few[metric].value - zero[metric].value, unit=False)}"
+        for metric in METRICS
+        if metric != HEADLINE
+    )
+    return (
+        f"Adaptation on {pairs} changes {HEADLINE} by {change}, from "
+        f"{percent(zero[HEADLINE].value)} (zero-shot) to {percent(few[HEADLINE].value)} "
+        f"(few-shot). {_certainty(inputs, 'few_vs_zero', few[HEADLINE], zero[HEADLINE])} "
+        f"The other metrics, in points: {others}."
+    )
+
+
+def _against_gru(inputs: Inputs, few: dict[str, Measure], gru: dict[str, Measure]) -> str:
+    ahead = [metric for metric in METRICS if few[metric].value > gru[metric].value]
+    where = f" ({', '.join(ahead)})" if ahead else ""
+    return (
+        f"Against the plain GRU ({percent(gru[HEADLINE].value)} {HEADLINE}) few-shot is at "
+        f"{points(few[HEADLINE].value - gru[HEADLINE].value)}, that is "
+        f"{signed_percent(_improvement(inputs))} relative to it. "
+        f"{_certainty(inputs, 'few_vs_gru', few[HEADLINE], gru[HEADLINE])} "
+        f"Few-shot is ahead of the GRU on {len(ahead)} of {len(METRICS)} metrics{where}."
+    )
+
+
+def _target(inputs: Inputs) -> str:
+    improvement = _improvement(inputs)
+    reached = "reached" if improvement >= TARGET_PERCENT else "not reached"
+    if math.isnan(improvement):
+        reached = "neither reached nor missed: there is no GRU to compare with"
+    study = 100 * (STUDY_FEW_SHOT / STUDY_GRU - 1)
+    return (
+        f"The study's target, few-shot {HEADLINE} of {percent(EXPECTED_LOW, 0)} to "
+        f"{percent(EXPECTED_HIGH, 0)} against a GRU of {percent(STUDY_GRU, 2)}, means at least "
+        f"{TARGET_PERCENT:.1f} % better than the GRU. This run: {signed_percent(improvement)}, "
+        f"so the target is {reached}. The study itself published {percent(STUDY_FEW_SHOT, 2)} "
+        f"({signed_percent(study)}). Its figures are of XuetangX learners of 2015, this run's of "
+        f"{inputs.source_label}: only the distance to the GRU compares."
+    )
+
+
+def _improvement(inputs: Inputs) -> float:
+    return number(inputs.maml.get("improvement_over_gru_percent", {}).get(HEADLINE))
+
+
+def _certainty(inputs: Inputs, comparison: str, ours: Measure, other: Measure) -> str:
+    """Say whether a difference is more than chance, from the paired test if there is one."""
+    paired = inputs.maml.get("significance", {}).get(comparison, {}).get(HEADLINE)
+    if paired is not None:
+        low, high = number(paired.get("low")), number(paired.get("high"))
+        p = number(paired.get("p"))
+        verdict = "more than chance explains" if low > 0 or high < 0 else "chance is not ruled out"
+        return (
+            f"The 95 % interval of the difference over the same learners is "
+            f"{points(low, unit=False)} to {points(high)}"
+            f"{f' (p = {p:.2g})' if math.isfinite(p) else ''}: {verdict}."
+        )
+    if not (ours.has_interval and other.has_interval):
+        return "There is no interval to tell how sure this is."
+    overlap = ours.low <= other.high and other.low <= ours.high
+    verdict = "overlap, so that chance is not ruled out" if overlap else "do not overlap"
+    return f"The two 95 % intervals ({interval(ours)} and {interval(other)}) {verdict}."
+
+
+def interval(measure: Measure) -> str:
+    """The ends of a 95 % interval in percent, such as 29.1–33.6 %."""
+    if not measure.has_interval:
+        return "n.a."
+    return f"{100 * measure.low:.1f}–{percent(measure.high)}"
+
+
+def _oracle(zero: Measure, few: Measure, oracle: Measure) -> str:
+    room = oracle.value - zero.value
+    share = (few.value - zero.value) / room if room > 0 else math.nan
+    return (
+        f"Since these learners are made up, the best possible prediction is known: it reaches "
+        f"{percent(oracle.value)} {HEADLINE}. Adaptation closes {percent(share, 0)} of the "
+        "distance from zero-shot to it."
+    )
+
+
+def _ablation(rows: list[dict[str, float]], column: str, one: str, many: str) -> str:
+    rows = sorted((row for row in rows if row.get(HEADLINE) is not None), key=lambda r: r[column])
+    if len(rows) < 2:
+        return ""
+    first, last = rows[0], rows[-1]
+    best = max(rows, key=lambda row: row[HEADLINE])
+    return (
+        f"Few-shot {HEADLINE} goes from {percent(first[HEADLINE])} with "
+        f"{count(first[column], one, many)} to {percent(last[HEADLINE])} with "
+        f"{count(last[column], one, many)} of adaptation; best with "
+        f"{count(best[column], one, many)} ({percent(best[HEADLINE])})."
+    )
+
+
+def _param_change(table: pd.DataFrame) -> str:
+    medians = table.groupby("layer", sort=False)["relative_change"].median().dropna()
+    if medians.empty:
+        return ""
+    most = str(medians.idxmax())
+    return (
+        f"Of all layers, {most} moves most in adaptation: by {100 * medians[most]:.2g} % of its "
+        f"norm for the median learner; {medians.idxmin()} moves least, "
+        f"by {100 * medians.min():.2g} %."
+    )
+
+
+def _uncertainty(inputs: Inputs, few: Measure) -> list[Finding]:
+    if not few.has_interval or few.high - few.low < _WIDE:
+        return []
+    text = (
+        f"The test has {count(inputs.maml.get('learners'), 'learner', 'learners')}, so the 95 % "
+        f"interval of few-shot {HEADLINE} is wide ({interval(few)}): read differences of a few "
+        "points between models with care, by the paired comparison where there is one."
+    )
+    return [Finding("warning", "wide_interval", text)]

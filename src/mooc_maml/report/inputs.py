@@ -1,0 +1,197 @@
+"""Everything the report is made from, read once and checked."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import pandas as pd
+from numpy.typing import NDArray
+
+from mooc_maml.errors import UserError
+from mooc_maml.files import read_json
+from mooc_maml.params import MetricName, Params
+
+METRICS: tuple[str, ...] = get_args(MetricName)
+LABELS = {
+    "popularity": "Popularity",
+    "gru": "GRU",
+    "zero_shot": "MAML zero-shot",
+    "few_shot": "MAML few-shot",
+    "oracle": "Oracle (best possible)",
+}
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A value with its 95 % interval; fractions, nan where there is none."""
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends of the interval are known."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model of the comparison: its name in the files, its name for people, its measures."""
+
+    name: str
+    label: str
+    measures: dict[str, Measure]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The result files of one run.
+
+    `training`: iteration, train_loss. `validation`: iteration, mode (zero_shot | few_shot),
+    metrics as fractions. `param_change`: learner, layer, relative_change as a fraction.
+    """
+
+    params: Params
+    maml: dict[str, Any]
+    baselines: dict[str, Any]
+    ablations: dict[str, Any]
+    preprocess: dict[str, Any]
+    training: pd.DataFrame
+    validation: pd.DataFrame
+    comparison: pd.DataFrame
+    param_change: pd.DataFrame
+    files: tuple[Path, ...]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the learners are made up."""
+        return bool(self.maml["synthetic"])
+
+    @property
+    def source_label(self) -> str:
+        """The data source in words for titles: made-up data always says that it is."""
+        return "synthetic data" if self.synthetic else str(self.maml["data_source"])
+
+    @property
+    def method(self) -> str:
+        """Name of the meta-learner that this run trained."""
+        return "second-order MAML" if self.params.use_second_order else "first-order MAML"
+
+    def rows(self) -> list[ModelRow]:
+        """The models from the plainest to the best possible; those with no figures are left out."""
+        baselines = dict(self.maml["baselines"])
+        gru = {"gru": baselines.pop("gru")} if "gru" in baselines else {}
+        ours = {name: self.maml[name] for name in ("zero_shot", "few_shot")}
+        oracle = {"oracle": self.maml["oracle"]} if self.maml.get("oracle") else {}
+        models = baselines | gru | ours | oracle
+        return [self._row(name, metrics) for name, metrics in models.items()]
+
+    def _row(self, name: str, metrics: dict[str, Any]) -> ModelRow:
+        measures = {
+            metric: Measure(_number(metrics.get(metric)), *self._interval(name, metric))
+            for metric in METRICS
+        }
+        return ModelRow(name, LABELS.get(name, name), measures)
+
+    def _interval(self, name: str, metric: str) -> tuple[float, float]:
+        interval = self.maml.get("intervals_95", {}).get(name, {}).get(metric)
+        if interval is not None:
+            return _number(interval[0]), _number(interval[1])
+        table = self.comparison
+        found = table[(table["model"] == name) & (table["metric"] == metric)]
+        if len(found) == 0:
+            return math.nan, math.nan
+        return float(found["low"].iloc[0]), float(found["high"].iloc[0])
+
+    def gru_validation(self) -> dict[str, float]:
+        """The plain GRU's figures on the validation learners at the epoch that was kept."""
+        epochs = [epoch["validation"] for epoch in self.baselines.get("gru_training", [])]
+        metric = self.params.evaluation.validation_metric
+        best: dict[str, Any] = max(
+            epochs, key=lambda values: _number(values.get(metric), -1.0), default={}
+        )
+        return {name: float(value) for name, value in best.items()}
+
+
+def tag(params: Params) -> str:
+    """The part of file names that says the size of an episode, such as K5_Q10."""
+    return f"K{params.episodes.support_size}_Q{params.episodes.query_size}"
+
+
+def read_inputs(results: Path, params: Params) -> Inputs:
+    """Read the result files of a run.
+
+    Args:
+        results: folder with the JSON files and, below it, plots/ with the CSV files.
+        params: the settings; support_size and query_size are part of the file names.
+
+    Raises:
+        UserError: a file is missing or unreadable, or lacks a key or column; the message says
+            which, and which stage makes the file.
+    """
+    name, plots = tag(params), results / "plots"
+    made_by = {
+        results / f"maml_{name}.json": "test",
+        results / f"baselines_{name}.json": "test or train_baselines",
+        results / f"ablations_{name}.json": "ablate",
+        results / "preprocess.json": "preprocess",
+        plots / "training.csv": "meta_train",
+        plots / "validation.csv": "meta_train",
+        plots / "comparison.csv": "test",
+        plots / "param_change.csv": "test",
+    }
+    for path, stage in made_by.items():
+        if not path.is_file():
+            raise UserError(f"{path}: no such file; stage {stage} makes it: run `dvc repro`")
+    maml, baselines, ablations, preprocess, training, validation, comparison, change = made_by
+    return Inputs(
+        params=params,
+        maml=_json(maml, ("data_source", "synthetic", "zero_shot", "few_shot", "baselines")),
+        baselines=_json(baselines, ("baselines",)),
+        ablations=_json(ablations, ("support_sizes", "inner_steps")),
+        preprocess=_json(preprocess, ()),
+        training=_table(training, ("iteration", "train_loss")),
+        validation=_curves(_table(validation, ("iteration", "mode", *METRICS))),
+        comparison=_table(comparison, ("model", "metric", "value", "low", "high")),
+        param_change=_table(change, ("learner", "layer", "relative_change")),
+        files=tuple(made_by),
+    )
+
+
+def _json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected an object, found {type(content).__name__}")
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise UserError(
+            f"{path}: key {missing[0]} is missing; run `dvc repro --force` to remake it"
+        )
+    return content
+
+
+def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not a readable CSV ({error}); run `dvc repro --force`") from None
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        found = ", ".join(map(str, table.columns))
+        raise UserError(f"{path}: expected a column {missing[0]}, found {found}")
+    return table
+
+
+def _curves(validation: pd.DataFrame) -> pd.DataFrame:
+    return validation.assign(mode=validation["mode"].astype(str).str.replace("-", "_"))
+
+
+def _number(value: Any, missing: float = math.nan) -> float:
+    return missing if value is None else float(value)
+
+
+def finite(values: NDArray[Any] | pd.Series) -> list[float]:
+    """The numbers among `values` that are neither nan nor infinite."""
+    return [float(value) for value in values if math.isfinite(value)]

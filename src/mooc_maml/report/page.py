@@ -1,0 +1,141 @@
+"""The report as one HTML page; every text is escaped by the template engine."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from mooc_maml.files import atomic_path
+from mooc_maml.report.figures import CAPTIONS
+from mooc_maml.report.findings import Finding, interval
+from mooc_maml.report.inputs import METRICS, Inputs
+from mooc_maml.report.words import flatten, number, percent, points, signed_percent
+
+_COMPARED = {"few_vs_zero": "few-shot − zero-shot", "few_vs_gru": "few-shot − GRU"}
+
+
+def write_page(
+    path: Path,
+    plots: Path,
+    inputs: Inputs,
+    findings: list[Finding],
+    configuration: dict[str, Any],
+    artefacts: list[dict[str, Any]],
+) -> None:
+    """Write the page; it needs nothing from the network and only the figures beside it.
+
+    Args:
+        path: index.html; appears whole or not at all.
+        plots: folder of the figures, linked relative to the page.
+        inputs: the run's results.
+        findings: what they say.
+        configuration: settings and versions.
+        artefacts: path, bytes and sha256 of the files that the page was made from.
+    """
+    environment = Environment(
+        loader=PackageLoader("mooc_maml.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template("page.html.j2").render(
+        **_results(inputs),
+        # A figure and its sign stay on one line.
+        findings=[replace(each, text=each.text.replace(" %", "\u00a0%")) for each in findings],
+        figures=_figures(Path(os.path.relpath(plots, path.parent))),
+        settings=flatten(configuration["settings"]),
+        versions=configuration["versions"],
+        artefacts=artefacts,
+    )
+    with atomic_path(path) as temporary:
+        temporary.write_text(html, encoding="utf-8")
+
+
+def _results(inputs: Inputs) -> dict[str, Any]:
+    params = inputs.params
+    return {
+        "source": inputs.source_label,
+        "synthetic": inputs.synthetic,
+        "method": inputs.method,
+        "support": params.episodes.support_size,
+        "query": params.episodes.query_size,
+        "steps": params.num_inner_steps,
+        "inner_lr": params.inner_lr,
+        "learners": _count(inputs.maml.get("learners")),
+        "queries": _count(inputs.maml.get("queries")),
+        "metrics": METRICS,
+        "models": _models(inputs),
+        "improvement": _improvement(inputs),
+        "differences": _differences(inputs),
+        "ablations": _ablations(inputs),
+        "ablation_learners": _count(inputs.ablations.get("learners")),
+        "counts": flatten(inputs.preprocess),
+    }
+
+
+def _count(value: Any) -> str:
+    return "n.a." if value is None else f"{value:,}"
+
+
+def _models(inputs: Inputs) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": row.name,
+            "label": row.label,
+            "cells": [
+                {"value": percent(measure.value), "interval": interval(measure)}
+                for measure in row.measures.values()
+            ],
+        }
+        for row in inputs.rows()
+    ]
+
+
+def _improvement(inputs: Inputs) -> list[str]:
+    found = inputs.maml.get("improvement_over_gru_percent") or {}
+    return [signed_percent(number(found.get(metric))) for metric in METRICS]
+
+
+def _differences(inputs: Inputs) -> list[dict[str, Any]]:
+    """Rows of the paired comparisons; none where the test stage wrote none."""
+    found = inputs.maml.get("significance") or {}
+    return [
+        {"label": label, "cells": [_difference(found[key].get(m) or {}) for m in METRICS]}
+        for key, label in _COMPARED.items()
+        if key in found
+    ]
+
+
+def _difference(paired: dict[str, Any]) -> dict[str, str]:
+    low, high = (points(number(paired.get(end)), unit=False) for end in ("low", "high"))
+    p = paired.get("p")
+    return {
+        "value": points(number(paired.get("difference")), unit=False),
+        "interval": f"{low} to {high}",
+        "p": "p n.a." if p is None else f"p = {p:.2g}",
+    }
+
+
+def _ablations(inputs: Inputs) -> list[dict[str, Any]]:
+    tables = {"support_size": ("support_sizes", "Support pairs")}
+    tables["inner_steps"] = ("inner_steps", "Inner steps")
+    return [
+        {
+            "title": title,
+            "rows": [
+                [str(row[column]), *(percent(number(row.get(metric))) for metric in METRICS)]
+                for row in inputs.ablations[key]
+            ],
+        }
+        for column, (key, title) in tables.items()
+    ]
+
+
+def _figures(folder: Path) -> list[dict[str, str]]:
+    return [
+        {"source": (folder / name).as_posix(), "caption": caption}
+        for name, caption in CAPTIONS.items()
+    ]

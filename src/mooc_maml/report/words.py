@@ -1,0 +1,61 @@
+"""Numbers as people read them."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+NOTHING = "n.a."
+
+
+def number(value: Any) -> float:
+    """A number from JSON, nan where it holds null or nothing."""
+    return math.nan if value is None else float(value)
+
+
+def percent(value: float, decimals: int = 1) -> str:
+    """0.3134 -> 31.3 %; nan -> n.a."""
+    return f"{_minus(100 * value, f'.{decimals}f')} %" if math.isfinite(value) else NOTHING
+
+
+def points(difference: float, unit: bool = True) -> str:
+    """Difference of two fractions: 0.012 -> +1.2 points; nan -> n.a."""
+    if not math.isfinite(difference):
+        return NOTHING
+    return _minus(100 * difference, "+.1f") + (" points" if unit else "")
+
+
+def signed_percent(value: float) -> str:
+    """A figure that is in percent already, with its sign: -7.2 -> −7.2 %."""
+    return f"{_minus(value, '+.1f')} %" if math.isfinite(value) else NOTHING
+
+
+def count(value: Any, one: str, many: str) -> str:
+    """1 -> 1 pair, 4120 -> 4,120 pairs, None -> n.a. pairs."""
+    return f"{NOTHING if value is None else f'{value:,}'} {one if value == 1 else many}"
+
+
+def flatten(content: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Nested settings or counts as (dotted key, text) in their own order."""
+    lines: list[tuple[str, str]] = []
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            lines += flatten(value, f"{prefix}{key}.")
+        else:
+            lines.append((f"{prefix}{key}", _text(value)))
+    return lines
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple):
+        return ", ".join(_text(part) for part in value) or "none"
+    return str(value)
+
+
+def _minus(value: float, form: str) -> str:
+    # A value that rounds to nothing carries no sign: "-0.0" is no news.
+    text = format(value, form)
+    return (text if float(text) else text.lstrip("+-")).replace("-", "−")

@@ -1,0 +1,135 @@
+"""The one definition of events -> sessions -> steps -> pairs, as plain standard SQL.
+
+Each table is a SELECT over those before it, beginning with `raw_events(learner, course, event,
+time_us, session)`: ids as text, microseconds since 1970, event and session null where a source has
+none. Nothing here belongs to one engine. Rows that tie in an ORDER BY are alike in every column
+that is read afterwards, so the result is the same whatever order an engine puts them in. Texts are
+ordered by their bytes (UTF-8).
+"""
+
+from mooc_maml.params import SessionParams
+
+_DISTINCT_EVENTS = """
+SELECT DISTINCT learner, course, COALESCE(event, '') AS event, COALESCE(session, '') AS session,
+       time_us
+FROM raw_events
+"""
+
+# A session begins after a pause, over all courses and files of a learner.
+_CUT_BY_GAP = """
+SELECT learner, course, time_us,
+       CAST(SUM(begins) OVER (PARTITION BY learner ORDER BY time_us, course
+                              ROWS UNBOUNDED PRECEDING) AS BIGINT) AS session_key
+FROM (SELECT learner, course, time_us,
+             CASE WHEN time_us - LAG(time_us) OVER (PARTITION BY learner ORDER BY time_us, course)
+                       <= {gap_us} THEN 0 ELSE 1 END AS begins
+      FROM distinct_events) AS marked
+"""
+
+_CUT_BY_PLATFORM = """
+SELECT learner, course, time_us,
+       DENSE_RANK() OVER (PARTITION BY learner ORDER BY session) AS session_key
+FROM distinct_events
+"""
+
+_SESSIONS = """
+SELECT learner, session_key, events,
+       CAST(ROW_NUMBER() OVER (ORDER BY learner, start_us, session_key) - 1 AS INTEGER) AS session
+FROM (SELECT learner, session_key, COUNT(*) AS events, MIN(time_us) AS start_us
+      FROM cut_events
+      GROUP BY learner, session_key
+      HAVING COUNT(*) >= {min_events}) AS long_enough
+"""
+
+_LEARNERS = """
+SELECT CAST(ROW_NUMBER() OVER (ORDER BY id) - 1 AS INTEGER) AS learner, id
+FROM (SELECT DISTINCT learner AS id FROM sessions) AS kept
+"""
+
+# Courses count from 1: 0 is padding and nothing else.
+_COURSE_IDS = """
+SELECT CAST(ROW_NUMBER() OVER (ORDER BY id) AS INTEGER) AS course, id
+FROM (SELECT DISTINCT cut_events.course AS id
+      FROM cut_events
+      JOIN sessions ON sessions.learner = cut_events.learner
+                   AND sessions.session_key = cut_events.session_key) AS kept
+"""
+
+_KEPT_EVENTS = """
+SELECT learners.learner, sessions.session, course_ids.course, cut_events.time_us
+FROM cut_events
+JOIN sessions ON sessions.learner = cut_events.learner
+             AND sessions.session_key = cut_events.session_key
+JOIN learners ON learners.id = cut_events.learner
+JOIN course_ids ON course_ids.id = cut_events.course
+"""
+
+_WITHOUT_REPEATS = """
+SELECT learner, session, course, time_us
+FROM (SELECT learner, session, course, time_us,
+             LAG(course) OVER (PARTITION BY session ORDER BY time_us, course) AS previous
+      FROM kept_events) AS marked
+WHERE previous IS NULL OR previous <> course
+"""
+
+_WITH_REPEATS = "SELECT learner, session, course, time_us FROM kept_events"
+
+# Times never fall within a session, so a step is strictly later than its whole prefix when it is
+# strictly later than the step before it; LAG gives null, so no pair, to a session's first step.
+_STEPS = """
+SELECT learner, session,
+       CAST(ROW_NUMBER() OVER (PARTITION BY session ORDER BY time_us, course) - 1 AS INTEGER)
+           AS position,
+       course, time_us AS time,
+       COALESCE(LAG(time_us) OVER (PARTITION BY session ORDER BY time_us, course) < time_us, FALSE)
+           AS is_pair
+FROM sequences
+"""
+
+# What is written: file name -> ordered rows.
+OUTPUTS = {
+    "courses": """
+SELECT course_ids.course, course_ids.id, COUNT(*) AS steps
+FROM course_ids JOIN steps ON steps.course = course_ids.course
+GROUP BY course_ids.course, course_ids.id
+ORDER BY course
+""",
+    "learners": "SELECT learner, id FROM learners ORDER BY learner",
+    "steps": """
+SELECT learner, session, position, course, time, is_pair FROM steps ORDER BY session, position
+""",
+}
+
+COUNTS = {
+    "rows_after_duplicates": "SELECT COUNT(*) FROM distinct_events",
+    "sessions": "SELECT COUNT(*) FROM sessions",
+    "events_in_sessions": "SELECT COUNT(*) FROM kept_events",
+    "learners": "SELECT COUNT(*) FROM learners",
+    "items": "SELECT COUNT(*) FROM course_ids",
+    "steps": "SELECT COUNT(*) FROM steps",
+    "pairs_all": "SELECT COUNT(*) FROM steps WHERE position > 0",
+    "pairs": "SELECT COUNT(*) FROM steps WHERE is_pair",
+    "learners_with_pairs": "SELECT COUNT(DISTINCT learner) FROM steps WHERE is_pair",
+}
+
+PREFIX_LENGTHS = """
+SELECT position AS length, COUNT(*) AS pairs FROM steps WHERE is_pair
+GROUP BY position ORDER BY position
+"""
+
+
+def session_tables(settings: SessionParams) -> dict[str, str]:
+    """Name -> SELECT of every table between raw_events and OUTPUTS, in the order of making."""
+    gap_us = round(settings.gap_seconds * 1_000_000)
+    by_gap = settings.boundary == "gap"
+    drop_repeats = settings.drop_consecutive_repeats
+    return {
+        "distinct_events": _DISTINCT_EVENTS,
+        "cut_events": _CUT_BY_GAP.format(gap_us=gap_us) if by_gap else _CUT_BY_PLATFORM,
+        "sessions": _SESSIONS.format(min_events=settings.min_events),
+        "learners": _LEARNERS,
+        "course_ids": _COURSE_IDS,
+        "kept_events": _KEPT_EVENTS,
+        "sequences": _WITHOUT_REPEATS if drop_repeats else _WITH_REPEATS,
+        "steps": _STEPS,
+    }

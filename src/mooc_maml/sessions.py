@@ -1,0 +1,177 @@
+"""Raw activity -> sessions -> course sequences -> pairs, through embedded DuckDB."""
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mooc_maml.errors import UserError
+from mooc_maml.files import atomic_path
+from mooc_maml.params import DataParams, Params
+from mooc_maml.session_tables import COUNTS, OUTPUTS, PREFIX_LENGTHS, session_tables
+from mooc_maml.sources import SOURCES, check_boundary
+from mooc_maml.sources.events import ReadReport
+from mooc_maml.sources.raw_files import find_raw_files
+
+_ROW_GROUP = 1 << 20  # a fixed size, so that the files do not depend on how rows arrive
+_COLUMN_TYPES = {
+    "learner": pa.int32(),
+    "session": pa.int32(),
+    "position": pa.int32(),
+    "course": pa.int32(),
+    "time": pa.int64(),
+    "is_pair": pa.bool_(),
+    "id": pa.string(),
+    "steps": pa.int64(),
+}
+
+
+def preprocess(
+    raw: Path, pairs: Path, params: Params, on_bytes: Callable[[int], object] = lambda count: None
+) -> dict[str, object]:
+    """Turn the raw files of `params.data.source` into the folder `pairs`.
+
+    The folder holds courses.parquet (course 1..C, id, steps), learners.parquet (learner 0..N-1, id)
+    and steps.parquet (learner, session, position, course, time, is_pair), a row for each step of a
+    session's course sequence; time is in microseconds since 1970. A step with `is_pair` is the
+    label of the pair whose prefix is the steps before it, all strictly earlier.
+
+    Args:
+        raw: folder of the raw files.
+        pairs: folder to write; replaced whole.
+        params: all settings.
+        on_bytes: told how many raw bytes were read, each time.
+
+    Returns:
+        An account of every raw record: what was kept, what was dropped and why.
+
+    Raises:
+        UserError: no raw file, unreadable input, or nothing left of it.
+    """
+    source = params.data.source
+    check_boundary(params.data, params.sessions)
+    files = find_raw_files(raw, source, params.data.files)
+    report = ReadReport(folder=raw, on_bytes=on_bytes)
+    batches = SOURCES[source].read_events(files, params.data, report)
+    pairs.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".preprocess-", dir=pairs.parent) as folder:
+        work = Path(folder)
+        _write_events(batches, work / "events.parquet")
+        _check(report, raw, params.data)
+        try:
+            counts = _make_pairs(work, pairs, params)
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            raise UserError(
+                f"sessions could not be cut: {error}; raise data.memory_limit "
+                f"(now {params.data.memory_limit}) or free disk space in {pairs.parent}"
+            ) from None
+    names = [report.name(path) for path in files]
+    return {"source": source, "synthetic": source == "synthetic", "files": names} | _account(
+        report, counts
+    )
+
+
+def _check(report: ReadReport, raw: Path, data: DataParams) -> None:
+    report.check(data.max_bad_records)
+    if not report.kept:
+        raise UserError(
+            f"{raw}: no event is left of {report.records:,} raw ones; {report.other_kinds:,} are "
+            f"of kinds that data.event_prefixes = {list(data.event_prefixes)} does not keep"
+        )
+
+
+def _write_events(batches: Iterable[pa.RecordBatch], path: Path) -> None:
+    """Put the events into one temporary Parquet file, time as microseconds (int64)."""
+    names = ["learner", "course", "event", "time_us", "session"]
+    types = [pa.string(), pa.string(), pa.string(), pa.int64(), pa.string()]
+    schema = pa.schema(list(zip(names, types, strict=True)))
+    with pq.ParquetWriter(path, schema) as writer:
+        for batch in batches:
+            columns = [column.cast(t) for column, t in zip(batch.columns, types, strict=True)]
+            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
+
+
+def _make_pairs(work: Path, pairs: Path, params: Params) -> dict[str, int]:
+    """Run the definition over work/events.parquet; write the folder; return the counts."""
+    settings: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": params.data.memory_limit,
+        "threads": params.hardware.threads,
+        "temp_directory": str(work),
+        "preserve_insertion_order": False,  # every output says its order
+    }
+    with duckdb.connect(str(work / "work.duckdb"), config=settings) as connection:
+        connection.read_parquet(str(work / "events.parquet")).create_view("raw_events")
+        for name, select in session_tables(params.sessions).items():
+            connection.execute(f"CREATE TABLE {name} AS {select}")
+        counts = {name: _one(connection, query) for name, query in COUNTS.items()}
+        if not counts["sessions"]:
+            raise UserError(
+                f"no session has sessions.min_events = {params.sessions.min_events} events: "
+                f"{counts['rows_after_duplicates']:,} events fall into shorter ones; lower "
+                "sessions.min_events or raise sessions.gap_seconds"
+            )
+        counts |= _prefix_lengths(connection)
+        with atomic_path(pairs) as folder:
+            folder.mkdir()
+            for name, query in OUTPUTS.items():
+                _write_rows(connection.sql(query), folder / f"{name}.parquet")
+    return counts
+
+
+def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int:
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _prefix_lengths(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Quantiles of the pairs' prefix lengths: the least that this share of pairs does not pass."""
+    rows = connection.execute(PREFIX_LENGTHS).fetchall()
+    if not rows:
+        return {}
+    lengths, pairs = np.array(rows, np.int64).T
+    shares = np.cumsum(pairs) / pairs.sum()
+    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
+    return {
+        f"prefix_length_{name}": int(lengths[np.searchsorted(shares, share)])
+        for name, share in at.items()
+    }
+
+
+def _write_rows(rows: duckdb.DuckDBPyRelation, path: Path) -> None:
+    schema = pa.schema([pa.field(name, _COLUMN_TYPES[name], False) for name in rows.columns])
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        for table in _fixed_size(rows.to_arrow_reader(_ROW_GROUP)):
+            writer.write_table(table.cast(schema).combine_chunks(), row_group_size=_ROW_GROUP)
+
+
+def _fixed_size(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """The same rows in tables of _ROW_GROUP rows, the last one shorter."""
+    waiting: pa.Table | None = None
+    for batch in batches:
+        table = pa.Table.from_batches([batch])
+        waiting = table if waiting is None else pa.concat_tables([waiting, table])
+        while waiting.num_rows >= _ROW_GROUP:
+            yield waiting.slice(0, _ROW_GROUP)
+            waiting = waiting.slice(_ROW_GROUP)
+    if waiting is not None and waiting.num_rows:
+        yield waiting
+
+
+def _account(report: ReadReport, counts: dict[str, int]) -> dict[str, object]:
+    """Where every raw event and every step went; each group adds up."""
+    return {
+        "raw_events": report.records,
+        "dropped": {
+            "bad_records": report.bad_records,
+            "event_kind": report.other_kinds,
+            "duplicates": report.kept - counts["rows_after_duplicates"],
+            "short_sessions": counts["rows_after_duplicates"] - counts["events_in_sessions"],
+        },
+        "consecutive_repeats": counts["events_in_sessions"] - counts["steps"],
+        "pairs_not_strictly_later": counts["pairs_all"] - counts["pairs"],
+        "bad_records": {"by_reason": dict(report.bad), "first": report.examples},
+    } | counts

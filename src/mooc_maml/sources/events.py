@@ -1,0 +1,136 @@
+"""The event table that every source gives, and the account of what was read."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from mooc_maml.errors import UserError
+from mooc_maml.params import DataParams
+
+EVENT_SCHEMA = pa.schema(
+    [
+        pa.field("learner", pa.string(), nullable=False),
+        pa.field("course", pa.string(), nullable=False),
+        pa.field("event", pa.string()),  # null: the source has no kinds of event
+        pa.field("time", pa.timestamp("us"), nullable=False),  # UTC or local, as the source has it
+        pa.field("session", pa.string()),  # null: the source has no sessions of its own
+    ]
+)
+WHOLE_HISTORY = "history"  # the one session of each learner of a source without a clock
+BATCH_ROWS = 100_000
+MAX_EXAMPLES = 20
+
+
+@dataclass
+class ReadReport:
+    """What became of every raw record: records = kept + other_kinds + bad.
+
+    Attributes:
+        folder: raw files are named relative to it, so that a report reads the same anywhere.
+        on_bytes: told the number of raw bytes each time some are read.
+        examples: the first bad records: file, place in it, reason.
+    """
+
+    folder: Path | None = None
+    on_bytes: Callable[[int], object] = lambda count: None
+    kept: int = 0
+    other_kinds: int = 0
+    bad: Counter[str] = field(default_factory=Counter)
+    examples: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def bad_records(self) -> int:
+        """Number of unreadable records."""
+        return self.bad.total()
+
+    @property
+    def records(self) -> int:
+        """Number of raw records seen."""
+        return self.kept + self.other_kinds + self.bad_records
+
+    @property
+    def wants_examples(self) -> bool:
+        """Whether places of bad records are still noted."""
+        return len(self.examples) < MAX_EXAMPLES
+
+    def name(self, path: Path) -> str:
+        """How messages and reports name a raw file."""
+        inside = self.folder is not None and path.is_relative_to(self.folder)
+        return str(path.relative_to(self.folder)) if inside and self.folder else path.name
+
+    def add_bad(self, path: Path, place: str, reason: str) -> None:
+        """Count one unreadable record."""
+        self.bad[reason] += 1
+        if self.wants_examples:
+            self.examples.append({"file": self.name(path), "place": place, "reason": reason})
+
+    def check(self, max_bad_share: float) -> None:
+        """Stop when too much of what was read is unreadable.
+
+        Raises:
+            UserError: the share of bad records is above `max_bad_share`.
+        """
+        if self.bad_records <= max_bad_share * self.records:
+            return
+        raise UserError(
+            f"{self.bad_records:,} of {self.records:,} raw records cannot be read, "
+            f"more than data.max_bad_records = {max_bad_share:g} allows; check data.source and "
+            f"the columns in data.table, mend the files, or raise the limit. The first ones:\n"
+            f"{self.describe_examples()}"
+        )
+
+    def describe_examples(self, count: int = 5) -> str:
+        """The first bad records, one a line."""
+        return "\n".join(
+            f"  {e['file']}: {e['place']}: {e['reason']}" for e in self.examples[:count]
+        )
+
+
+class Reader(Protocol):
+    """Reads raw files in constant memory into batches of EVENT_SCHEMA."""
+
+    def __call__(
+        self, files: Sequence[Path], data: DataParams, report: ReadReport
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield batches; count every record in `report`."""
+
+
+def drop_bad(
+    columns: dict[str, pa.Array],
+    problems: Iterable[tuple[NDArray[np.bool_], str]],
+    report: ReadReport,
+    path: Path,
+    place: Callable[[int], str],
+) -> pa.RecordBatch:
+    """Make a batch of the rows without a problem; count the others under their first problem.
+
+    Args:
+        columns: the columns of EVENT_SCHEMA, each [rows]; null where unreadable.
+        problems: (bool [rows], reason) for each kind of problem.
+        report: counts both kinds of rows.
+        path: the raw file.
+        place: row -> where in the file it stands.
+    """
+    first = np.full(len(columns["time"]), -1)  # [rows], which problem, -1: none
+    reasons = []
+    for number, (faulty, reason) in enumerate(problems):
+        first[faulty & (first < 0)] = number
+        reasons.append(reason)
+    for row in np.flatnonzero(first >= 0):
+        report.add_bad(path, place(int(row)) if report.wants_examples else "", reasons[first[row]])
+    good = first < 0
+    report.kept += int(good.sum())
+    arrays: list[Any] = [columns[name].filter(pa.array(good)) for name in EVENT_SCHEMA.names]
+    return pa.RecordBatch.from_arrays(arrays, schema=EVENT_SCHEMA)
+
+
+def nulls(column: pa.Array) -> NDArray[np.bool_]:
+    """bool [rows]: where a column holds nothing."""
+    mask: NDArray[np.bool_] = column.is_null().to_numpy(zero_copy_only=False)
+    return mask

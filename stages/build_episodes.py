@@ -1,0 +1,34 @@
+"""Stage: pairs -> learner split -> few-shot tasks."""
+
+import argparse
+from pathlib import Path
+
+from mooc_maml.episode_store import write_episodes
+from mooc_maml.episodes import build_episodes, read_steps
+from mooc_maml.errors import main_guard
+from mooc_maml.files import write_json
+from mooc_maml.params import load_params
+
+
+def main(pairs: Path, episodes: Path, report: Path) -> None:
+    """Read pairs; write episodes and an account of what was made and dropped."""
+    params = load_params("params.yaml")
+    store, account = build_episodes(read_steps(pairs), params)
+    write_episodes(episodes, store)
+    source = params.data.source
+    write_json(report, {"data_source": source, "synthetic": source == "synthetic", **account})
+    counts = (f"{number:,} {name}" for name, number in account["episodes"].items())
+    print("episodes: " + ", ".join(counts))
+
+
+def _from_command_line() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=Path, required=True, help="folder that preprocess wrote")
+    parser.add_argument("--episodes", type=Path, required=True, help="folder to write")
+    parser.add_argument("--report", type=Path, required=True, help="JSON account to write")
+    arguments = parser.parse_args()
+    main(arguments.pairs, arguments.episodes, arguments.report)
+
+
+if __name__ == "__main__":
+    main_guard(_from_command_line)

@@ -1,0 +1,26 @@
+"""Write the made-up platform's raw dump, and the truth behind it for the oracle."""
+
+import argparse
+from pathlib import Path
+
+from mooc_maml.errors import main_guard
+from mooc_maml.oracle import save_tastes
+from mooc_maml.params import load_params
+from mooc_maml.sources.synthetic import simulate
+from mooc_maml.sources.synthetic_dump import write_dump
+
+
+def main() -> None:
+    """Run the stage."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--raw", type=Path, required=True, help="folder for the dump")
+    parser.add_argument("--truth", type=Path, required=True, help="folder for the true tastes")
+    arguments = parser.parse_args()
+    params = load_params("params.yaml")
+    activity = simulate(params.data.synthetic, params.seed)
+    write_dump(activity, arguments.raw, params.seed)
+    save_tastes(activity.tastes, arguments.truth)
+
+
+if __name__ == "__main__":
+    main_guard(main)

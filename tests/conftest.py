@@ -1,0 +1,47 @@
+"""What several tests share: default settings, settings for small logs, real data if it is there."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mooc_maml.params import Params, parse_params
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_DATA = ROOT.parent / "shared" / "data"
+
+MakeParams = Callable[..., Params]
+
+
+@pytest.fixture
+def make_params() -> MakeParams:
+    """params.yaml with changes: make_params(seed=1, data={"source": "table"})."""
+
+    def make(**changes: Any) -> Params:
+        content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        return parse_params(_merged(content, changes))
+
+    return make
+
+
+def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(content)
+    for key, value in changes.items():
+        inside = isinstance(value, dict) and isinstance(content.get(key), dict)
+        merged[key] = _merged(content[key], value) if inside else value
+    return merged
+
+
+@pytest.fixture
+def real_data() -> Callable[[str], Path]:
+    """Path of a real data file beside the repository; the test is skipped without it."""
+
+    def find(name: str) -> Path:
+        path = REAL_DATA / name
+        if not path.is_file():
+            pytest.skip(f"real data not present: {path}")
+        return path
+
+    return find

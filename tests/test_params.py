@@ -1,0 +1,107 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mooc_maml.params import ParamsError, load_params, parse_params
+
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+
+
+def test_the_committed_settings_are_the_documents(make_params):
+    params = load_params(PARAMS)
+    assert (params.seed, params.use_second_order) == (20260107, True)
+    assert (params.inner_lr, params.outer_lr, params.num_inner_steps) == (0.01, 0.001, 5)
+    assert (params.meta_batch_size, params.num_meta_iterations) == (32, 10_000)
+    assert (params.eval_interval, params.checkpoint_interval) == (500, 1_000)
+    assert params.max_grad_norm == 10
+    assert (params.sessions.gap_seconds, params.sessions.min_events) == (1800, 2)
+    assert (params.episodes.support_size, params.episodes.query_size) == (5, 10)
+    assert params.episodes.max_prefix_length == 50
+    assert params.ablations.support_sizes == params.ablations.inner_steps == (1, 3, 5, 10)
+    assert make_params() == params
+
+
+@pytest.mark.parametrize("text", ["1e-05", "1e-5", "0.00001", "1.0e-05"])
+def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    line = "inner_lr: 0.01 "
+    assert line in PARAMS.read_text()
+    path.write_text(PARAMS.read_text().replace(line, f"inner_lr: {text} "))
+    assert load_params(path).inner_lr == 1e-5
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"inner_lrr": 0.1}, r"inner_lrr: no such setting \(found 0\.1\)"),
+        ({"data": {"sourse": "table"}}, r"data\.sourse: no such setting"),
+        ({"data": {"table": {"user": "id"}}}, r"data\.table\.user: no such setting"),
+        ({"data": {"source": "kaggle"}}, r"data\.source: found 'kaggle'; .*'synthetic'.*'table'"),
+        ({"inner_lr": "fast"}, r"inner_lr: found 'fast'; expected a number"),
+        ({"inner_lr": True}, r"inner_lr: found True; expected a number"),
+        ({"inner_lr": 0}, r"inner_lr: found 0; .*greater than 0"),
+        ({"inner_lr": float("nan")}, r"inner_lr: found nan"),
+        ({"outer_lr": -1e-3}, r"outer_lr: found -0\.001; .*greater than 0"),
+        ({"num_inner_steps": 2.5}, r"num_inner_steps: found 2\.5; .*integer"),
+        ({"num_inner_steps": "5"}, r"num_inner_steps: found '5'; .*integer"),
+        ({"meta_batch_size": 0}, r"meta_batch_size: found 0; .*greater than or equal to 1"),
+        ({"use_second_order": "yes"}, r"use_second_order: found 'yes'; .*boolean"),
+        ({"use_second_order": 1}, r"use_second_order: found 1; .*boolean"),
+        ({"model": {"dropout": 1}}, r"model\.dropout: found 1; .*less than 1"),
+        ({"model": None}, r"model: found None"),
+        ({"ablations": {"support_sizes": []}}, r"ablations\.support_sizes: "),
+        ({"ablations": {"support_sizes": [1, 0]}}, r"ablations\.support_sizes\.1: found 0"),
+        ({"episodes": {"train_fraction": 0.9}}, r"add up to 1, not 1\.1"),
+        ({"data": {"files": "../secret"}}, r"data\.files\.0: found '\.\./secret'"),
+        ({"data": {"files": "/etc/passwd"}}, r"data\.files\.0: found '/etc/passwd'"),
+        ({"data": {"max_bad_records": 1.5}}, r"data\.max_bad_records: found 1\.5"),
+        ({"data": {"memory_limit": "much"}}, r"data\.memory_limit: found 'much'"),
+        ({"hardware": {"device": "tpu"}}, r"hardware\.device: found 'tpu'; .*'auto'"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed(make_params, changes, words):
+    with pytest.raises(ParamsError, match=words):
+        make_params(**changes)
+
+
+def test_every_fault_is_named_at_once_and_a_missing_key_too():
+    content = yaml.safe_load(PARAMS.read_text())
+    del content["seed"]
+    content["outer_lr"] = 0
+    with pytest.raises(ParamsError) as error:
+        parse_params(content)
+    seed, outer_lr = sorted(str(error.value).splitlines(), reverse=True)
+    assert seed.startswith("params.yaml: seed: missing")
+    assert outer_lr.startswith("params.yaml: outer_lr: found 0")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("seed: [1", "not valid YAML"), ("- seed", "expected keys and values"), ("", "expected keys")],
+)
+def test_what_is_no_settings_file_is_said(tmp_path, text, words):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(ParamsError, match=words):
+        load_params(path)
+    with pytest.raises(ParamsError, match="no such file"):
+        load_params(tmp_path / "missing.yaml")
+
+
+def test_settings_cannot_be_changed_at_run_time(make_params):
+    with pytest.raises(ValueError, match="frozen"):
+        make_params().seed = 1
+
+
+# Names that say it all within their section's comment.
+PLAIN = {"embedding_dim", "hidden_dim", "inner_steps", "validation_fraction", "test_fraction"}
+
+
+def test_every_setting_of_params_yaml_is_explained():
+    for number, line in enumerate(PARAMS.read_text().splitlines(), start=1):
+        key, _, rest = line.partition(":")
+        starts_section = not rest.strip()
+        if line.strip() and not line.startswith("#") and not starts_section:
+            explained = "#" in rest and rest.split("#", 1)[1].strip()
+            assert explained or key.strip() in PLAIN, f"params.yaml line {number}: {line}"
