@@ -1,0 +1,36 @@
+"""What a run uses of the machine, set explicitly since it changes rounding."""
+
+import os
+
+import torch
+
+from mooc_maml.errors import UserError
+from mooc_maml.params import HardwareParams
+
+
+def setup(hardware: HardwareParams) -> torch.device:
+    """Set CPU threads and deterministic algorithms for this process; give the device to run on.
+
+    Raises:
+        UserError: device cuda is asked for and there is none.
+    """
+    torch.set_num_threads(hardware.threads)
+    # cuBLAS is deterministic only with a fixed workspace, read when CUDA starts.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    available = torch.cuda.is_available()
+    if hardware.device == "cuda" and not available:
+        raise UserError(
+            "hardware.device: found 'cuda', but PyTorch sees no CUDA GPU on this machine; "
+            "set it to auto or cpu"
+        )
+    name = hardware.device
+    if name == "auto":
+        name = "cuda" if available else "cpu"
+    return torch.device(name)
+
+
+def dtype(hardware: HardwareParams) -> torch.dtype:
+    """The floating-point type of weights and scores."""
+    return {"float32": torch.float32, "float64": torch.float64}[hardware.precision]

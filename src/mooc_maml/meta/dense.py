@@ -1,0 +1,69 @@
+"""A learner for any differentiable model: dense fast weights and torch's own derivatives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import grad, grad_and_value, jvp, vmap
+
+from mooc_maml.meta.inner import Weights
+
+
+@dataclass(frozen=True)
+class DenseWeights:
+    """One tensor [tasks, *shape] a parameter."""
+
+    values: Weights
+
+    def plus(self, other: "DenseWeights", scale: float) -> "DenseWeights":
+        """`self + scale * other`."""
+        return DenseWeights(
+            {name: torch.add(x, other.values[name], alpha=scale) for name, x in self.values.items()}
+        )
+
+    def sum_over_tasks(self) -> Weights:
+        """Tensors without the task axis."""
+        return {name: x.sum(0) for name, x in self.values.items()}
+
+
+class DenseLearner:
+    """Adapts any model whose loss on one task is a function of (weights, that task's examples).
+
+    A new backbone needs nothing but this function; `torch.func` gives its gradient, `vmap` gives
+    all tasks at once, and a forward-mode derivative of the gradient gives H v (Pearlmutter, "Fast
+    exact multiplication by the Hessian", 1994) without ever forming H.
+
+    Args:
+        task_loss: (weights by name, examples of one task) -> scalar loss. It must use operations
+            that have batching and forward-mode rules; `nn.GRU` has none, a loop over cells has.
+    """
+
+    def __init__(self, task_loss: Callable[[Weights, Any], Tensor]) -> None:
+        self._gradient = vmap(grad_and_value(task_loss))
+
+        def product(weights: Weights, examples: Any, direction: Weights) -> Weights:
+            return jvp(lambda w: grad(task_loss)(w, examples), (weights,), (direction,))[1]  # type: ignore[no-any-return]
+
+        self._product = vmap(product)
+
+    def prepare(self, examples: Any) -> Any:
+        """Nothing to prepare."""
+        return examples
+
+    def initial(self, weights: Weights, examples: Any) -> DenseWeights:
+        """The same weights for every task, without copying them."""
+        tasks = examples[0].shape[0]
+        return DenseWeights({name: x.expand(tasks, *x.shape) for name, x in weights.items()})
+
+    def gradient(
+        self, fast: DenseWeights, examples: Any
+    ) -> tuple[Tensor, DenseWeights, tuple[Weights, Any]]:
+        """See `Learner`; the tape is the weights and the examples themselves."""
+        gradient, losses = self._gradient(fast.values, examples)
+        return losses, DenseWeights(gradient), (fast.values, examples)
+
+    def hessian_product(self, tape: tuple[Weights, Any], direction: DenseWeights) -> DenseWeights:
+        """See `Learner`."""
+        return DenseWeights(self._product(*tape, direction.values))

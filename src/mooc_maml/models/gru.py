@@ -1,0 +1,181 @@
+"""The study's recommender: course embeddings, a GRU over the session, a linear head to all courses.
+
+Source: Hidasi et al. 2016, "Session-based recommendations with recurrent neural networks", in the
+study's shape (embedding 64, one layer of 128, cross-entropy over all courses).
+"""
+
+import io
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mooc_maml.errors import UserError
+from mooc_maml.examples import Examples
+from mooc_maml.files import atomic_path
+
+
+class GRURecommender(nn.Module):
+    """Scores every course as the next one of a session.
+
+    Course ids run from 1 to C; 0 is padding, whose embedding is zero and never learns. Since rows
+    are padded on the right, padding never enters the state of a course before it.
+
+    Args:
+        num_courses: C.
+        embedding_dim: E, size of a course's embedding.
+        hidden_dim: H, size of the state.
+        layers: GRU layers.
+        dropout: share of embedding values set to zero where `hidden` is given a generator.
+        generator: draws the initial weights; torch's default distributions, without global state.
+            None: the weights are zero, for a model that is about to load them.
+    """
+
+    def __init__(
+        self,
+        num_courses: int,
+        embedding_dim: int,
+        hidden_dim: int,
+        layers: int = 1,
+        dropout: float = 0.0,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.settings: dict[str, int | float] = {
+            "num_courses": num_courses,
+            "embedding_dim": embedding_dim,
+            "hidden_dim": hidden_dim,
+            "layers": layers,
+            "dropout": dropout,
+        }
+        with torch.device("meta"):  # no numbers yet, so that none come from global random state
+            self.embedding = nn.Embedding(num_courses + 1, embedding_dim, padding_idx=0)
+            self.gru = nn.GRU(embedding_dim, hidden_dim, layers, batch_first=True)
+            self.head = nn.Linear(hidden_dim, num_courses)
+        self.to_empty(device="cpu")
+        self._initialise(generator)
+
+    @torch.no_grad()
+    def _initialise(self, generator: torch.Generator | None) -> None:
+        """Draw N(0, 1) for embeddings, U(-1/√H, 1/√H) for the rest: what torch's own modules do."""
+        if generator is None:
+            for weight in self.parameters():
+                nn.init.zeros_(weight)
+            return
+        nn.init.normal_(self.embedding.weight, generator=generator)
+        self.embedding.weight[0].zero_()
+        bound = 1 / math.sqrt(self.gru.hidden_size)
+        for weight in [*self.gru.parameters(), *self.head.parameters()]:
+            nn.init.uniform_(weight, -bound, bound, generator=generator)
+
+    def hidden(self, courses: Tensor, dropout_generator: torch.Generator | None = None) -> Tensor:
+        """States after each course.
+
+        Args:
+            courses: int64 [..., time], 0 = padding on the right.
+            dropout_generator: a CPU generator, in training; None: no dropout.
+
+        Returns:
+            float [..., time, H]; state t has seen courses 0..t of its row and nothing else.
+        """
+        embedded = self.embedding(courses.reshape(-1, courses.shape[-1]))  # [rows, time, E]
+        if dropout_generator is not None and self.settings["dropout"] > 0:
+            kept = 1 - self.settings["dropout"]
+            drawn = torch.rand(embedded.shape, generator=dropout_generator)
+            embedded = embedded * (drawn < kept).to(embedded) / kept
+        states: Tensor = self.gru(embedded)[0]
+        return states.view(*courses.shape, -1)
+
+    def scores(self, hidden: Tensor) -> Tensor:
+        """Unnormalised log-probabilities: float [..., H] -> [..., C]; column j is course j + 1."""
+        return functional.linear(hidden, self.head.weight, self.head.bias)
+
+    def forward(
+        self,
+        courses: Tensor,
+        row: Tensor,
+        position: Tensor,
+        dropout_generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Scores of pairs that share rows.
+
+        Args:
+            courses: int64 [rows, time], 0 = padding.
+            row: int64 [pairs], the row of each pair's prefix.
+            position: int64 [pairs], index of the prefix's last course in that row.
+            dropout_generator: a CPU generator, in training; None: no dropout.
+
+        Returns:
+            float [pairs, C].
+        """
+        return self.scores(self.hidden(courses, dropout_generator)[row, position])
+
+    def pair_scores(self, examples: Examples) -> Tensor:
+        """Scores of every pair of every task: float [tasks, pairs, C]."""
+        hidden = self.hidden(examples.courses)  # [tasks, rows, time, H]
+        task = torch.arange(examples.num_tasks, device=hidden.device)[:, None]
+        return self.scores(hidden[task, examples.row, examples.position])
+
+
+def write_model(path: Path, model: GRURecommender, run: Mapping[str, Any] | None = None) -> None:
+    """Write {"weights": state, "settings": {"model": shape, **run}}; same model, same bytes.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        model: on any device; the weights are stored on the CPU.
+        run: further settings, of plain Python values.
+    """
+    weights = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
+    # By way of memory: torch.save writes the name of a file that it is given into the archive.
+    buffer = io.BytesIO()
+    torch.save({"weights": weights, "settings": {**(run or {}), "model": model.settings}}, buffer)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def read_model(path: Path, num_courses: int | None = None) -> GRURecommender:
+    """Read a model that `write_model` wrote, on the CPU, in the precision it was written in.
+
+    Args:
+        path: the file.
+        num_courses: the catalogue it has to fit; None: any.
+
+    Raises:
+        UserError: the file is missing, is damaged, or its weights do not fit.
+    """
+    content = _load(path)
+    try:
+        settings, weights = content["settings"]["model"], content["weights"]
+        model = GRURecommender(**settings).to(weights["head.weight"].dtype)
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(
+            f"{path}: expected weights and settings of a GRU recommender, found something else "
+            f"({type(error).__name__}: {reason}); delete the file and run `dvc repro`"
+        ) from None
+    if num_courses not in (None, settings["num_courses"]):
+        raise UserError(
+            f"{path}: this model ranks {settings['num_courses']} courses, the data have "
+            f"{num_courses}; it was trained on other data, run `dvc repro` to train it on these"
+        )
+    return model
+
+
+def _load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
+    # On damaged bytes torch raises whatever its unpickler trips over, IndexError included, and
+    # its own words advise to load without weights_only, which would run code from the file.
+    except Exception as error:
+        raise UserError(
+            f"{path}: not a model file, or cut short ({type(error).__name__}); "
+            "delete it and run `dvc repro`"
+        ) from None

@@ -1,0 +1,166 @@
+"""The GRU recommender as a `Learner`: exact meta-gradients near the machine's limit.
+
+Three facts make it fast, each derived where it is used: a session needs one pass for all its
+prefixes (`Examples`), a task never copies a weight matrix (`OuterSum`), and gradients and
+Hessian-vector products are linear scans (`GRULayer`). The algorithm itself, MAML, is not here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding
+
+from mooc_maml.examples import Examples
+from mooc_maml.meta.inner import Weights
+from mooc_maml.meta.outer_products import OuterSum
+from mooc_maml.models.gru_layer import GRULayer, TaskLinear, add
+from mooc_maml.models.packed import Packed, pack_examples
+
+
+@dataclass(frozen=True)
+class GRUDirection:
+    """Gradients or directions of all tasks: an `OuterSum` for each weight matrix, by its name."""
+
+    sums: dict[str, OuterSum]
+    num_courses: int
+
+    def plus(self, other: "GRUDirection", scale: float) -> "GRUDirection":
+        """`self + scale * other`."""
+        sums = {name: x.plus(other.sums[name], scale) for name, x in self.sums.items()}
+        return GRUDirection(sums, self.num_courses)
+
+    def sum_over_tasks(self) -> Weights:
+        """Ordinary tensors; the padding row of the embedding is 0."""
+        result = {}
+        for name, own in self.sums.items():
+            size = self.num_courses + 1 if name == "embedding.weight" else None
+            result[name] = own.total(size)
+            if own.bias is not None:
+                result[name.replace("weight", "bias")] = own.bias.sum(0)
+        return result
+
+
+@dataclass(frozen=True)
+class GRUFastWeights:
+    """The shared weights and every task's own difference from them."""
+
+    shared: Weights
+    own: GRUDirection
+
+    def plus(self, other: GRUDirection, scale: float) -> "GRUFastWeights":
+        """`self + scale * other`."""
+        return GRUFastWeights(self.shared, self.own.plus(other, scale))
+
+    def linear(self, name: str) -> TaskLinear:
+        """The layer whose weight matrix has this name."""
+        bias = self.shared[name.replace("weight", "bias")]
+        return TaskLinear(self.shared[name], bias, self.own.sums[name])
+
+
+@dataclass(frozen=True)
+class GRUTape:
+    """What the passes of one gradient kept."""
+
+    layout: Packed
+    layers: list[GRULayer]
+    head: TaskLinear
+    states: Tensor  # [tasks, pairs, H]
+    probabilities: Tensor  # [tasks, pairs, C]
+    d_logits: Tensor  # [tasks, pairs, C]
+
+
+class GRULearner:
+    """Cross-entropy of the next course under a `GRURecommender`'s weights.
+
+    Weight names are those of `GRURecommender.state_dict()`; the number of layers is read off them.
+    """
+
+    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
+        self.device, self.dtype = device, dtype
+
+    def prepare(self, examples: Examples) -> Packed:
+        """The layout of the examples, worked out once for all inner steps."""
+        return pack_examples(examples, self.device, self.dtype)
+
+    def initial(self, weights: Weights, examples: Packed) -> GRUFastWeights:
+        """Every task at the shared weights."""
+        names = [name for name in weights if "weight" in name]
+        own = GRUDirection(dict.fromkeys(names, OuterSum()), len(weights["head.bias"]))
+        return GRUFastWeights(weights, own)
+
+    def scores(self, fast: GRUFastWeights, examples: Packed) -> Tensor:
+        """Logits [tasks, pairs, C] of every pair, each task with its own weights."""
+        return self._forward(fast, examples)[3]
+
+    def _forward(
+        self, fast: GRUFastWeights, layout: Packed
+    ) -> tuple[list[GRULayer], TaskLinear, Tensor, Tensor]:
+        own_embedding = fast.own.sums["embedding.weight"].apply(layout.courses)
+        x = add(embedding(layout.courses, fast.shared["embedding.weight"]), own_embedding)
+        layers: list[GRULayer] = []
+        states = x
+        while f"gru.weight_ih_l{len(layers)}" in fast.shared:
+            names = (f"gru.weight_{kind}_l{len(layers)}" for kind in ("ih", "hh"))
+            layers.append(GRULayer(*(fast.linear(name) for name in names), layout))
+            states = layers[-1].forward(x)
+            x = layout.group(states)
+        head = fast.linear("head.weight")
+        at_pairs = _at_pairs(states, layout)
+        return layers, head, at_pairs, head.affine(at_pairs)
+
+    def gradient(
+        self, fast: GRUFastWeights, examples: Packed
+    ) -> tuple[Tensor, GRUDirection, GRUTape]:
+        """See `Learner`."""
+        layout = examples
+        layers, head, states, logits = self._forward(fast, layout)
+        weight = layout.pair_weight.unsqueeze(2)
+        log_p = logits.log_softmax(2)
+        losses = -(log_p.gather(2, layout.target) * weight).sum((1, 2))
+        p = log_p.exp_()
+        d = (p * weight).scatter_add_(2, layout.target, -weight)
+        tape = GRUTape(layout, layers, head, states, p, d)
+        sums = {"head.weight": OuterSum((states,), (d,), d.sum(1))}
+        dh = _from_pairs(head.transposed(d), layout)
+        for k in reversed(range(len(layers))):
+            dx, *pair = layers[k].backward(dh)
+            sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = pair
+            dh = layout.pack(dx)
+        sums["embedding.weight"] = OuterSum((layout.courses,), (dx,))
+        return losses, GRUDirection(sums, fast.own.num_courses), tape
+
+    def hessian_product(self, tape: GRUTape, direction: GRUDirection) -> GRUDirection:
+        """See `Learner`; the tangent, in the given direction, of all that `gradient` does."""
+        layout, v = tape.layout, direction.sums
+        tx = v["embedding.weight"].apply(layout.courses)
+        assert tx is not None
+        for k, layer in enumerate(tape.layers):
+            th = layer.tangent_forward(tx, v[f"gru.weight_ih_l{k}"], v[f"gru.weight_hh_l{k}"])
+            tx = layout.group(th)
+        t_states = _at_pairs(th, layout)
+        t_logits = add(tape.head.product(t_states), v["head.weight"].apply(tape.states))
+        p = tape.probabilities
+        mean = (p * t_logits).sum(2, keepdim=True)
+        td = (t_logits - mean).mul_(p).mul_(layout.pair_weight.unsqueeze(2))
+        inputs, outputs = (tape.states, t_states), (td, tape.d_logits)
+        sums = {"head.weight": OuterSum(inputs, outputs, td.sum(1))}
+        own = v["head.weight"].apply_transposed(tape.d_logits)
+        tdh = _from_pairs(add(tape.head.transposed(td), own), layout)
+        for k in reversed(range(len(tape.layers))):
+            tdx, *pair = tape.layers[k].tangent_backward(tdh)
+            sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = pair
+            tdh = layout.pack(tdx)
+        sums["embedding.weight"] = OuterSum((layout.courses,), (tdx,))
+        return GRUDirection(sums, direction.num_courses)
+
+
+def _at_pairs(states: Tensor, layout: Packed) -> Tensor:
+    """Packed [steps, H] -> [tasks, pairs, H]."""
+    return states.index_select(0, layout.pair_step).view(*layout.pair_weight.shape, -1)
+
+
+def _from_pairs(d: Tensor, layout: Packed) -> Tensor:
+    """[tasks, pairs, H] -> packed [steps, H], the transpose of `_at_pairs`."""
+    steps = d.new_zeros(len(layout.to_packed), d.shape[2])
+    return steps.index_add_(0, layout.pair_step, d.flatten(0, 1))

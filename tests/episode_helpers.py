@@ -1,0 +1,78 @@
+"""Small pairs tables, written as sessions: (learner, first time, courses)."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.episodes import STEP_COLUMNS, Steps, build_episodes
+from mooc_maml.params import Params, load_params
+
+Session = tuple[int, int, Sequence[int]]
+PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
+
+
+def params(**changes: object) -> Params:
+    """The repository's settings, with some changed: section={"key": value} or key=value."""
+    settings = load_params(PARAMS_FILE).model_dump()
+    for name, value in changes.items():
+        settings[name] = {**settings[name], **value} if isinstance(value, dict) else value
+    return Params.model_validate(settings)
+
+
+def steps(
+    sessions: Sequence[Session], num_learners: int | None = None, num_courses: int | None = None
+) -> Steps:
+    """Steps of sessions, one second apart within a session; every step but the first is a pair."""
+    rows = [
+        (learner, number, position, course, (start + position) * 1_000_000, position > 0)
+        for number, (learner, start, courses) in enumerate(sessions)
+        for position, course in enumerate(courses)
+    ]
+    types = (np.int32, np.int32, np.int32, np.int32, np.int64, bool)
+    columns = {
+        name: np.array([row[index] for row in rows], dtype=kind)
+        for index, (name, kind) in enumerate(zip(STEP_COLUMNS, types, strict=True))
+    }
+    return Steps(
+        columns,
+        num_learners or 1 + max(row[0] for row in rows),
+        num_courses or max(row[3] for row in rows),
+    )
+
+
+def write_pairs(folder: Path, table: Steps) -> None:
+    """The folder that preprocess writes."""
+    folder.mkdir(parents=True)
+    pq.write_table(pa.table(dict(table.columns)), folder / "steps.parquet")
+    for name, number in (("learner", table.num_learners), ("course", table.num_courses)):
+        numbers = np.arange(number, dtype=np.int32) + (name == "course")
+        content = pa.table({name: numbers, "id": [f"{name}-{n}" for n in numbers]})
+        pq.write_table(content, folder / f"{name}s.parquet")
+
+
+def random_sessions(
+    learners: int, seed: int = 0, longest: int = 9, courses: int = 12, sessions: int = 5
+) -> list[Session]:
+    """Up to `sessions` sessions a learner, one after the other, without consecutive repeats."""
+    rng = np.random.default_rng(seed)
+    drawn: list[Session] = []
+    for learner in range(learners):
+        for number in range(rng.integers(1, sessions + 1)):
+            steps_ = rng.integers(1, courses, size=rng.integers(1, longest + 1)).cumsum() % courses
+            drawn.append((learner, 10_000 * number, (steps_ + 1).tolist()))
+    return drawn
+
+
+def small_store(**changes: object) -> EpisodeStore:
+    """A store of 60 learners with K = 2, Q = 3."""
+    settings = {
+        "episodes": {"support_size": 2, "query_size": 3, "max_prefix_length": 4},
+        "ablations": {"support_sizes": [1, 2, 4]},
+    }
+    for name, value in changes.items():
+        settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
+    return build_episodes(steps(random_sessions(60)), params(**settings))[0]

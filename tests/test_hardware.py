@@ -1,0 +1,45 @@
+import pytest
+import torch
+
+from mooc_maml import hardware
+from mooc_maml.errors import UserError
+from mooc_maml.params import HardwareParams
+
+
+@pytest.fixture(autouse=True)
+def _restore():
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
+
+
+def params(**changes: object) -> HardwareParams:
+    settings = {"device": "auto", "threads": 1, "tasks_at_once": 32, "precision": "float32"}
+    return HardwareParams.model_validate({**settings, **changes})
+
+
+def test_threads_and_determinism_are_set():
+    hardware.setup(params(threads=1))
+    assert torch.get_num_threads() == 1
+    assert torch.are_deterministic_algorithms_enabled()
+    hardware.setup(params(threads=2))
+    assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("available", "name"), [(True, "cuda"), (False, "cpu")])
+def test_auto_takes_a_gpu_if_there_is_one(monkeypatch, available, name):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+    assert hardware.setup(params()) == torch.device(name)
+    assert hardware.setup(params(device="cpu")) == torch.device("cpu")
+
+
+def test_cuda_without_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=r"hardware\.device: found 'cuda'.*auto or cpu"):
+        hardware.setup(params(device="cuda"))
+
+
+def test_dtype():
+    assert hardware.dtype(params()) is torch.float32
+    assert hardware.dtype(params(precision="float64")) is torch.float64

@@ -1,0 +1,422 @@
+"""The report: what it says is what the numbers say, and the same numbers give the same bytes."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from matplotlib.figure import Figure
+from matplotlib.image import imread
+
+from mooc_maml.errors import UserError
+from mooc_maml.params import Params, load_params, parse_params
+from mooc_maml.report.build import build_report
+from mooc_maml.report.figures import CAPTIONS, draw_figures, draw_training
+from mooc_maml.report.findings import TARGET_PERCENT, Finding, results
+from mooc_maml.report.inputs import METRICS, Inputs, read_inputs
+from mooc_maml.report.manifest import artefacts
+from mooc_maml.report.signs import training_signs
+from mooc_maml.report.words import count, flatten, percent, points, signed_percent
+
+ROOT = Path(__file__).resolve().parents[1]
+HR1 = {"popularity": 0.04, "gru": 0.3373, "zero_shot": 0.301, "few_shot": 0.313, "oracle": 0.461}
+
+
+def block(hr1: float) -> dict[str, float]:
+    """Metrics of a model: HR@1, and the others a fixed step above it."""
+    return {metric: hr1 + 0.05 * place for place, metric in enumerate(METRICS)}
+
+
+def maml_json(synthetic: bool = True) -> dict[str, Any]:
+    models = {name: block(value) for name, value in HR1.items()}
+    paired = {
+        metric: {"difference": 0.012, "low": 0.006, "high": 0.0185, "p": 4e-4} for metric in METRICS
+    }
+    content = {
+        "data_source": "synthetic" if synthetic else "table",
+        "synthetic": synthetic,
+        "learners": 412,
+        "queries": 4120,
+        "zero_shot": models["zero_shot"],
+        "few_shot": models["few_shot"],
+        "baselines": {name: models[name] for name in ("popularity", "gru")},
+        "improvement_over_gru_percent": {
+            metric: 100 * (models["few_shot"][metric] / models["gru"][metric] - 1)
+            for metric in METRICS
+        },
+        "intervals_95": {
+            name: {metric: [value - 0.01, value + 0.01] for metric, value in models[name].items()}
+            for name in ("zero_shot", "few_shot", "gru")
+        },
+        "significance": {"few_vs_zero": paired, "few_vs_gru": paired},
+    }
+    return content | ({"oracle": models["oracle"]} if synthetic else {})
+
+
+def write_run(root: Path, synthetic: bool = True) -> Path:
+    """Write the inputs of a report below `root`; return the folder of results."""
+    results_path = root / "results"
+    plots = results_path / "plots"
+    plots.mkdir(parents=True)
+    (root / "models").mkdir()
+    (root / "models" / "maml_gru_K5.pth").write_bytes(b"weights")
+    common = {"data_source": "synthetic", "synthetic": synthetic, "learners": 300, "queries": 3000}
+    epochs = [(1, 0.2), (2, 0.33), (3, 0.31)]
+    files = {
+        "maml_K5_Q10": maml_json(synthetic),
+        "baselines_K5_Q10": common
+        | {
+            "baselines": {"gru": block(0.3373)},
+            "gru_training": [
+                {"epoch": epoch, "train_loss": 3.0, "validation": block(value)}
+                for epoch, value in epochs
+            ],
+        },
+        "ablations_K5_Q10": common
+        | {
+            "support_sizes": [{"support_size": k, **block(0.3 + k / 1000)} for k in (10, 1, 5)],
+            "inner_steps": [{"inner_steps": k, **block(0.31 - k / 1000)} for k in (1, 5)],
+        },
+        "preprocess": {"raw_rows": 100, "dropped": {"duplicates": 7}, "pairs": 93},
+    }
+    for name, content in files.items():
+        (results_path / f"{name}.json").write_text(json.dumps(content))
+    iterations = np.arange(1, 2501)
+    loss = 3 + np.exp(-iterations / 500)
+    pd.DataFrame({"iteration": iterations, "train_loss": loss}).to_csv(
+        plots / "training.csv", index=False
+    )
+    pd.DataFrame(
+        {"iteration": i, "mode": mode, **block(hr1 * i / 2500)}
+        for i in range(500, 2501, 500)
+        for mode, hr1 in (("zero-shot", 0.301), ("few-shot", 0.313))
+    ).to_csv(plots / "validation.csv", index=False)
+    pd.DataFrame(
+        {"model": "popularity", "metric": m, "value": v, "low": v - 0.005, "high": v + 0.005}
+        for m, v in block(0.04).items()
+    ).to_csv(plots / "comparison.csv", index=False)
+    pd.DataFrame(
+        {"learner": learner, "layer": layer, "relative_change": change * (1 + learner)}
+        for learner in range(3)
+        for layer, change in (("embedding", 0.001), ("head", 0.01), ("frozen", 0.0))
+    ).to_csv(plots / "param_change.csv", index=False)
+    return results_path
+
+
+@pytest.fixture
+def params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture
+def inputs(tmp_path: Path, params: Params) -> Inputs:
+    return read_inputs(write_run(tmp_path), params)
+
+
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are drawn but not painted, which takes seconds: for tests of all the rest."""
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **kw: path.write_bytes(b"picture"))
+
+
+def build(root: Path, params: Params) -> str:
+    return build_report(params, root / "results", root / "models", root / "results" / "report")
+
+
+def text_of(found: list[Finding], name: str) -> str:
+    return next(finding.text for finding in found if finding.name == name)
+
+
+def warnings_of(found: list[Finding]) -> set[str]:
+    return {finding.name for finding in found if finding.kind == "warning"}
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert percent(0.3134) == "31.3 %"
+    assert percent(float("nan")) == "n.a."
+    assert points(0.012) == "+1.2 points"
+    assert points(-0.0243) == "−2.4 points"
+    assert points(-0.0001) == "0.0 points"  # what rounds to nothing has no sign
+    assert signed_percent(-7.204) == "−7.2 %"
+    assert (count(1, "pair", "pairs"), count(4120, "pair", "pairs")) == ("1 pair", "4,120 pairs")
+    assert flatten({"a": {"b": [1, 2], "c": None}, "d": True}) == [
+        ("a.b", "1, 2"),
+        ("a.c", "none"),
+        ("d", "true"),
+    ]
+
+
+def test_findings_are_worked_out_from_the_numbers(inputs: Inputs) -> None:
+    found = results(inputs)
+    adaptation = text_of(found, "adaptation")
+    assert "Adaptation on 5 pairs changes HR@1 by +1.2 points" in adaptation  # 0.313 - 0.301
+    assert "from 30.1 % (zero-shot) to 31.3 % (few-shot)" in adaptation
+    assert "+0.6 to +1.8 points (p = 0.0004): more than chance" in adaptation
+    # 0.313 / 0.3373 - 1 = -0.0720
+    assert "−2.4 points, that is −7.2 % relative" in text_of(found, "against_gru")
+    assert "ahead of the GRU on 0 of 5 metrics" in text_of(found, "against_gru")
+    # (0.313 - 0.301) / (0.461 - 0.301) = 0.075
+    assert "closes 8 % of the distance" in text_of(found, "oracle")
+    assert "best with 10 pairs (31.0 %)" in text_of(found, "ablation_support_size")
+    assert "best with 1 step (30.9 %)" in text_of(found, "ablation_inner_steps")
+    # medians over learners 0, 1, 2: head 0.02, frozen 0
+    assert "head moves most in adaptation: by 2 %" in text_of(found, "param_change")
+
+
+@pytest.mark.parametrize(
+    ("percent_over_gru", "words"),
+    [(-7.2, "not reached"), (TARGET_PERCENT - 0.01, "not reached"), (TARGET_PERCENT, "is reached")],
+)
+def test_the_target_is_said_to_be_reached_only_when_it_is(
+    inputs: Inputs, percent_over_gru: float, words: str
+) -> None:
+    assert pytest.approx(12.66, abs=0.01) == TARGET_PERCENT  # 38 / 33.73 - 1
+    changed = inputs.maml | {"improvement_over_gru_percent": {"HR@1": percent_over_gru}}
+    assert f"target is {words}".replace("is is", "is") in text_of(
+        results(replace(inputs, maml=changed)), "target"
+    )
+
+
+def test_an_interval_around_zero_is_no_proof(inputs: Inputs) -> None:
+    around = {"HR@1": {"difference": 0.01, "low": -0.002, "high": 0.02, "p": 0.2}}
+    changed = inputs.maml | {"significance": {"few_vs_zero": around}}
+    found = results(replace(inputs, maml=changed))
+    assert "−0.2 to +2.0 points (p = 0.2): chance is not ruled out" in text_of(found, "adaptation")
+    # Without a paired test the two intervals are compared: 30.3-32.3 and 32.7-34.7 do not overlap.
+    assert "(30.3–32.3 % and 32.7–34.7 %) do not overlap" in text_of(found, "against_gru")
+
+
+def test_few_learners_are_said_to_give_a_wide_interval(inputs: Inputs) -> None:
+    assert "wide_interval" not in warnings_of(results(inputs))  # 2 points
+    wide = {"few_shot": {"HR@1": [0.28, 0.34]}}
+    found = results(replace(inputs, maml=inputs.maml | {"intervals_95": wide}))
+    assert "412 learners" in text_of(found, "wide_interval")
+    assert "wide (28.0–34.0 %)" in text_of(found, "wide_interval")
+
+
+def test_a_good_training_raises_no_warning(inputs: Inputs) -> None:
+    found = training_signs(inputs)
+    assert warnings_of(found) == set()
+    assert "stopped early, at iteration 2,500 of at most 10,000" in text_of(found, "training")
+    assert "highest (46.3 %) at iteration 2,500" in text_of(found, "training")  # .313 + 3 * .05
+
+
+def _rising(training: pd.DataFrame) -> pd.DataFrame:
+    return training.assign(train_loss=training["iteration"] / 1000)
+
+
+def _broken(training: pd.DataFrame) -> pd.DataFrame:
+    return training.assign(train_loss=training["train_loss"].where(training.index != 7))
+
+
+@pytest.mark.parametrize(("change", "name"), [(_rising, "loss"), (_broken, "loss_not_finite")])
+def test_bad_losses_are_warned_of(
+    inputs: Inputs, change: Callable[[pd.DataFrame], pd.DataFrame], name: str
+) -> None:
+    found = training_signs(replace(inputs, training=change(inputs.training)))
+    assert warnings_of(found) == {name}
+
+
+@pytest.mark.parametrize(("level", "flat"), [(0.25, True), (0.35, False)])
+def test_a_flat_validation_below_30_percent_is_warned_of(
+    inputs: Inputs, level: float, flat: bool
+) -> None:
+    found = training_signs(replace(inputs, validation=inputs.validation.assign(**{"HR@1": level})))
+    assert ("validation_flat" in warnings_of(found)) is flat
+
+
+def test_the_gru_level_is_that_of_its_best_epoch(inputs: Inputs) -> None:
+    assert inputs.gru_validation()["HR@1"] == 0.33
+
+
+def test_popularity_takes_its_interval_from_the_plot_data(inputs: Inputs) -> None:
+    rows = {row.name: row.measures["HR@1"] for row in inputs.rows()}
+    assert list(rows) == ["popularity", "gru", "zero_shot", "few_shot", "oracle"]
+    assert rows["popularity"].low == pytest.approx(0.035)
+    assert not rows["oracle"].has_interval
+
+
+def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, params: Params) -> None:
+    write_run(tmp_path)
+    taken = []
+    for _ in range(2):  # the second time over its own outputs
+        build(tmp_path, params)
+        files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+        taken.append({path: path.read_bytes() for path in files})
+    assert len(taken[0]) == 8 + 1 + len(CAPTIONS) + 4  # inputs, model, figures, report
+    assert taken[0] == taken[1]
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_the_manifest_lists_every_artefact_but_itself(tmp_path: Path, params: Params) -> None:
+    results_path = write_run(tmp_path)
+    (results_path / ".gitignore").write_text("plots")
+    (results_path / "maml_K10_Q20.json").write_text("{}")  # left by a run with other sizes
+    (tmp_path / "models" / "maml_gru_K10.pth").write_bytes(b"other")
+    build(tmp_path, params)
+    listed = json.loads((results_path / "report" / "manifest.json").read_text())["artefacts"]
+    entries = {entry["path"]: entry for entry in listed}
+    assert len(entries) == len(listed)
+    assert set(entries) == {
+        path.relative_to(tmp_path).as_posix()
+        for path in tmp_path.rglob("*")
+        if path.is_file()
+        and path.name not in ("manifest.json", ".gitignore")
+        and "K10" not in path.name
+    }
+    weights = entries["models/maml_gru_K5.pth"]
+    assert weights["bytes"] == 7
+    assert weights["sha256"] == hashlib.sha256(b"weights").hexdigest()
+    assert {f"results/plots/{name}" for name in CAPTIONS} < set(entries)
+
+
+def test_a_manifest_of_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="models: no such folder"):
+        artefacts([tmp_path / "models"], tmp_path, 5, 10)
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_the_page_escapes_what_comes_from_data(tmp_path: Path, params: Params) -> None:
+    results_path = write_run(tmp_path, synthetic=False)
+    path = results_path / "maml_K5_Q10.json"
+    content = json.loads(path.read_text()) | {"data_source": "<script>alert('x')</script> & co"}
+    path.write_text(json.dumps(content))
+    (results_path / "preprocess.json").write_text(json.dumps({"<img src=x>": 1}))
+    build(tmp_path, params)
+    html = (results_path / "report" / "index.html").read_text()
+    assert "<script" not in html
+    assert "<img src=x>" not in html
+    assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; co" in html
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_the_page_stands_alone_and_shows_the_figures(tmp_path: Path, params: Params) -> None:
+    folder = write_run(tmp_path) / "report"
+    build(tmp_path, params)
+    html = (folder / "index.html").read_text()
+    sources = re.findall(r'(?:src|href)="([^"]+)"', html)
+    assert sorted(sources)[:5] == sorted(f"../plots/{name}" for name in CAPTIONS)
+    assert all((folder / source).is_file() for source in sources)
+    assert "http" not in html
+    assert "31.3 %<small>30.3–32.3 %</small>" in html
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_made_up_data_are_labelled_on_page_and_figures(
+    tmp_path: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    plain = Figure.suptitle
+    monkeypatch.setattr(
+        Figure, "suptitle", lambda self, t, **kw: (titles.append(t), plain(self, t, **kw))[1]
+    )
+    for name, synthetic in (("made_up", True), ("real", False)):
+        titles.clear()
+        results_path = write_run(tmp_path / name, synthetic)
+        build(tmp_path / name, params)
+        assert len(titles) == len(CAPTIONS)
+        assert all(("synthetic data" in title) is synthetic for title in titles)
+        html = (results_path / "report" / "index.html").read_text()
+        assert ("synthetic data" in html) is synthetic
+
+
+def test_figures_are_pictures_of_fixed_size_without_a_program_name(
+    inputs: Inputs, tmp_path: Path
+) -> None:
+    for path in draw_figures(inputs, tmp_path / "figures"):
+        assert b"Software" not in path.read_bytes()
+        assert imread(path).shape[1] == 1350
+
+
+def test_nothing_to_show_is_shown_as_nothing(tmp_path: Path, params: Params) -> None:
+    results_path = write_run(tmp_path, synthetic=False)
+    path = results_path / "maml_K5_Q10.json"
+    content = json.loads(path.read_text())
+    for key in ("significance", "intervals_95", "improvement_over_gru_percent", "learners"):
+        del content[key]
+    path.write_text(json.dumps(content | {"baselines": {}}))
+    path = results_path / "ablations_K5_Q10.json"
+    path.write_text(json.dumps({"support_sizes": [], "inner_steps": []}))
+    for table in ("training", "validation", "comparison", "param_change"):
+        path = results_path / "plots" / f"{table}.csv"
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    table = build(tmp_path, params)
+    assert "GRU" not in table
+    html = (results_path / "report" / "index.html").read_text()
+    assert "n.a." in html
+    assert not re.search(r"\bnan\b", html)
+    found = json.loads((results_path / "report" / "report.json").read_text())["findings"]
+    assert "no interval to tell how sure" in found[0]["text"]
+
+
+def test_a_very_short_training_is_drawn(inputs: Inputs, tmp_path: Path) -> None:
+    short = replace(inputs, training=inputs.training[:1], validation=inputs.validation[:2])
+    draw_training(short, tmp_path / "curve.png")
+    assert imread(tmp_path / "curve.png").shape[1] == 1350
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("maml_K5_Q10.json", "test"),
+        ("ablations_K5_Q10.json", "ablate"),
+        ("preprocess.json", "preprocess"),
+        ("plots/training.csv", "meta_train"),
+        ("plots/param_change.csv", "test"),
+    ],
+)
+def test_a_missing_input_names_file_and_stage(
+    tmp_path: Path, params: Params, name: str, stage: str
+) -> None:
+    (write_run(tmp_path) / name).unlink()
+    with pytest.raises(UserError, match=re.escape(name) + f".*stage {stage}"):
+        build(tmp_path, params)
+
+
+def test_a_missing_key_or_column_is_named(tmp_path: Path, params: Params) -> None:
+    results_path = write_run(tmp_path)
+    (results_path / "plots" / "training.csv").write_text("step,train_loss\n1,2\n")
+    with pytest.raises(UserError, match="column iteration, found step, train_loss"):
+        read_inputs(results_path, params)
+    (results_path / "ablations_K5_Q10.json").write_text('{"support_sizes": []}')
+    with pytest.raises(UserError, match="key inner_steps is missing"):
+        read_inputs(results_path, params)
+
+
+def test_file_names_follow_the_sizes_of_an_episode(tmp_path: Path) -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["episodes"] |= {"support_size": 3, "query_size": 7}
+    with pytest.raises(UserError, match=r"maml_K3_Q7\.json"):
+        read_inputs(write_run(tmp_path), parse_params(content))
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_config_holds_every_setting_and_the_versions(tmp_path: Path, params: Params) -> None:
+    results_path = write_run(tmp_path)
+    build(tmp_path, params)
+    config = json.loads((results_path / "report" / "config.json").read_text())
+    assert parse_params(config["settings"]) == params
+    assert {"python", "torch", "dvc", "numpy", "duckdb"} <= set(config["versions"])
+    assert (config["threads"], config["data_source"], config["synthetic"]) == (2, "synthetic", True)
+
+
+def test_the_stage_prints_the_table_or_one_line_of_error(tmp_path: Path) -> None:
+    results_path = write_run(tmp_path)
+    command = [sys.executable, "-m", "stages.visualize", "--results", str(results_path)]
+    command += ["--models", str(tmp_path / "models"), "--report", str(results_path / "report")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.search(r"MAML few-shot +31\.3 %", done.stdout)
+    (results_path / "preprocess.json").unlink()
+    failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert failed.stderr.count("\n") == 1
+    assert "preprocess.json: no such file" in failed.stderr
