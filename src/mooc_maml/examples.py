@@ -1,13 +1,12 @@
 """The one batch type that models, engine, training and testing share."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Examples:
+class Examples(NamedTuple):
     """Pairs (prefix -> next course) of several tasks, one task a learner.
 
     Pairs of one session whose prefixes are not cut share one row, since the state of a sequence
@@ -27,7 +26,7 @@ class Examples:
 
     def to(self, device: torch.device) -> "Examples":
         """The same examples on another device."""
-        return Examples(*(x.to(device) for x in self._tensors()))
+        return Examples(*(x.to(device) for x in self))
 
     def tasks(self, start: int, end: int) -> "Examples":
         """The examples of tasks start..end-1, without the padding that only others need."""
@@ -36,9 +35,6 @@ class Examples:
         time = max(1, int((courses != 0).sum(2).max()))
         rest = (x[start:end] for x in (self.row, self.position, self.label))
         return Examples(courses[:, :rows, :time], *rest)
-
-    def _tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return self.courses, self.row, self.position, self.label
 
     @property
     def num_tasks(self) -> int:

@@ -14,10 +14,54 @@ directions of the second-order recursion have the same form.
 An embedding is the same with one-hot inputs, where u_j . u says whether two courses are the same.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+
+class Rows:
+    """Rows [tasks, r, d] of several tasks, to which more can be appended.
+
+    The rows lie at the front of a larger buffer, so that appending copies only what is new; an
+    older `Rows` goes on seeing its own front part. If somebody else has appended there since, or
+    the buffer is full, the rows move to a new one first.
+    """
+
+    def __init__(self, *blocks: Tensor) -> None:
+        self.blocks = blocks
+        self._buffer: Tensor | None = None
+        self._filled = [0]  # rows of the buffer in use, shared by all who look at it
+
+    @property
+    def tensor(self) -> Tensor:
+        """All rows: [tasks, r, d]."""
+        return self.blocks[0] if len(self.blocks) == 1 else torch.cat(self.blocks, 1)
+
+    def appended(self, more: "Rows", scale: float | None = None) -> "Rows":
+        """These rows, then `more`, times `scale` if given."""
+        rank = sum(block.shape[1] for block in self.blocks)
+        new_rank = rank + sum(block.shape[1] for block in more.blocks)
+        result = Rows()
+        result._buffer, result._filled = self._buffer, self._filled
+        buffer = self._buffer
+        if buffer is None or self._filled[0] != rank or new_rank > buffer.shape[1]:
+            like = more.blocks[0]
+            buffer = like.new_empty(like.shape[0], 2 * new_rank, like.shape[2:].numel())
+            buffer = buffer.view(like.shape[0], 2 * new_rank, *like.shape[2:])
+            result._buffer, result._filled = buffer, [rank]
+            if rank:
+                buffer[:, :rank] = self.tensor
+        for block in more.blocks:
+            place = buffer[:, rank : rank + block.shape[1]]
+            if scale is None:
+                place.copy_(block)
+            else:
+                torch.mul(block, scale, out=place)
+            rank += block.shape[1]
+        result._filled[0] = rank
+        result.blocks = (buffer[:, :rank],)
+        return result
 
 
 @dataclass(frozen=True)
@@ -25,52 +69,47 @@ class OuterSum:
     """For every task the matrix sum_j outputs_j inputs_j^T, and a bias.
 
     Attributes:
-        inputs: blocks [tasks, r, in], or int64 [tasks, r] for one-hot inputs.
-        outputs: blocks [tasks, r, out], as many as `inputs`; zero rows are padding.
-        bias: [tasks, out], or None where the layer has none.
+        inputs: rows [tasks, r, in], or int64 [tasks, r] for one-hot inputs.
+        outputs: rows [tasks, r, out]; a row of zeros is padding.
+        bias: [tasks, out], or None for 0.
     """
 
-    inputs: tuple[Tensor, ...] = ()
-    outputs: tuple[Tensor, ...] = ()
+    inputs: Rows = field(default_factory=Rows)
+    outputs: Rows = field(default_factory=Rows)
     bias: Tensor | None = None
 
-    def plus(self, other: "OuterSum", scale: float) -> "OuterSum":
-        """`self + scale * other`; blocks with the very same inputs are merged, others appended."""
-        inputs, outputs = list(self.inputs), list(self.outputs)
-        for block, values in zip(other.inputs, other.outputs, strict=True):
-            same = [i for i, mine in enumerate(inputs) if mine is block]
-            if same:
-                outputs[same[0]] = torch.add(outputs[same[0]], values, alpha=scale)
-            else:
-                inputs.append(block)
-                outputs.append(values * scale)
-        return OuterSum(tuple(inputs), tuple(outputs), _add(self.bias, other.bias, scale))
+    @property
+    def is_zero(self) -> bool:
+        """Whether there is no product at all."""
+        return not self.inputs.blocks
 
-    def joined(self) -> tuple[Tensor, Tensor]:
-        """All blocks side by side: inputs [tasks, r, in] and outputs [tasks, r, out]."""
-        if len(self.inputs) == 1:
-            return self.inputs[0], self.outputs[0]
-        return torch.cat(self.inputs, 1), torch.cat(self.outputs, 1)
+    def plus(self, other: "OuterSum", scale: float) -> "OuterSum":
+        """`self + scale * other`."""
+        return OuterSum(
+            self.inputs.appended(other.inputs),
+            self.outputs.appended(other.outputs, scale),
+            _add(self.bias, other.bias, scale),
+        )
 
     def apply(self, u: Tensor, *, with_bias: bool = True) -> Tensor | None:
         """The matrix times u [tasks, n, in] (or int64 [tasks, n]) -> [tasks, n, out]; None is 0."""
-        result = self.bias[:, None, :] if with_bias and self.bias is not None else None
-        if self.inputs:
-            inputs, outputs = self.joined()
-            product = _gram(u, inputs, outputs.dtype) @ outputs
-            result = product if result is None else product.add_(result)
-        return result
+        bias = self.bias[:, None, :] if with_bias and self.bias is not None else None
+        if self.is_zero:
+            return bias
+        attention = _gram(u, self.inputs.tensor, self.outputs.tensor.dtype)
+        if bias is None:
+            return attention @ self.outputs.tensor
+        return torch.baddbmm(bias, attention, self.outputs.tensor)
 
     def apply_transposed(self, d: Tensor) -> Tensor | None:
         """The transposed matrix times d [tasks, n, out] -> [tasks, n, in]; None is 0."""
-        if not self.inputs:
+        if self.is_zero:
             return None
-        inputs, outputs = self.joined()
-        return (d @ outputs.mT) @ inputs
+        return (d @ self.outputs.tensor.mT) @ self.inputs.tensor
 
     def total(self, size: int | None = None) -> Tensor:
         """The sum over tasks as one matrix [out, in]; one-hot inputs give rows: [size, out]."""
-        inputs, outputs = (x.flatten(0, 1) for x in self.joined())
+        inputs, outputs = self.inputs.tensor.flatten(0, 1), self.outputs.tensor.flatten(0, 1)
         if size is not None:
             return outputs.new_zeros(size, outputs.shape[1]).index_add_(0, inputs, outputs)
         return outputs.mT @ inputs

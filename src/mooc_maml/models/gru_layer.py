@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from mooc_maml.meta.outer_products import OuterSum
+from mooc_maml.meta.outer_products import OuterSum, Rows
 from mooc_maml.models.packed import Packed
 
 
@@ -69,8 +69,8 @@ class Recurrence:
         if hidden.own.bias is not None:
             self.bias = self.bias + hidden.own.bias[task]
         self.factors: tuple[Tensor, Tensor] | None = None
-        if hidden.own.inputs:
-            inputs, outputs = hidden.own.joined()
+        if not hidden.own.is_zero:
+            inputs, outputs = hidden.own.inputs.tensor, hidden.own.outputs.tensor
             self.factors = inputs[task], outputs[task]  # [sessions, r, H], [sessions, r, 3H]
 
     def forward(self, h: Tensor, start: Tensor | None = None) -> Tensor:
@@ -169,8 +169,8 @@ class GRULayer:
         self.dg_grouped, self.di_grouped = self.layout.group_zero(dg), self.layout.group_zero(di)
         return (
             self.inner.transposed(self.di_grouped),
-            OuterSum((self.x,), (self.di_grouped,), self.di_grouped.sum(1)),
-            OuterSum((self.h_grouped,), (self.dg_grouped,), self.dg_grouped.sum(1)),
+            OuterSum(Rows(self.x), Rows(self.di_grouped), self.di_grouped.sum(1)),
+            OuterSum(Rows(self.h_grouped), Rows(self.dg_grouped), self.dg_grouped.sum(1)),
         )
 
     def tangent_forward(self, tx: Tensor, v_inner: OuterSum, v_hidden: OuterSum) -> Tensor:
@@ -178,7 +178,9 @@ class GRULayer:
         self.tx, self.v_inner, self.v_hidden = tx, v_inner, v_hidden
         ti = self.layout.pack(add(self.inner.product(tx), v_inner.apply(self.x)))
         tg = self.layout.pack(_required(v_hidden.apply(self.h_grouped)))
-        changes = torch.cat([ti[:, : 2 * self.size] + tg[:, : 2 * self.size], tg[:, -self.size :]], 1)
+        changes = torch.cat(
+            [ti[:, : 2 * self.size] + tg[:, : 2 * self.size], tg[:, -self.size :]], 1
+        )
         u = (self.m * changes).unflatten(1, (3, -1)).sum(1)
         u.addcmul_(self.c, ti[:, -self.size :])
         th, product = linear_scan(u, self.z, self.m, self.recurrence, self.layout)
@@ -211,8 +213,8 @@ class GRULayer:
         tdg, tdi = layout.group_zero(tdg), layout.group_zero(tdi)
         return (
             add(self.inner.transposed(tdi), self.v_inner.apply_transposed(self.di_grouped)),
-            OuterSum((self.x, self.tx), (tdi, self.di_grouped), tdi.sum(1)),
-            OuterSum((self.h_grouped, self.th_grouped), (tdg, self.dg_grouped), tdg.sum(1)),
+            OuterSum(Rows(self.x, self.tx), Rows(tdi, self.di_grouped), tdi.sum(1)),
+            OuterSum(Rows(self.h_grouped, self.th_grouped), Rows(tdg, self.dg_grouped), tdg.sum(1)),
         )
 
     @property

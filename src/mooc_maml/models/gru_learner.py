@@ -13,7 +13,7 @@ from torch.nn.functional import embedding
 
 from mooc_maml.examples import Examples
 from mooc_maml.meta.inner import Weights
-from mooc_maml.meta.outer_products import OuterSum
+from mooc_maml.meta.outer_products import OuterSum, Rows
 from mooc_maml.models.gru_layer import GRULayer, TaskLinear, add
 from mooc_maml.models.packed import Packed, pack_examples
 
@@ -121,13 +121,13 @@ class GRULearner:
         p = log_p.exp_()
         d = (p * weight).scatter_add_(2, layout.target, -weight)
         tape = GRUTape(layout, layers, head, states, p, d)
-        sums = {"head.weight": OuterSum((states,), (d,), d.sum(1))}
+        sums = {"head.weight": OuterSum(Rows(states), Rows(d), d.sum(1))}
         dh = _from_pairs(head.transposed(d), layout)
         for k in reversed(range(len(layers))):
             dx, *pair = layers[k].backward(dh)
             sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = pair
             dh = layout.pack(dx)
-        sums["embedding.weight"] = OuterSum((layout.courses,), (dx,))
+        sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(dx))
         return losses, GRUDirection(sums, fast.own.num_courses), tape
 
     def hessian_product(self, tape: GRUTape, direction: GRUDirection) -> GRUDirection:
@@ -143,7 +143,7 @@ class GRULearner:
         p = tape.probabilities
         mean = (p * t_logits).sum(2, keepdim=True)
         td = (t_logits - mean).mul_(p).mul_(layout.pair_weight.unsqueeze(2))
-        inputs, outputs = (tape.states, t_states), (td, tape.d_logits)
+        inputs, outputs = Rows(tape.states, t_states), Rows(td, tape.d_logits)
         sums = {"head.weight": OuterSum(inputs, outputs, td.sum(1))}
         own = v["head.weight"].apply_transposed(tape.d_logits)
         tdh = _from_pairs(add(tape.head.transposed(td), own), layout)
@@ -151,7 +151,7 @@ class GRULearner:
             tdx, *pair = tape.layers[k].tangent_backward(tdh)
             sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = pair
             tdh = layout.pack(tdx)
-        sums["embedding.weight"] = OuterSum((layout.courses,), (tdx,))
+        sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(tdx))
         return GRUDirection(sums, direction.num_courses)
 
 
