@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchmarks import episodes, rivals
 from benchmarks.episodes import QUERY_SIZE, SUPPORT_SIZE, many_sessions, reference_setting
-from benchmarks.measure import interleaved_seconds, table
+from benchmarks.measure import Row, interleaved_seconds, table
 from benchmarks.ways import WAYS, problem, relative_error
 from mooc_maml.episode_store import EPISODE_SETS, write_episodes
 from mooc_maml.examples import Examples
@@ -200,12 +200,18 @@ def test_ways_take_turns() -> None:
 
 
 def test_table_shows_what_is_missing_as_nothing() -> None:
-    assert table(
-        [{"way": "x", "seconds": 0.12345}, {"way": "yy", "seconds": 2840.4}, {"way": "z"}],
-        ["way", "seconds"],
-    ) == (
-        "| way | seconds |\n| --- | ------- |\n| x   | 0.123   |\n| yy  | 2840    |\n| z   |         |"
-    )
+    rows: list[Row] = [
+        {"way": "x", "seconds": 0.12345},
+        {"way": "y", "seconds": 2840.4},
+        {"way": "z"},
+    ]
+    assert table(rows, ["way", "seconds"]).splitlines() == [
+        "| way | seconds |",
+        "| --- | ------- |",
+        "| x   | 0.123   |",
+        "| y   | 2840    |",
+        "| z   |         |",
+    ]
 
 
 def test_a_problem_is_solved_on_the_study_model() -> None:

@@ -47,8 +47,7 @@ class Rows:
         buffer = self._buffer
         if buffer is None or self._filled[0] != rank or new_rank > buffer.shape[1]:
             like = more.blocks[0]
-            buffer = like.new_empty(like.shape[0], 2 * new_rank, like.shape[2:].numel())
-            buffer = buffer.view(like.shape[0], 2 * new_rank, *like.shape[2:])
+            buffer = like.new_empty(like.shape[0], 3 * new_rank, *like.shape[2:])
             result._buffer, result._filled = buffer, [rank]
             if rank:
                 buffer[:, :rank] = self.tensor

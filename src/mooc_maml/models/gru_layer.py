@@ -22,7 +22,6 @@ Names: d... is the gradient of the loss with respect to ..., t... the tangent of
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -59,80 +58,108 @@ def add(x: Tensor, y: Tensor | None) -> Tensor:
 
 
 class Recurrence:
-    """The hidden-to-hidden weights as a scan meets them: one step of the running sessions."""
+    """The hidden-to-hidden weights as the scans meet them: one step of the running sessions.
+
+    All tensors are lists over time, views of one packed tensor, made once: a scan is bound by the
+    number of calls that it makes, and slicing is a call.
+    """
 
     def __init__(self, hidden: TaskLinear, layout: Packed) -> None:
-        self.weight = hidden.weight
-        self.weight_t = hidden.weight.T.contiguous()
+        self.weight, self.weight_t = hidden.weight, hidden.weight.T.contiguous()
+        self.layout = layout
         task = layout.session_task
-        self.bias = hidden.bias.expand(len(task), -1)
+        bias = hidden.bias.expand(len(task), -1)
         if hidden.own.bias is not None:
-            self.bias = self.bias + hidden.own.bias[task]
-        self.factors: tuple[Tensor, Tensor] | None = None
-        if not hidden.own.is_zero:
-            inputs, outputs = hidden.own.inputs.tensor, hidden.own.outputs.tensor
-            self.factors = inputs[task], outputs[task]  # [sessions, r, H], [sessions, r, 3H]
+            bias = bias + hidden.own.bias[task]
+        self.bias = self._running(bias)
+        self.own = not hidden.own.is_zero
+        if self.own:
+            inputs, outputs = hidden.own.inputs.tensor[task], hidden.own.outputs.tensor[task]
+            self.inputs, self.inputs_t = self._running(inputs), self._running(inputs.mT)
+            self.outputs, self.outputs_t = self._running(outputs), self._running(outputs.mT)
 
-    def forward(self, h: Tensor, start: Tensor | None = None) -> Tensor:
-        """W h, plus `start` if given: [running, H] -> [running, 3H]."""
-        y = h @ self.weight_t if start is None else torch.addmm(start, h, self.weight_t)
-        return y if self.factors is None else _add_own(y, h, *self.factors)
+    def _running(self, x: Tensor) -> list[Tensor]:
+        """For each time, x [sessions, ...] of the sessions that run then."""
+        return [x if size == len(x) else x[:size] for size in self.layout.sizes]
 
-    def backward(self, d: Tensor, start: Tensor) -> Tensor:
-        """W^T d + start: [running, 3H] -> [running, H]."""
-        y = torch.addmm(start, d, self.weight)
-        return y if self.factors is None else _add_own(y, d, *reversed(self.factors))
+    def over_time(self, x: Tensor) -> list[Tensor]:
+        """For each time, the part of x [steps, ...]; where own weights need it, [running, 1, d]."""
+        return list(x.split(self.layout.sizes))
 
+    def add_own(self, t: int, y: Tensor, h: Tensor) -> None:
+        """y += (own W) h at time t: h [running, 1, H], y [running, 1, 3H]."""
+        y.baddbmm_(torch.bmm(h, self.inputs_t[t]), self.outputs[t])
 
-def _add_own(y: Tensor, u: Tensor, inputs: Tensor, outputs: Tensor) -> Tensor:
-    k = len(u)
-    attention = torch.bmm(u.unsqueeze(1), inputs[:k].mT)
-    y.unsqueeze(1).baddbmm_(attention, outputs[:k])
-    return y
-
-
-def forward_scan(i: Tensor, recurrence: Recurrence, layout: Packed) -> tuple[Tensor, ...]:
-    """The GRU itself: i [steps, 3H] -> h, (r, z), n, g_n, all packed."""
-    size = i.shape[1] // 3
-    h, rz, n, g_n = (i.new_empty(len(i), k * size) for k in (1, 2, 1, 1))
-    state = i.new_zeros(layout.slices[0][1], size)
-    for start, end in layout.slices:
-        state = state[: end - start]
-        bias = recurrence.bias[: end - start]
-        g = recurrence.forward(state, bias) if start else bias
-        g_n[start:end] = g[:, 2 * size :]
-        gates = torch.add(i[start:end, : 2 * size], g[:, : 2 * size], out=rz[start:end]).sigmoid_()
-        reset, update = gates[:, :size], gates[:, size:]
-        candidate = n[start:end]
-        torch.addcmul(i[start:end, 2 * size :], reset, g[:, 2 * size :], out=candidate).tanh_()
-        state = torch.lerp(candidate, state, update, out=h[start:end])
-    return h, rz, n, g_n
+    def add_own_transposed(self, t: int, y: Tensor, d: Tensor) -> None:
+        """y += (own W)^T d at time t: d [running, 1, 3H], y [running, 1, H]."""
+        y.baddbmm_(torch.bmm(d, self.outputs_t[t]), self.inputs[t])
 
 
-def linear_scan(
-    u: Tensor, z: Tensor, m: Tensor, recurrence: Recurrence, layout: Packed
-) -> tuple[Tensor, Tensor]:
+def forward_scan(i: Tensor, recurrence: Recurrence) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The GRU itself: i [steps, 3H] -> h [steps, H], (r, z) [steps, 2H], n, g_n [steps, H]."""
+    size, split = i.shape[1] // 3, recurrence.over_time
+    h, g, rz, n = (i.new_empty(len(i), k * size) for k in (1, 3, 2, 1))
+    states, before = split(h), recurrence.layout.split_before(h)
+    gs, gates, candidates = split(g), split(rz), split(n)
+    g_rz, g_n, i_rz, i_n = (split(x[:, part]) for x in (g, i) for part in _parts(size))
+    reset, update = split(rz[:, :size]), split(rz[:, size:])
+    own = recurrence.own
+    own_g, own_h = (split(g.unsqueeze(1)), recurrence.layout.split_before(h.unsqueeze(1)))
+    gs[0].copy_(recurrence.bias[0])
+    for t, state in enumerate(states):
+        if t:
+            torch.addmm(recurrence.bias[t], before[t], recurrence.weight_t, out=gs[t])
+            if own:
+                recurrence.add_own(t, own_g[t], own_h[t])
+        torch.add(i_rz[t], g_rz[t], out=gates[t]).sigmoid_()
+        torch.addcmul(i_n[t], reset[t], g_n[t], out=candidates[t]).tanh_()
+        if t:
+            torch.lerp(candidates[t], before[t], update[t], out=state)
+        else:
+            torch.addcmul(candidates[0], candidates[0], update[0], value=-1, out=state)
+    return h, rz, n, g[:, 2 * size :]
+
+
+def _parts(size: int) -> tuple[slice, slice]:
+    return slice(0, 2 * size), slice(2 * size, 3 * size)
+
+
+def linear_scan(u: Tensor, z: Tensor, m: Tensor, recurrence: Recurrence) -> tuple[Tensor, Tensor]:
     """Forwards: u [steps, H] -> th [steps, H] and W_h th' [steps, 3H], 0 at a session's start."""
-    th, product = u.clone(), torch.zeros_like(m)
-    for (before, _), (start, end) in pairwise(layout.slices):
-        state = th[before : before + end - start]
-        own = recurrence.forward(state)
-        product[start:end] = own
-        blocks = own.mul_(m[start:end]).view(end - start, 3, -1)
-        th[start:end].addcmul_(z[start:end], state).add_(blocks.sum(1))
+    split, split_before = recurrence.over_time, recurrence.layout.split_before
+    th, product = u.clone(), torch.empty_like(m)
+    states, before, products, zs = split(th), split_before(th), split(product), split(z)
+    blocks, ms = split(product.unflatten(1, (3, -1))), split(m.unflatten(1, (3, -1)))
+    own_product, own_before = split(product.unsqueeze(1)), split_before(th.unsqueeze(1))
+    products[0].zero_()
+    for t in range(1, len(states)):
+        torch.mm(before[t], recurrence.weight_t, out=products[t])
+        if recurrence.own:
+            recurrence.add_own(t, own_product[t], own_before[t])
+        states[t].addcmul_(zs[t], before[t]).add_((blocks[t] * ms[t]).sum(1))
     return th, product
 
 
 def linear_scan_back(
-    dh: Tensor, z: Tensor, m: Tensor, recurrence: Recurrence, layout: Packed
-) -> Tensor:
-    """Backwards: what reaches each h from outside, dh [steps, H] -> all that reaches it."""
-    dh = dh.clone()
-    for (before, _), (start, end) in reversed(list(pairwise(layout.slices))):
-        here, there = dh[start:end], dh[before : before + end - start]
-        dg = (m[start:end].view(end - start, 3, -1) * here.unsqueeze(1)).flatten(1)
-        there.copy_(recurrence.backward(dg, torch.addcmul(there, z[start:end], here)))
-    return dh
+    dh: Tensor, z: Tensor, m: Tensor, recurrence: Recurrence
+) -> tuple[Tensor, Tensor]:
+    """Backwards: what reaches each h from outside, dh [steps, H] -> all of it, and dg = m dh."""
+    split, split_before = recurrence.over_time, recurrence.layout.split_before
+    dh, dg = dh.clone(), torch.empty_like(m)
+    here, before, dgs, zs = split(dh), split_before(dh), split(dg), split(z)
+    blocks, ms = split(dg.unflatten(1, (3, -1))), split(m.unflatten(1, (3, -1)))
+    wide, own_dg, own_before = (
+        split(dh.unsqueeze(1)),
+        split(dg.unsqueeze(1)),
+        split_before(dh.unsqueeze(1)),
+    )
+    for t in reversed(range(len(here))):
+        torch.mul(ms[t], wide[t], out=blocks[t])
+        if t:
+            before[t].addcmul_(zs[t], here[t]).addmm_(dgs[t], recurrence.weight)
+            if recurrence.own:
+                recurrence.add_own_transposed(t, own_before[t], own_dg[t])
+    return dh, dg
 
 
 class GRULayer:
@@ -150,7 +177,7 @@ class GRULayer:
         """x [tasks, n, in] -> h [steps, H]."""
         self.x = x
         i = self.layout.pack(self.inner.affine(x))
-        h, rz, self.n, self.g_n = forward_scan(i, self.recurrence, self.layout)
+        h, rz, self.n, self.g_n = forward_scan(i, self.recurrence)
         self.r, self.z = rz.chunk(2, 1)
         self.before = self.layout.before(h)
         return h
@@ -162,8 +189,7 @@ class GRULayer:
         self.c = (1 - z) * self.slope_n
         m_r = self.c * self.g_n * self.slope_r
         self.m = torch.cat([m_r, (self.before - n) * self.slope_z, self.c * r], 1)
-        self.dh = linear_scan_back(dh, z, self.m, self.recurrence, self.layout)
-        dg = self._blocks(self.m, self.dh)
+        self.dh, dg = linear_scan_back(dh, z, self.m, self.recurrence)
         di = torch.cat([dg[:, : 2 * self.size], self.c * self.dh], 1)
         self.h_grouped = self.layout.group(self.before)
         self.dg_grouped, self.di_grouped = self.layout.group_zero(dg), self.layout.group_zero(di)
@@ -183,7 +209,7 @@ class GRULayer:
         )
         u = (self.m * changes).unflatten(1, (3, -1)).sum(1)
         u.addcmul_(self.c, ti[:, -self.size :])
-        th, product = linear_scan(u, self.z, self.m, self.recurrence, self.layout)
+        th, product = linear_scan(u, self.z, self.m, self.recurrence)
         self._tangents_of_coefficients(ti, tg.add_(product), self.layout.before(th))
         return th
 
@@ -201,14 +227,14 @@ class GRULayer:
 
     def tangent_backward(self, tdh: Tensor) -> tuple[Tensor, OuterSum, OuterSum]:
         """The tangent of what `backward` returns, from the tangent of its dh."""
-        layout, first = self.layout, self.layout.slices[0][1]
-        known = self._blocks(self.tm, self.dh)
+        layout, first = self.layout, self.layout.sizes[0]
+        known = (self.tm.unflatten(1, (3, -1)) * self.dh.unsqueeze(1)).flatten(1)
         reaching = self.hidden.transposed(layout.group(known))
         reaching = layout.pack(add(reaching, self.v_hidden.apply_transposed(self.dg_grouped)))
         reaching.addcmul_(self.tz, self.dh)
         tdh = tdh.index_add(0, layout.previous, reaching[first:])
-        tdh = linear_scan_back(tdh, self.z, self.m, self.recurrence, layout)
-        tdg = self._blocks(self.m, tdh) + known
+        tdh, tdg = linear_scan_back(tdh, self.z, self.m, self.recurrence)
+        tdg.add_(known)
         tdi = torch.cat([tdg[:, : 2 * self.size], self.c * tdh + self.tc * self.dh], 1)
         tdg, tdi = layout.group_zero(tdg), layout.group_zero(tdi)
         return (
@@ -221,11 +247,6 @@ class GRULayer:
     def size(self) -> int:
         """H."""
         return self.n.shape[1]
-
-    @staticmethod
-    def _blocks(m: Tensor, h: Tensor) -> Tensor:
-        """Each of the three blocks of m [steps, 3H] times h [steps, H]."""
-        return (m.unflatten(1, (3, -1)) * h.unsqueeze(1)).flatten(1)
 
 
 def _required(x: Tensor | None) -> Tensor:

@@ -89,6 +89,7 @@ class GRULearner:
         own = GRUDirection(dict.fromkeys(names, OuterSum()), len(weights["head.bias"]))
         return GRUFastWeights(weights, own)
 
+    @torch.no_grad()
     def scores(self, fast: GRUFastWeights, examples: Packed) -> Tensor:
         """Logits [tasks, pairs, C] of every pair, each task with its own weights."""
         return self._forward(fast, examples)[3]
@@ -109,6 +110,7 @@ class GRULearner:
         at_pairs = _at_pairs(states, layout)
         return layers, head, at_pairs, head.affine(at_pairs)
 
+    @torch.no_grad()
     def gradient(
         self, fast: GRUFastWeights, examples: Packed
     ) -> tuple[Tensor, GRUDirection, GRUTape]:
@@ -130,6 +132,7 @@ class GRULearner:
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(dx))
         return losses, GRUDirection(sums, fast.own.num_courses), tape
 
+    @torch.no_grad()
     def hessian_product(self, tape: GRUTape, direction: GRUDirection) -> GRUDirection:
         """See `Learner`; the tangent, in the given direction, of all that `gradient` does."""
         layout, v = tape.layout, direction.sums

@@ -2,8 +2,8 @@
 
 Two orders of the same steps (a step is one course of one session) are used:
 
-* packed [steps, ...]: by time, within a time by session, longest session first. All sessions that
-  are still running at time t are one contiguous slice, whose size never grows with t.
+* packed [steps, ...]: by time, within a time by session, longest session first. The sessions that
+  still run at time t are one contiguous slice, whose size never grows with t.
 * grouped [tasks, n, ...]: the steps of each task side by side, n = the most that a task has; where
   a task has fewer, padding. Products with a task's own low-rank weights are batched over it.
 """
@@ -21,7 +21,7 @@ class Packed:
     """Where each step and each pair of some `Examples` lies.
 
     Attributes:
-        slices: for every time t the packed slice [start, end) of the running sessions.
+        sizes: for every time t the number of running sessions, whose steps lie side by side.
         courses: int64 [tasks, n], grouped; 0 = padding.
         mask: [tasks, n, 1], 1 where a grouped place holds a step, else 0.
         to_grouped: int64 [tasks * n], the packed place of each grouped one (any for padding).
@@ -33,7 +33,7 @@ class Packed:
         target: int64 [tasks, pairs, 1], label - 1, the column of the true course.
     """
 
-    slices: list[tuple[int, int]]
+    sizes: list[int]
     courses: Tensor
     mask: Tensor
     to_grouped: Tensor
@@ -58,8 +58,17 @@ class Packed:
 
     def before(self, x: Tensor) -> Tensor:
         """Packed [steps, d] -> the values one step earlier in the same session, 0 at its first."""
-        first = x.new_zeros(self.slices[0][1], x.shape[1])
+        first = x.new_zeros(self.sizes[0], x.shape[1])
         return torch.cat([first, x.index_select(0, self.previous)])
+
+    def split_before(self, x: Tensor) -> list[Tensor]:
+        """Packed [steps, ...] -> for each time t > 0 the sessions that run then, at t - 1.
+
+        Views, so that what is written there is written to x. At t = 0 stands an empty one.
+        """
+        times = x.split(self.sizes)
+        later = zip(times, self.sizes[1:], strict=False)
+        return [x[:0], *(y if len(y) == size else y[:size] for y, size in later)]
 
 
 def pack_examples(examples: Examples, device: torch.device, dtype: torch.dtype) -> Packed:
@@ -70,9 +79,7 @@ def pack_examples(examples: Examples, device: torch.device, dtype: torch.dtype) 
     order = torch.argsort(lengths, descending=True, stable=True)
     order = order[: int((lengths > 0).sum())]
     running = lengths[order][None, :] > torch.arange(time)[:, None]  # [time, sessions]
-    sizes = running.sum(1).tolist()
-    ends = torch.cumsum(torch.tensor(sizes), 0).tolist()
-    slices = [(end - size, end) for size, end in zip(sizes, ends, strict=True) if size]
+    sizes = [size for size in running.sum(1).tolist() if size]
     step_time, step_rank = running.nonzero(as_tuple=True)  # packed order
     step_session = order[step_rank]
     place = torch.full((tasks * rows, time), -1)
@@ -90,8 +97,8 @@ def pack_examples(examples: Examples, device: torch.device, dtype: torch.dtype) 
     pair_step = place.view(tasks, rows, time)[torch.arange(tasks)[:, None], row, position]
     after_first = step_time > 0
     return Packed(
-        slices,
-        courses.view(tasks, -1).gather(1, front).to(device),
+        sizes,
+        courses.reshape(tasks, -1).gather(1, front).to(device),
         mask.unsqueeze(2).to(device, dtype),
         grouped.clamp(min=0).flatten().to(device),
         to_packed.to(device),

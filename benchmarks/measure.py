@@ -1,0 +1,141 @@
+"""Time, memory and the machine: what every benchmark reports, measured in one way."""
+
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mooc_maml.files import write_json
+
+Row = dict[str, Any]
+SLOW = 1.0  # seconds
+
+
+def interleaved_seconds(
+    calls: Mapping[str, Callable[[], object]], repeats: int
+) -> dict[str, list[float]]:
+    """Run A B C A B C ..., so that a slow spell of the machine falls on all of them alike.
+
+    Args:
+        calls: what to time, by name, warmed up already.
+        repeats: timed calls of each; those slower than `SLOW` leave after a third of the rounds.
+
+    Returns:
+        Seconds of each timed call, by name.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(repeats):
+        for name, call in calls.items():
+            slow = turn > 0 and seconds[name][0] > SLOW
+            if not slow or turn < -(-repeats // 3):
+                seconds[name].append(seconds_of(call))
+    return seconds
+
+
+def seconds_of(call: Callable[[], object]) -> float:
+    """Wall-clock seconds of one call, with the work that it leaves queued on a GPU."""
+    _finish_queued()
+    start = time.perf_counter()
+    call()
+    _finish_queued()
+    return time.perf_counter() - start
+
+
+def median_and_spread(seconds: Sequence[float]) -> tuple[float, float]:
+    """Median, and the difference of slowest and fastest as a share of it."""
+    median = statistics.median(seconds)
+    return median, (max(seconds) - min(seconds)) / median
+
+
+def peak_mb() -> float:
+    """The most memory (10^6 bytes) that this process ever held; on a GPU, of the GPU's memory.
+
+    Linux hands a parent's `ru_maxrss` on to the child that it starts, so VmHWM is read, which
+    starts anew with each program.
+    """
+    if _on_gpu():
+        return torch.cuda.max_memory_allocated() / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def in_own_process(module: str, arguments: Sequence[str]) -> Any:
+    """Run `python -m module arguments` and read the JSON that it prints last.
+
+    Raises:
+        RuntimeError: it failed; the message holds what it said.
+    """
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def machine(threads: int, device: torch.device) -> Row:
+    """What the numbers depend on."""
+    pages = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    return {
+        "cpu": _cpu_model(),
+        "cores": os.cpu_count(),
+        "memory_mb": round(pages / 1e6),
+        "threads": threads,
+        "gpu": gpu,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "load_average": round(os.getloadavg()[0], 2),
+    }
+
+
+def table(rows: Sequence[Row], columns: Sequence[str]) -> str:
+    """Rows as a Markdown table."""
+    body = [[_cell(row.get(name)) for name in columns] for row in rows]
+    widths = [max(len(x) for x in column) for column in zip(columns, *body, strict=True)]
+    lines = [list(columns), ["-" * width for width in widths], *body]
+    padded = ([x.ljust(n) for x, n in zip(line, widths, strict=True)] for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in padded)
+
+
+def report(rows: Sequence[Row], columns: Sequence[str], facts: Row, path: Path | None) -> None:
+    """Print the table and the machine; write both as JSON if `path` is given."""
+    print(table(rows, columns))
+    print("machine:", ", ".join(f"{key} {value}" for key, value in facts.items()))
+    if path is not None:
+        write_json(path, {"machine": facts, "rows": list(rows)})
+
+
+def _on_gpu() -> bool:
+    return bool(torch.cuda.is_initialized())  # type: ignore[no-untyped-call]
+
+
+def _finish_queued() -> None:
+    if _on_gpu():
+        torch.cuda.synchronize()
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    return "" if value is None else str(value)
+
+
+def _cpu_model() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    named = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor())
