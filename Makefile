@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup repro test
+.PHONY: setup repro test lock
 
 setup: .venv/.installed
 
@@ -21,3 +21,12 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+# Resolve pyproject.toml anew in an empty environment and pin what came out.
+lock:
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/python -m pip install --quiet --upgrade pip
+	.venv-lock/bin/python -m pip install --quiet "setuptools>=77" -e ".[dev]"
+	{ echo "# Every package of the pipeline and its tests, pinned. Made from pyproject.toml by \`make lock\`."; \
+	  .venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -vi '^pip==' | sed 's/+cpu//'; } > requirements.lock
+	rm -r .venv-lock

@@ -36,6 +36,6 @@ def meta_gradient(
     fast, tapes = adapt(learner, weights, learner.prepare(support), steps, inner_lr)
     losses, direction, _ = learner.gradient(fast, learner.prepare(query))
     if second_order:
-        for tape in reversed(tapes):
-            direction = direction.plus(learner.hessian_product(tape, direction), -inner_lr)
+        while tapes:  # a tape's memory is free for the direction, which may grow, once it is used
+            direction = direction.plus(learner.hessian_product(tapes.pop(), direction), -inner_lr)
     return losses, direction.sum_over_tasks()

@@ -57,6 +57,11 @@ def add(x: Tensor, y: Tensor | None) -> Tensor:
     return x if y is None else x.add_(y)
 
 
+def blocks_of(x: Tensor) -> Tensor:
+    """[steps, 3H] -> [steps, 3, H]."""
+    return x.view(len(x), 3, -1)
+
+
 class Recurrence:
     """The hidden-to-hidden weights as the scans meet them: one step of the running sessions.
 
@@ -84,7 +89,7 @@ class Recurrence:
 
     def over_time(self, x: Tensor) -> list[Tensor]:
         """For each time, the part of x [steps, ...]; where own weights need it, [running, 1, d]."""
-        return list(x.split(self.layout.sizes))
+        return list(x.split_with_sizes(self.layout.sizes))
 
     def add_own(self, t: int, y: Tensor, h: Tensor) -> None:
         """y += (own W) h at time t: h [running, 1, H], y [running, 1, 3H]."""
@@ -117,7 +122,7 @@ def forward_scan(i: Tensor, recurrence: Recurrence) -> tuple[Tensor, Tensor, Ten
             torch.lerp(candidates[t], before[t], update[t], out=state)
         else:
             torch.addcmul(candidates[0], candidates[0], update[0], value=-1, out=state)
-    return h, rz, n, g[:, 2 * size :]
+    return h, rz, n, g[:, 2 * size :].contiguous()
 
 
 def _parts(size: int) -> tuple[slice, slice]:
@@ -129,7 +134,7 @@ def linear_scan(u: Tensor, z: Tensor, m: Tensor, recurrence: Recurrence) -> tupl
     split, split_before = recurrence.over_time, recurrence.layout.split_before
     th, product = u.clone(), torch.empty_like(m)
     states, before, products, zs = split(th), split_before(th), split(product), split(z)
-    blocks, ms = split(product.unflatten(1, (3, -1))), split(m.unflatten(1, (3, -1)))
+    blocks, ms = split(blocks_of(product)), split(blocks_of(m))
     own_product, own_before = split(product.unsqueeze(1)), split_before(th.unsqueeze(1))
     products[0].zero_()
     for t in range(1, len(states)):
@@ -147,7 +152,7 @@ def linear_scan_back(
     split, split_before = recurrence.over_time, recurrence.layout.split_before
     dh, dg = dh.clone(), torch.empty_like(m)
     here, before, dgs, zs = split(dh), split_before(dh), split(dg), split(z)
-    blocks, ms = split(dg.unflatten(1, (3, -1))), split(m.unflatten(1, (3, -1)))
+    blocks, ms = split(blocks_of(dg)), split(blocks_of(m))
     wide, own_dg, own_before = (
         split(dh.unsqueeze(1)),
         split(dg.unsqueeze(1)),
@@ -163,90 +168,110 @@ def linear_scan_back(
 
 
 class GRULayer:
-    """Forward and backward pass over packed sessions, and the tangent of both in a direction.
+    """Forward and backward pass over packed sessions; what it keeps is what a tangent needs.
 
-    Call the passes in the order in which they stand here; each uses what the earlier ones kept.
-    x, and what is named `_grouped`, is grouped [tasks, n, ...]; everything else packed [steps, ...].
+    x, and what is named `_grouped`, is grouped [tasks, n, ...]; all else is packed [steps, ...].
     """
 
     def __init__(self, inner: TaskLinear, hidden: TaskLinear, layout: Packed) -> None:
         self.inner, self.hidden, self.layout = inner, hidden, layout
-        self.recurrence = Recurrence(hidden, layout)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [tasks, n, in] -> h [steps, H]."""
         self.x = x
         i = self.layout.pack(self.inner.affine(x))
-        h, rz, self.n, self.g_n = forward_scan(i, self.recurrence)
+        recurrence = Recurrence(self.hidden, self.layout)
+        h, rz, self.n, self.g_n = forward_scan(i, recurrence)
         self.r, self.z = rz.chunk(2, 1)
-        self.before = self.layout.before(h)
+        self._only_until_backward = recurrence, self.layout.before(h)
         return h
 
     def backward(self, dh: Tensor) -> tuple[Tensor, OuterSum, OuterSum]:
         """dh [steps, H] from above -> dx [tasks, n, in], and the gradients of both weights."""
+        recurrence, before = self._only_until_backward
+        del self._only_until_backward  # large, and cheap to make again
+        self.h_grouped = self.layout.group(before)
+        c, m = self.coefficients(before)
+        self.dh, dg = linear_scan_back(dh, self.z, m, recurrence)
+        di, dg = self.output_gradients(c, dg)
+        return (
+            self.inner.transposed(di),
+            OuterSum(Rows(self.x), Rows(di), di.sum(1)),
+            OuterSum(Rows(self.h_grouped), Rows(dg), dg.sum(1)),
+        )
+
+    def output_gradients(self, c: Tensor, dg: Tensor) -> tuple[Tensor, Tensor]:
+        """di and dg, grouped [tasks, n, 3H], 0 at padding; they differ in the last block."""
+        di = torch.cat([dg[:, : 2 * self.size], c * self.dh], 1)
+        return self.layout.group_zero(di), self.layout.group_zero(dg)
+
+    def coefficients(self, before: Tensor) -> tuple[Tensor, Tensor]:
+        """c [steps, H] and m [steps, 3H] of the module's docstring, from h' [steps, H]."""
         r, z, n = self.r, self.z, self.n
-        self.slope_r, self.slope_z, self.slope_n = r - r * r, z - z * z, 1 - n * n
-        self.c = (1 - z) * self.slope_n
-        m_r = self.c * self.g_n * self.slope_r
-        self.m = torch.cat([m_r, (self.before - n) * self.slope_z, self.c * r], 1)
-        self.dh, dg = linear_scan_back(dh, z, self.m, self.recurrence)
-        di = torch.cat([dg[:, : 2 * self.size], self.c * self.dh], 1)
-        self.h_grouped = self.layout.group(self.before)
-        self.dg_grouped, self.di_grouped = self.layout.group_zero(dg), self.layout.group_zero(di)
-        return (
-            self.inner.transposed(self.di_grouped),
-            OuterSum(Rows(self.x), Rows(self.di_grouped), self.di_grouped.sum(1)),
-            OuterSum(Rows(self.h_grouped), Rows(self.dg_grouped), self.dg_grouped.sum(1)),
-        )
-
-    def tangent_forward(self, tx: Tensor, v_inner: OuterSum, v_hidden: OuterSum) -> Tensor:
-        """tx [tasks, n, in] and a direction of the weights -> th [steps, H]."""
-        self.tx, self.v_inner, self.v_hidden = tx, v_inner, v_hidden
-        ti = self.layout.pack(add(self.inner.product(tx), v_inner.apply(self.x)))
-        tg = self.layout.pack(_required(v_hidden.apply(self.h_grouped)))
-        changes = torch.cat(
-            [ti[:, : 2 * self.size] + tg[:, : 2 * self.size], tg[:, -self.size :]], 1
-        )
-        u = (self.m * changes).unflatten(1, (3, -1)).sum(1)
-        u.addcmul_(self.c, ti[:, -self.size :])
-        th, product = linear_scan(u, self.z, self.m, self.recurrence)
-        self._tangents_of_coefficients(ti, tg.add_(product), self.layout.before(th))
-        return th
-
-    def _tangents_of_coefficients(self, ti: Tensor, tg: Tensor, t_before: Tensor) -> None:
-        size, r, z, n = self.size, self.r, self.z, self.n
-        tr, self.tz = (ti[:, : 2 * size] + tg[:, : 2 * size]).chunk(2, 1)
-        tr, self.tz, tg_n = tr * self.slope_r, self.tz * self.slope_z, tg[:, 2 * size :]
-        tn = self.slope_n * (ti[:, 2 * size :] + tr * self.g_n + r * tg_n)
-        self.tc = -self.tz * self.slope_n - 2 * (1 - z) * n * tn
-        tm_r = (self.tc * self.g_n + self.c * tg_n) * self.slope_r
-        tm_r.addcmul_(self.c * self.g_n, (1 - 2 * r) * tr)
-        tm_z = (t_before - tn) * self.slope_z + (self.before - n) * (1 - 2 * z) * self.tz
-        self.tm = torch.cat([tm_r, tm_z, self.tc * r + self.c * tr], 1)
-        self.th_grouped = self.layout.group(t_before)
-
-    def tangent_backward(self, tdh: Tensor) -> tuple[Tensor, OuterSum, OuterSum]:
-        """The tangent of what `backward` returns, from the tangent of its dh."""
-        layout, first = self.layout, self.layout.sizes[0]
-        known = (self.tm.unflatten(1, (3, -1)) * self.dh.unsqueeze(1)).flatten(1)
-        reaching = self.hidden.transposed(layout.group(known))
-        reaching = layout.pack(add(reaching, self.v_hidden.apply_transposed(self.dg_grouped)))
-        reaching.addcmul_(self.tz, self.dh)
-        tdh = tdh.index_add(0, layout.previous, reaching[first:])
-        tdh, tdg = linear_scan_back(tdh, self.z, self.m, self.recurrence)
-        tdg.add_(known)
-        tdi = torch.cat([tdg[:, : 2 * self.size], self.c * tdh + self.tc * self.dh], 1)
-        tdg, tdi = layout.group_zero(tdg), layout.group_zero(tdi)
-        return (
-            add(self.inner.transposed(tdi), self.v_inner.apply_transposed(self.di_grouped)),
-            OuterSum(Rows(self.x, self.tx), Rows(tdi, self.di_grouped), tdi.sum(1)),
-            OuterSum(Rows(self.h_grouped, self.th_grouped), Rows(tdg, self.dg_grouped), tdg.sum(1)),
-        )
+        c = (1 - z) * (1 - n * n)
+        m_r = c * self.g_n * (r - r * r)
+        return c, torch.cat([m_r, (before - n) * (z - z * z), c * r], 1)
 
     @property
     def size(self) -> int:
         """H."""
         return self.n.shape[1]
+
+
+class GRUTangent:
+    """The tangent of a layer's forward and backward pass in one direction of its weights."""
+
+    def __init__(self, layer: GRULayer, v_inner: OuterSum, v_hidden: OuterSum) -> None:
+        self.layer, self.v_inner, self.v_hidden = layer, v_inner, v_hidden
+        self.recurrence = Recurrence(layer.hidden, layer.layout)
+        self.before = layer.layout.pack(layer.h_grouped)
+        self.c, self.m = layer.coefficients(self.before)
+        dg = (blocks_of(self.m) * layer.dh.unsqueeze(1)).flatten(1)
+        self.di_grouped, self.dg_grouped = layer.output_gradients(self.c, dg)
+
+    def forward(self, tx: Tensor) -> Tensor:
+        """tx [tasks, n, in] -> th [steps, H]."""
+        self.tx, layer, layout, n_block = tx, self.layer, self.layer.layout, 2 * self.layer.size
+        ti = layout.pack(add(layer.inner.product(tx), self.v_inner.apply(layer.x)))
+        tg = layout.pack(_required(self.v_hidden.apply(layer.h_grouped)))
+        changes = torch.cat([ti[:, :n_block] + tg[:, :n_block], tg[:, n_block:]], 1)
+        u = blocks_of(self.m * changes).sum(1)
+        u.addcmul_(self.c, ti[:, n_block:])
+        th, product = linear_scan(u, layer.z, self.m, self.recurrence)
+        self._change_coefficients(ti, tg.add_(product), layout.before(th))
+        return th
+
+    def _change_coefficients(self, ti: Tensor, tg: Tensor, t_before: Tensor) -> None:
+        """The tangents of z, c and m, from those of i, g and h'."""
+        layer, n_block = self.layer, 2 * self.layer.size
+        r, z, n, g_n = layer.r, layer.z, layer.n, layer.g_n
+        slope_r, slope_z, slope_n = r - r * r, z - z * z, 1 - n * n
+        tr, tz = (ti[:, :n_block] + tg[:, :n_block]).chunk(2, 1)
+        tr, self.tz, tg_n = tr * slope_r, tz * slope_z, tg[:, n_block:]
+        tn = slope_n * (ti[:, n_block:] + tr * g_n + r * tg_n)
+        self.tc = -self.tz * slope_n - 2 * (1 - z) * n * tn
+        tm_r = (self.tc * g_n + self.c * tg_n) * slope_r
+        tm_r.addcmul_(self.c * g_n, (1 - 2 * r) * tr)
+        tm_z = (t_before - tn) * slope_z + (self.before - n) * (1 - 2 * z) * self.tz
+        self.tm = torch.cat([tm_r, tm_z, self.tc * r + self.c * tr], 1)
+        self.th_grouped = layer.layout.group(t_before)
+
+    def backward(self, tdh: Tensor) -> tuple[Tensor, OuterSum, OuterSum]:
+        """The tangent of what the layer's `backward` returns, from the tangent of its dh."""
+        layer, layout = self.layer, self.layer.layout
+        known = (blocks_of(self.tm) * layer.dh.unsqueeze(1)).flatten(1)
+        reaching = layer.hidden.transposed(layout.group(known))
+        reaching = layout.pack(add(reaching, self.v_hidden.apply_transposed(self.dg_grouped)))
+        reaching.addcmul_(self.tz, layer.dh)
+        tdh = tdh.index_add(0, layout.previous, reaching[layout.sizes[0] :])
+        tdh, tdg = linear_scan_back(tdh, layer.z, self.m, self.recurrence)
+        tdg.add_(known)
+        tdi = torch.cat([tdg[:, : 2 * layer.size], self.c * tdh + self.tc * layer.dh], 1)
+        tdg, tdi = layout.group_zero(tdg), layout.group_zero(tdi)
+        inner = Rows(layer.x, self.tx), Rows(tdi, self.di_grouped), tdi.sum(1)
+        hidden = Rows(layer.h_grouped, self.th_grouped), Rows(tdg, self.dg_grouped), tdg.sum(1)
+        tdx = add(layer.inner.transposed(tdi), self.v_inner.apply_transposed(self.di_grouped))
+        return tdx, OuterSum(*inner), OuterSum(*hidden)
 
 
 def _required(x: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from torch.nn.functional import embedding
 from mooc_maml.examples import Examples
 from mooc_maml.meta.inner import Weights
 from mooc_maml.meta.outer_products import OuterSum, Rows
-from mooc_maml.models.gru_layer import GRULayer, TaskLinear, add
+from mooc_maml.models.gru_layer import GRULayer, GRUTangent, TaskLinear, add
 from mooc_maml.models.packed import Packed, pack_examples
 
 
@@ -102,8 +102,8 @@ class GRULearner:
         layers: list[GRULayer] = []
         states = x
         while f"gru.weight_ih_l{len(layers)}" in fast.shared:
-            names = (f"gru.weight_{kind}_l{len(layers)}" for kind in ("ih", "hh"))
-            layers.append(GRULayer(*(fast.linear(name) for name in names), layout))
+            inner, hidden = (fast.linear(f"gru.weight_{x}_l{len(layers)}") for x in ("ih", "hh"))
+            layers.append(GRULayer(inner, hidden, layout))
             states = layers[-1].forward(x)
             x = layout.group(states)
         head = fast.linear("head.weight")
@@ -126,8 +126,8 @@ class GRULearner:
         sums = {"head.weight": OuterSum(Rows(states), Rows(d), d.sum(1))}
         dh = _from_pairs(head.transposed(d), layout)
         for k in reversed(range(len(layers))):
-            dx, *pair = layers[k].backward(dh)
-            sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = pair
+            dx, *sides = layers[k].backward(dh)
+            sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = sides
             dh = layout.pack(dx)
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(dx))
         return losses, GRUDirection(sums, fast.own.num_courses), tape
@@ -138,8 +138,11 @@ class GRULearner:
         layout, v = tape.layout, direction.sums
         tx = v["embedding.weight"].apply(layout.courses)
         assert tx is not None
+        tangents = []
         for k, layer in enumerate(tape.layers):
-            th = layer.tangent_forward(tx, v[f"gru.weight_ih_l{k}"], v[f"gru.weight_hh_l{k}"])
+            pair = v[f"gru.weight_ih_l{k}"], v[f"gru.weight_hh_l{k}"]
+            tangents.append(GRUTangent(layer, *pair))
+            th = tangents[-1].forward(tx)
             tx = layout.group(th)
         t_states = _at_pairs(th, layout)
         t_logits = add(tape.head.product(t_states), v["head.weight"].apply(tape.states))
@@ -150,9 +153,9 @@ class GRULearner:
         sums = {"head.weight": OuterSum(inputs, outputs, td.sum(1))}
         own = v["head.weight"].apply_transposed(tape.d_logits)
         tdh = _from_pairs(add(tape.head.transposed(td), own), layout)
-        for k in reversed(range(len(tape.layers))):
-            tdx, *pair = tape.layers[k].tangent_backward(tdh)
-            sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = pair
+        for k in reversed(range(len(tangents))):
+            tdx, *sides = tangents[k].backward(tdh)
+            sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = sides
             tdh = layout.pack(tdx)
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(tdx))
         return GRUDirection(sums, direction.num_courses)

@@ -66,7 +66,7 @@ class Packed:
 
         Views, so that what is written there is written to x. At t = 0 stands an empty one.
         """
-        times = x.split(self.sizes)
+        times = x.split_with_sizes(self.sizes)
         later = zip(times, self.sizes[1:], strict=False)
         return [x[:0], *(y if len(y) == size else y[:size] for y, size in later)]
 
