@@ -104,6 +104,16 @@ class OuterSum:
         """The transposed matrix times d [tasks, n, out] -> [tasks, n, in]; None is 0."""
         return None if self.is_zero else (d @ self.outputs.tensor.mT) @ self.inputs.tensor
 
+    def squared_norm(self) -> Tensor:
+        """Sum of squares of each task's matrix and bias, float64 [tasks], without the matrix.
+
+        ||sum_j d_j u_j^T||^2 = sum_ij (d_i . d_j)(u_i . u_j).
+        """
+        inputs, outputs = self.inputs.tensor, self.outputs.tensor.double()
+        inputs = inputs.double() if inputs.is_floating_point() else inputs
+        norm = (_gram(inputs, inputs, outputs.dtype) * (outputs @ outputs.mT)).sum((1, 2))
+        return norm if self.bias is None else norm + self.bias.double().square().sum(1)
+
     def total(self, size: int | None = None) -> Tensor:
         """The sum over tasks as one matrix [out, in]; one-hot inputs give rows: [size, out]."""
         inputs, outputs = self.inputs.tensor.flatten(0, 1), self.outputs.tensor.flatten(0, 1)

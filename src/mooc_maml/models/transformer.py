@@ -134,7 +134,7 @@ class _Block(nn.Module):
         return x + dropout(self.feed_out(dropout(fed)))
 
     def _attend(self, x: Tensor, later: Tensor) -> Tensor:
-        """Written out, since fused attention has no forward-mode and no second derivative."""
+        """Written out: torch's fused kernels have no forward-mode and no second derivative."""
         maps = (self.query, self.key, self.value)
         query, key, value = (self._by_head(each(x)) for each in maps)  # [rows, heads, time, D/h]
         logits = query @ key.mT / math.sqrt(query.shape[-1])

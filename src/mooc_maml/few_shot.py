@@ -1,0 +1,72 @@
+"""What a meta-model scores before and after adaptation, and how far adaptation moves it."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.evaluation import ScoreFunction
+from mooc_maml.examples import Examples
+from mooc_maml.meta.inner import Weights, adapt
+from mooc_maml.models.gru_learner import GRUFastWeights, GRULearner
+
+LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
+
+
+def adapted_scores(
+    learner: GRULearner, weights: Weights, steps: int, inner_lr: float
+) -> ScoreFunction:
+    """A scorer of query pairs that first takes `steps` steps on the support pairs; 0: zero-shot."""
+
+    def score(support: Examples, query: Examples) -> Tensor:
+        fast, _ = adapt(learner, weights, learner.prepare(support), steps, inner_lr)
+        return learner.scores(fast, learner.prepare(query))
+
+    return score
+
+
+def relative_changes(
+    learner: GRULearner,
+    weights: Weights,
+    store: EpisodeStore,
+    *,
+    steps: int,
+    inner_lr: float,
+    tasks_at_once: int,
+) -> dict[str, NDArray[np.float64]]:
+    """||theta' - theta|| / ||theta|| of every test learner, by layer: the norm of the change.
+
+    Returns:
+        layer -> float [learners]; a layer is a weight matrix with its bias.
+    """
+    chunks: list[dict[str, Tensor]] = []
+    for indices in _chunks(len(store.episodes["test"]), tasks_at_once):
+        support = learner.prepare(store.support("test", indices))
+        fast, _ = adapt(learner, weights, support, steps, inner_lr)
+        chunks.append(_relative_changes(fast))
+    return {name: torch.cat([x[name] for x in chunks]).cpu().numpy() for name in chunks[0]}
+
+
+def _chunks(total: int, size: int) -> Iterator[NDArray[np.int64]]:
+    for start in range(0, total, size):
+        yield np.arange(start, min(start + size, total))
+
+
+def _relative_changes(fast: GRUFastWeights) -> dict[str, Tensor]:
+    result = {}
+    for name, own in fast.own.sums.items():
+        whole = fast.shared[name].double().square().sum()
+        if own.bias is not None:
+            whole = whole + fast.shared[name.replace("weight", "bias")].double().square().sum()
+        result[_layer(name)] = (own.squared_norm() / whole).sqrt()
+    return result
+
+
+def _layer(name: str) -> str:
+    """gru.weight_ih_l0 -> GRU input; with several layers GRU input 2, and so on."""
+    kind, _, number = name.partition("_l")
+    label = LAYERS.get(kind.removesuffix(".weight"), kind.removesuffix(".weight"))
+    return label if number in ("", "0") else f"{label} {int(number) + 1}"

@@ -1,0 +1,204 @@
+"""Meta-training: sample, step, validate, keep the best, stop early."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mooc_maml.episode_store import EpisodeStore, sample_tasks
+from mooc_maml.errors import UserError
+from mooc_maml.evaluation import query_ranks, summary
+from mooc_maml.few_shot import adapted_scores
+from mooc_maml.hardware import dtype
+from mooc_maml.meta.inner import Weights
+from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.models.gru import GRURecommender
+from mooc_maml.models.gru_learner import GRULearner
+from mooc_maml.params import Params
+from mooc_maml.randomness import generator, torch_generator
+
+MODES = ("zero_shot", "few_shot")
+
+
+@dataclass
+class Progress:
+    """All of a run that is not weights or optimiser: with them, the whole state.
+
+    Attributes:
+        iteration: meta-updates done.
+        losses: query loss of every meta-update.
+        validation: one entry a look: {"iteration", "zero_shot": metrics, "few_shot": metrics}.
+    """
+
+    iteration: int = 0
+    losses: list[float] = field(default_factory=list)
+    validation: list[dict[str, Any]] = field(default_factory=list)
+
+
+class MetaTrainer:
+    """A meta-training run that can be stopped and taken up between any two meta-updates.
+
+    The meta-batch of an update is drawn from (seed, its number), so no sampler has a state.
+    """
+
+    def __init__(self, store: EpisodeStore, params: Params, device: torch.device) -> None:
+        self.store, self.params = store, params
+        drawn = torch_generator(params.seed, "meta-initial")
+        shape = params.model.model_dump()
+        model = GRURecommender(store.num_courses, **shape, generator=drawn)
+        self.model = model.to(device, dtype(params.hardware))
+        self.best = self._copy_of_weights()
+        self.learner = GRULearner(device, dtype(params.hardware))
+        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=params.outer_lr)
+        self.progress = Progress()
+
+    @property
+    def weights(self) -> Weights:
+        """The meta-weights, as they are now; not copies."""
+        return {name: weight.detach() for name, weight in self.model.named_parameters()}
+
+    def _copy_of_weights(self) -> Weights:
+        return {name: weight.clone() for name, weight in self.weights.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "weights": self._copy_of_weights(),
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            "progress": vars(self.progress),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a run where `state` was taken."""
+        self.model.load_state_dict(state["weights"])
+        self.best = state["best"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.progress = Progress(**state["progress"])
+
+    def is_finished(self) -> bool:
+        """Whether the upper bound is reached, or validation has gone without a new best."""
+        done = self.progress.iteration >= self.params.num_meta_iterations
+        return self._looked_now() and (done or self._is_out_of_patience())
+
+    def is_look_due(self) -> bool:
+        """Whether the validation set is to be looked at before the next meta-update."""
+        iteration, params = self.progress.iteration, self.params
+        last = iteration >= params.num_meta_iterations
+        return not self._looked_now() and (last or iteration % params.eval_interval == 0)
+
+    def _looked_now(self) -> bool:
+        looks = self.progress.validation
+        return bool(looks) and looks[-1]["iteration"] == self.progress.iteration
+
+    def _is_out_of_patience(self) -> bool:
+        patience, values = self.params.early_stopping_patience, self._values()
+        return 0 < patience <= len(values) - 1 - values.index(max(values))
+
+    def _values(self) -> list[float]:
+        metric = self.params.evaluation.validation_metric
+        return [look["few_shot"][metric] for look in self.progress.validation]
+
+    def look(self) -> dict[str, Any]:
+        """Zero-shot and few-shot on the whole validation set; keep the weights if they are best."""
+        found: dict[str, Any] = {"iteration": self.progress.iteration}
+        for mode in MODES:
+            steps = self.params.num_inner_steps if mode == "few_shot" else 0
+            score = adapted_scores(self.learner, self.weights, steps, self.params.inner_lr)
+            at_once = self.params.hardware.tasks_at_once
+            device = self.learner.device
+            found[mode] = summary(
+                query_ranks(score, self.store, "validation", tasks_at_once=at_once, device=device)
+            )
+        self.progress.validation.append(found)
+        values = self._values()
+        if values.index(max(values)) == len(values) - 1:
+            self.best = self._copy_of_weights()
+        return found
+
+    def step(self) -> float:
+        """One meta-update; gives the mean query loss after adaptation.
+
+        Raises:
+            UserError: loss or gradient is not finite; nothing has been changed then.
+        """
+        rng = generator(self.params.seed, "meta-batch", self.progress.iteration)
+        tasks = sample_tasks(self.store, self.params.meta_batch_size, rng)
+        loss, gradient = self._meta_gradient(tasks)
+        norm = float(torch.stack([g.norm() for g in gradient.values()]).norm())
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise UserError(
+                f"meta-update {self.progress.iteration + 1}: the query loss is {loss:g} and the "
+                f"meta-gradient's norm {norm:g}; the weights before it are kept. Lower inner_lr "
+                f"(now {self.params.inner_lr:g}) or outer_lr (now {self.params.outer_lr:g})"
+            )
+        scale = min(1.0, self.params.max_grad_norm / norm) if norm else 1.0
+        for name, weight in self.model.named_parameters():
+            weight.grad = gradient[name] * scale
+        self.optimiser.step()
+        self.progress.iteration += 1
+        self.progress.losses.append(loss)
+        return loss
+
+    def _meta_gradient(self, tasks: Any) -> tuple[float, Weights]:
+        """Mean over tasks of the query loss, and its gradient; some tasks at a time."""
+        losses: list[Tensor] = []
+        total: Weights = {}
+        at_once = self.params.hardware.tasks_at_once
+        for start in range(0, len(tasks), at_once):
+            chunk = tasks[start : start + at_once]
+            loss, gradient = meta_gradient(
+                self.learner,
+                self.weights,
+                self.store.support("train", chunk),
+                self.store.query("train", chunk),
+                steps=self.params.num_inner_steps,
+                inner_lr=self.params.inner_lr,
+                second_order=self.params.use_second_order,
+            )
+            losses.append(loss)
+            total = {name: g + total[name] if total else g for name, g in gradient.items()}
+        mean = float(torch.cat(losses).mean())
+        return mean, {name: g / len(tasks) for name, g in total.items()}
+
+
+def meta_train(trainer: MetaTrainer, on_look: Callable[[dict[str, Any]], None]) -> Iterator[float]:
+    """Run to the end; yields the loss after each meta-update, when the state is whole.
+
+    Raises:
+        UserError: not finite (see `MetaTrainer.step`), or out of memory.
+    """
+    try:
+        while True:
+            if trainer.is_look_due():
+                on_look(trainer.look())
+            if trainer.is_finished():
+                return
+            yield trainer.step()
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise UserError(_OUT_OF_MEMORY) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise UserError(_OUT_OF_MEMORY) from error
+        raise
+
+
+_OUT_OF_MEMORY = (
+    "out of memory; lower hardware.tasks_at_once (the results stay the same), "
+    "or meta_batch_size (they change)"
+)
+
+
+def warning_signs(progress: Progress) -> list[str]:
+    """The signs of a run that goes wrong, as the commissioning document names them, in words."""
+    signs = []
+    losses, looks = progress.losses, progress.validation
+    if len(losses) >= 2000 and sum(losses[-100:]) >= sum(losses[:100]):
+        signs.append("the training loss has not fallen; try another outer_lr or inner_lr")
+    recent = [look["few_shot"]["HR@1"] for look in looks[-3:]]
+    if len(recent) == 3 and max(recent) < 0.3 and max(recent) - min(recent) < 0.01:
+        signs.append("validation HR@1 is flat below 30 %; more data or another inner_lr may help")
+    return signs

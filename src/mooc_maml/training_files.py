@@ -1,0 +1,64 @@
+"""The files that meta-training leaves: the model, its checkpoints, and its curves."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from mooc_maml.files import atomic_path
+from mooc_maml.meta.inner import Weights
+from mooc_maml.models.gru import GRURecommender, write_model
+from mooc_maml.params import Params
+from mooc_maml.training import MODES, MetaTrainer, Progress
+
+MAML_SETTINGS = (
+    "seed",
+    "use_second_order",
+    "inner_lr",
+    "outer_lr",
+    "num_inner_steps",
+    "meta_batch_size",
+)
+_CURVE_POINTS = 2000
+
+
+def model_path(folder: Path, params: Params) -> Path:
+    """Where the final meta-model lies in the folder of models."""
+    return folder / f"maml_gru_K{params.episodes.support_size}.pth"
+
+
+def keep_model(folder: Path, trainer: MetaTrainer) -> None:
+    """Write the weights that were best on validation."""
+    _write(model_path(folder, trainer.params), trainer, trainer.best)
+
+
+def keep_checkpoint(folder: Path, trainer: MetaTrainer) -> None:
+    """Write the weights as they are now, named by the number of meta-updates."""
+    name = f"checkpoint_iter{trainer.progress.iteration}.pth"
+    _write(folder / "checkpoints" / name, trainer, trainer.weights)
+
+
+def _write(path: Path, trainer: MetaTrainer, weights: Weights) -> None:
+    model = GRURecommender(trainer.store.num_courses, **trainer.params.model.model_dump())
+    model.to(trainer.learner.dtype).load_state_dict(weights)
+    write_model(path, model, {name: getattr(trainer.params, name) for name in MAML_SETTINGS})
+
+
+def write_curves(folder: Path, progress: Progress) -> None:
+    """Write training.csv (means of blocks if there are many updates) and validation.csv."""
+    block = -(-len(progress.losses) // _CURVE_POINTS)
+    starts = range(0, len(progress.losses), block)
+    training = pd.DataFrame(
+        {
+            "iteration": [min(start + block, len(progress.losses)) for start in starts],
+            "train_loss": [np.mean(progress.losses[start : start + block]) for start in starts],
+        }
+    )
+    looks = [
+        {"iteration": look["iteration"], "mode": mode, **look[mode]}
+        for look in progress.validation
+        for mode in MODES
+    ]
+    for name, table in (("training", training), ("validation", pd.DataFrame(looks))):
+        with atomic_path(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)

@@ -1,0 +1,93 @@
+"""Stage: meta-train the recommender with MAML; keep the best of validation."""
+
+import argparse
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from mooc_maml.episode_store import read_episodes
+from mooc_maml.errors import main_guard
+from mooc_maml.hardware import setup
+from mooc_maml.params import Params, load_params
+from mooc_maml.run_state import RunState
+from mooc_maml.training import MetaTrainer, meta_train, warning_signs
+from mooc_maml.training_files import keep_checkpoint, keep_model, write_curves
+
+SECONDS_BETWEEN_SAVES = 120
+
+
+def main(episodes: Path, model: Path, plots: Path) -> None:
+    """Read episodes; write the meta-model, its checkpoints and its curves."""
+    params = load_params("params.yaml")
+    device, store = setup(params.hardware), read_episodes(episodes)
+    trainer = MetaTrainer(store, params, device)
+    run = RunState("meta_train", _settings(params), episodes)
+    saved = run.load()
+    if saved is not None:
+        trainer.restore(saved)
+        print(f"going on after meta-update {trainer.progress.iteration}", file=sys.stderr)
+    _train(trainer, run)
+    keep_model(run.kept, trainer)
+    write_curves(plots, trainer.progress)
+    run.publish(model)
+
+
+def _settings(params: Params) -> str:
+    """All that the result depends on, apart from the episodes."""
+    return params.model_dump_json(exclude={"data", "sessions", "baselines", "ablations"})
+
+
+def _train(trainer: MetaTrainer, run: RunState) -> None:
+    params, saved_at, stop = trainer.params, time.monotonic(), []
+    for name in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(name, lambda number, _: stop.append(number))
+    total, done = params.num_meta_iterations, trainer.progress.iteration
+    # disable=None: no bar where standard error is no terminal
+    with tqdm(total=total, initial=done, desc="meta-training", disable=None) as bar:
+        for loss in meta_train(trainer, lambda look: _show(trainer, look, bar)):
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            checkpoint = trainer.progress.iteration % params.checkpoint_interval == 0
+            if checkpoint:
+                keep_checkpoint(run.kept, trainer)
+            if stop or checkpoint or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
+                run.save(trainer.state())
+                saved_at = time.monotonic()
+            if stop:
+                print(
+                    f"stopped after meta-update {trainer.progress.iteration}; "
+                    "the same command goes on from there",
+                    file=sys.stderr,
+                )
+                sys.exit(128 + stop[0])
+
+
+def _show(trainer: MetaTrainer, look: dict[str, Any], bar: "tqdm[Any]") -> None:
+    params, metric = trainer.params, trainer.params.evaluation.validation_metric
+    losses = trainer.progress.losses[-params.eval_interval :]
+    loss = f"loss {sum(losses) / len(losses):.4f}, " if losses else ""
+    shots = ", ".join(
+        f"{mode.replace('_', '-')} {metric} {look[mode][metric]:.4f} HR@1 {look[mode]['HR@1']:.4f}"
+        for mode in ("zero_shot", "few_shot")
+    )
+    tqdm.write(f"meta-update {look['iteration']}/{bar.total}: {loss}validation {shots}")
+    sys.stdout.flush()
+    for sign in warning_signs(trainer.progress):
+        tqdm.write(f"warning: {sign}", file=sys.stderr)
+
+
+def _from_command_line() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
+    parser.add_argument("--model", type=Path, required=True, help="folder of models to write")
+    parser.add_argument("--plots", type=Path, required=True, help="folder for the curves")
+    arguments = parser.parse_args()
+    main(arguments.episodes, arguments.model, arguments.plots)
+
+
+if __name__ == "__main__":
+    main_guard(_from_command_line)
