@@ -1,6 +1,8 @@
 """What a meta-model scores before and after adaptation, and how far adaptation moves it."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,8 +12,11 @@ from torch import Tensor
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.evaluation import ScoreFunction
 from mooc_maml.examples import Examples
+from mooc_maml.hardware import dtype, setup
 from mooc_maml.meta.inner import Weights, adapt
+from mooc_maml.models.gru import read_model
 from mooc_maml.models.gru_learner import GRUFastWeights, GRULearner
+from mooc_maml.params import Params
 
 LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
 
@@ -28,24 +33,48 @@ def adapted_scores(
     return score
 
 
-def relative_changes(
-    learner: GRULearner,
-    weights: Weights,
-    store: EpisodeStore,
-    *,
-    steps: int,
-    inner_lr: float,
-    tasks_at_once: int,
-) -> dict[str, NDArray[np.float64]]:
+@dataclass(frozen=True)
+class MetaModel:
+    """Trained meta-weights and how they are adapted."""
+
+    learner: GRULearner
+    weights: Weights
+    params: Params
+
+    def scores(self, steps: int) -> ScoreFunction:
+        """A scorer that adapts with so many steps; 0: zero-shot."""
+        return adapted_scores(self.learner, self.weights, steps, self.params.inner_lr)
+
+
+def read_meta_model(folder: Path, params: Params, num_courses: int) -> MetaModel:
+    """Open what meta-training left, ready to run on the device of the settings.
+
+    Raises:
+        UserError: the model is missing, damaged, or made for another catalogue.
+    """
+    learner = GRULearner(setup(params.hardware), dtype(params.hardware))
+    model = read_model(model_path(folder, params), num_courses).to(learner.device, learner.dtype)
+    weights = {name: weight.detach() for name, weight in model.named_parameters()}
+    return MetaModel(learner, weights, params)
+
+
+def model_path(folder: Path, params: Params) -> Path:
+    """Where the meta-model lies in the folder of models."""
+    return folder / f"maml_gru_K{params.episodes.support_size}.pth"
+
+
+def relative_changes(meta: MetaModel, store: EpisodeStore) -> dict[str, NDArray[np.float64]]:
     """||theta' - theta|| / ||theta|| of every test learner, by layer: the norm of the change.
 
     Returns:
         layer -> float [learners]; a layer is a weight matrix with its bias.
     """
     chunks: list[dict[str, Tensor]] = []
-    for indices in _chunks(len(store.episodes["test"]), tasks_at_once):
-        support = learner.prepare(store.support("test", indices))
-        fast, _ = adapt(learner, weights, support, steps, inner_lr)
+    params = meta.params
+    for indices in _chunks(len(store.episodes["test"]), params.hardware.tasks_at_once):
+        support = meta.learner.prepare(store.support("test", indices))
+        steps, inner_lr = params.num_inner_steps, params.inner_lr
+        fast, _ = adapt(meta.learner, meta.weights, support, steps, inner_lr)
         chunks.append(_relative_changes(fast))
     return {name: torch.cat([x[name] for x in chunks]).cpu().numpy() for name in chunks[0]}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from mooc_maml.few_shot import model_path
 from mooc_maml.files import atomic_path
 from mooc_maml.meta.inner import Weights
 from mooc_maml.models.gru import GRURecommender, write_model
-from mooc_maml.params import Params
 from mooc_maml.training import MODES, MetaTrainer, Progress
 
 MAML_SETTINGS = (
@@ -20,11 +20,6 @@ MAML_SETTINGS = (
     "meta_batch_size",
 )
 _CURVE_POINTS = 2000
-
-
-def model_path(folder: Path, params: Params) -> Path:
-    """Where the final meta-model lies in the folder of models."""
-    return folder / f"maml_gru_K{params.episodes.support_size}.pth"
 
 
 def keep_model(folder: Path, trainer: MetaTrainer) -> None:

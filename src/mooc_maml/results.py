@@ -1,0 +1,106 @@
+"""The result files of testing: every model on the same queries, with intervals and paired tests."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.evaluation import learner_metrics
+from mooc_maml.files import atomic_path
+from mooc_maml.oracle import Oracle
+from mooc_maml.randomness import generator
+from mooc_maml.ranking import ranks
+from mooc_maml.statistics import Interval, bootstrap_mean, paired_permutation_test
+
+Ranks = NDArray[np.int64]  # [learners, Q]
+Intervals = dict[str, dict[str, Interval]]  # model -> metric -> mean and 95 % interval
+
+
+def intervals(models: Mapping[str, Ranks], seed: int) -> Intervals:
+    """Mean over learners of each metric, with its interval; learners are resampled, not queries."""
+    return {
+        model: {
+            metric: bootstrap_mean(values, generator(seed, f"bootstrap {model} {metric}"))
+            for metric, values in learner_metrics(found).items()
+        }
+        for model, found in models.items()
+    }
+
+
+def means(of_model: Mapping[str, Interval]) -> dict[str, float]:
+    """Metric -> mean."""
+    return {metric: interval.mean for metric, interval in of_model.items()}
+
+
+def paired(first: Ranks, second: Ranks, seed: int) -> dict[str, dict[str, float]]:
+    """Metric -> first minus second with its interval, and the p-value that they are equal."""
+    result = {}
+    others = learner_metrics(second)
+    for metric, values in learner_metrics(first).items():
+        rng = generator(seed, f"paired {metric}")
+        difference = bootstrap_mean(values - others[metric], rng)
+        p = paired_permutation_test(values, others[metric], rng)
+        result[metric] = {
+            "difference": difference.mean,
+            "low": difference.low,
+            "high": difference.high,
+            "p": p,
+        }
+    return result
+
+
+def improvement_percent(few_shot: dict[str, float], gru: dict[str, float]) -> dict[str, Any]:
+    """How much better few-shot is than the GRU, in percent of the GRU; None where that is 0."""
+    return {
+        metric: 100 * (value / gru[metric] - 1) if gru[metric] else None
+        for metric, value in few_shot.items()
+    }
+
+
+def oracle_ranks(store: EpisodeStore, oracle: Oracle, pairs: Path) -> Ranks:
+    """Rank of the true course under the law that the synthetic learners really follow.
+
+    Args:
+        store: the episodes.
+        oracle: the truth, which knows learners and courses by their ids.
+        pairs: the folder of `preprocess`, whose vocabularies give the ids.
+    """
+    course_ids = pd.read_parquet(pairs / "courses.parquet").sort_values("course")["id"].to_list()
+    learner_ids = pd.read_parquet(pairs / "learners.parquet").sort_values("learner")["id"].to_list()
+    indices = np.arange(len(store.episodes["test"]))
+    rows = store.query_pairs("test", indices)
+    session, length = store.pair_session[rows.ravel()], store.pair_position[rows.ravel()]
+    start = store.session_start[session]
+    steps = [store.courses[a : a + n] for a, n in zip(start, length, strict=True)]
+    prefixes = [[course_ids[course - 1] for course in prefix] for prefix in steps]
+    learners = [learner_ids[i] for i in store.episodes["test"][:, 0].repeat(rows.shape[1])]
+    scores = oracle.scores(learners, prefixes, course_ids)
+    labels = store.courses[start + length].astype(np.int64)
+    return as_ranks(scores, labels).reshape(rows.shape)
+
+
+def as_ranks(scores: NDArray[np.float64], labels: Ranks) -> Ranks:
+    """Ranks [n] of the true courses under scores [n, C]."""
+    found: Ranks = ranks(torch.from_numpy(scores), torch.from_numpy(labels)).numpy()
+    return found
+
+
+def write_comparison(path: Path, found: Intervals) -> None:
+    """comparison.csv: model, metric, value, low, high."""
+    rows = [
+        {"model": model, "metric": metric, "value": x.mean, "low": x.low, "high": x.high}
+        for model, metrics in found.items()
+        for metric, x in metrics.items()
+    ]
+    write_table(path, pd.DataFrame(rows))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """A CSV that appears whole or not at all."""
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False)

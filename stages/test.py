@@ -1,0 +1,105 @@
+"""Stage: zero-shot and few-shot on every test learner, beside the baselines."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mooc_maml.baselines import read_baselines
+from mooc_maml.episode_store import EpisodeStore, read_episodes
+from mooc_maml.errors import main_guard
+from mooc_maml.evaluation import query_ranks, without_support
+from mooc_maml.few_shot import MetaModel, read_meta_model, relative_changes
+from mooc_maml.files import write_json
+from mooc_maml.oracle import Oracle
+from mooc_maml.params import Params, load_params
+from mooc_maml.results import (
+    Intervals,
+    Ranks,
+    improvement_percent,
+    intervals,
+    means,
+    oracle_ranks,
+    paired,
+    write_comparison,
+    write_table,
+)
+
+
+def main(paths: argparse.Namespace) -> None:
+    """Read episodes and models; write the metrics of all, and how far adaptation goes."""
+    params, store = load_params("params.yaml"), read_episodes(paths.episodes)
+    meta = read_meta_model(paths.model, params, store.num_courses)
+    ranks = _ranks(params, store, meta, paths)
+    found = intervals(ranks, params.seed)
+    write_json(
+        paths.results, _content(params, ranks, {x: means(y) for x, y in found.items()}, found)
+    )
+    write_comparison(paths.plots / "comparison.csv", found)
+    changes = relative_changes(meta, store)
+    table = pd.DataFrame(changes).rename_axis("learner").reset_index()
+    long = table.melt("learner", var_name="layer", value_name="relative_change")
+    write_table(paths.plots / "param_change.csv", long)
+
+
+def _ranks(
+    params: Params, store: EpisodeStore, meta: MetaModel, paths: argparse.Namespace
+) -> dict[str, Ranks]:
+    """Model -> ranks [learners, Q], all on the same queries."""
+    device = meta.learner.device
+    scorers = {
+        name: without_support(baseline.scores)
+        for name, baseline in read_baselines(paths.baselines, store.num_courses, device).items()
+    }
+    scorers |= {"zero_shot": meta.scores(0), "few_shot": meta.scores(params.num_inner_steps)}
+    at_once = params.hardware.tasks_at_once
+    ranks = {
+        name: query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
+        for name, score in scorers.items()
+    }
+    if params.data.source == "synthetic":
+        ranks["oracle"] = oracle_ranks(store, Oracle.load(paths.truth), paths.pairs)
+    return ranks
+
+
+def _content(params: Params, ranks: dict[str, Ranks], found: Intervals) -> dict[str, Any]:
+    few, source = ranks["few_shot"], params.data.source
+    mean = {model: means(metrics) for model, metrics in found.items()}
+    own: dict[str, Any] = {
+        name: mean.pop(name) for name in ("zero_shot", "few_shot", "oracle") if name in mean
+    }
+    return {
+        "data_source": source,
+        "synthetic": source == "synthetic",
+        "learners": len(few),
+        "queries": int(np.size(few)),
+        **own,
+        "baselines": mean,
+        "improvement_over_gru_percent": improvement_percent(own["few_shot"], mean["gru"]),
+        "intervals_95": {
+            model: {metric: [x.low, x.high] for metric, x in metrics.items()}
+            for model, metrics in found.items()
+        },
+        "significance": {
+            "few_vs_zero": paired(few, ranks["zero_shot"], params.seed),
+            "few_vs_gru": paired(few, ranks["gru"], params.seed),
+        },
+    }
+
+
+def _from_command_line() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
+    parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
+    parser.add_argument("--baselines", type=Path, required=True, help="folder of train_baselines")
+    parser.add_argument("--model", type=Path, required=True, help="folder of meta_train")
+    parser.add_argument("--truth", type=Path, required=True, help="folder of simulate's oracle")
+    parser.add_argument("--results", type=Path, required=True, help="JSON of metrics to write")
+    parser.add_argument("--plots", type=Path, required=True, help="folder for the tables")
+    main(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main_guard(_from_command_line)
