@@ -55,10 +55,11 @@ def _uniform(shape: tuple[int, ...], low: float, high: float, drawn: torch.Gener
 def network(drawn: torch.Generator) -> nn.Module:
     """The paper's net, with torch's usual distributions for its weights."""
     net = nn.Sequential(nn.Linear(1, 40), nn.ReLU(), nn.Linear(40, 40), nn.ReLU(), nn.Linear(40, 1))
-    for layer in (net[0], net[2], net[4]):
-        bound = 1 / math.sqrt(layer.in_features)
-        for weight in layer.parameters():
-            nn.init.uniform_(weight, -bound, bound, generator=drawn)
+    for layer in net:
+        if isinstance(layer, nn.Linear):
+            bound = 1 / math.sqrt(layer.in_features)
+            for weight in layer.parameters():
+                nn.init.uniform_(weight, -bound, bound, generator=drawn)
     return net
 
 
@@ -113,7 +114,7 @@ def error_after(
 def rows_of(shots: int, iterations: int, seed: int) -> list[Row]:
     """Train each net and measure its error after 0, 1, 5 and 10 gradient steps."""
     net = network(torch_generator(seed, "sinusoid-weights"))
-    learner, start = squared_error(net), dict(net.named_parameters())
+    learner, start = squared_error(net), net.state_dict()
     rows = []
     for name, inner_steps in NETS.items():
         weights = train(
