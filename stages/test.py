@@ -34,9 +34,7 @@ def main(paths: argparse.Namespace) -> None:
     meta = read_meta_model(paths.model, params, store.num_courses)
     ranks = _ranks(params, store, meta, paths)
     found = intervals(ranks, params.seed)
-    write_json(
-        paths.results, _content(params, ranks, {x: means(y) for x, y in found.items()}, found)
-    )
+    write_json(paths.results, _content(params, ranks, found))
     write_comparison(paths.plots / "comparison.csv", found)
     changes = relative_changes(meta, store)
     table = pd.DataFrame(changes).rename_axis("learner").reset_index()
@@ -67,9 +65,8 @@ def _ranks(
 def _content(params: Params, ranks: dict[str, Ranks], found: Intervals) -> dict[str, Any]:
     few, source = ranks["few_shot"], params.data.source
     mean = {model: means(metrics) for model, metrics in found.items()}
-    own: dict[str, Any] = {
-        name: mean.pop(name) for name in ("zero_shot", "few_shot", "oracle") if name in mean
-    }
+    ours = [name for name in ("zero_shot", "few_shot", "oracle") if name in mean]
+    own: dict[str, Any] = {name: mean.pop(name) for name in ours}
     return {
         "data_source": source,
         "synthetic": source == "synthetic",

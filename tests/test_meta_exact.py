@@ -1,5 +1,6 @@
 """The engine's meta-gradient is exact: against plain autograd, `higher`, `vmap`, and by hand."""
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import pytest
@@ -126,7 +127,7 @@ def batches(draw: st.DrawFn) -> tuple[list[Task], list[Task]]:
     session = st.lists(st.integers(1, COURSES), min_size=2, max_size=6)
     both = []
     for _ in range(draw(st.integers(1, 3))):
-        pairs = sum((pairs_of(x, 4) for x in draw(st.lists(session, min_size=2, max_size=4))), [])
+        pairs = [p for x in draw(st.lists(session, min_size=2, max_size=4)) for p in pairs_of(x, 4)]
         cut = draw(st.integers(1, len(pairs) - 1))
         both.append((pairs[:cut], pairs[cut:]))
     support, query = zip(*both, strict=True)
@@ -180,13 +181,13 @@ def test_every_parameter_learns_except_padding(layers: int) -> None:
 @DTYPES
 def test_chunks_of_tasks_add_up(dtype: torch.dtype) -> None:
     names = ["ragged sessions", "one-pair supports", "several sessions, padding pairs"]
-    support, query = (assemble(sum((CASES[name][i] for name in names), [])) for i in (0, 1))
+    support, query = (assemble([task for name in names for task in CASES[name][i]]) for i in (0, 1))
     weights = gru_weights(COURSES, dtype=dtype)
     losses, whole = by_engine(weights, support, query, second_order=True)
     for bounds in ([0, 3, 7], [0, 1, 2, 5, 7]):
         chunks = [
             by_engine(weights, support.tasks(a, b), query.tasks(a, b), second_order=True)
-            for a, b in zip(bounds, bounds[1:], strict=False)
+            for a, b in pairwise(bounds)
         ]
         assert torch.cat([chunk[0] for chunk in chunks]).tolist() == pytest.approx(
             losses.tolist(), rel=1e-13 if dtype == torch.float64 else 1e-5
