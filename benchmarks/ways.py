@@ -91,12 +91,16 @@ def problem(setting: Setting, seed: int, device: torch.device, steps: int = INNE
 
 
 def relative_error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
-    """The largest ||g - g_ref|| / ||g_ref|| over parameters.
+    """The largest ||g - g_ref|| / ||g_ref|| over parameters; where g_ref is 0, ||g|| itself.
 
     Raises:
         ValueError: a parameter has no gradient, or there is one too many.
     """
     if found.keys() != expected.keys():
         raise ValueError(f"gradients of {sorted(found)}, expected of {sorted(expected)}")
-    errors = [(found[name] - g).norm() / g.norm() for name, g in expected.items()]
+    norms = {name: g.norm() for name, g in expected.items()}
+    errors = [
+        (found[name] - g).norm() / (norms[name] if norms[name] > 0 else 1.0)
+        for name, g in expected.items()
+    ]
     return float(torch.stack(errors).max())
