@@ -6,7 +6,7 @@ Source: Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation 
 ICML 2017, section 5.1: y = A sin(x - phase), A in [0.1, 5], phase in [0, pi], x in [-5, 5]; a net
 1-40-40-1 with ReLU; one inner step of 0.01 on K points; Adam; meta-batches of 25. Published
 behaviour (figures 2 and 3): one gradient step on K points brings the meta-trained net's error far
-down, and further steps a little further; a net pretrained on all tasks together gains little from one step.
+down, and further steps a little further; a net pretrained on all tasks gains little from one step.
 """
 
 import argparse
