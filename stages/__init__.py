@@ -1,1 +1,8 @@
 """The pipeline, one thin script a stage: `python -m stages.NAME --help`."""
+
+import sys
+from pathlib import Path
+
+# An editable install points at one checkout; an experiment that DVC runs in a copy of the
+# workspace must run the copy's code, whose hashes it records.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))

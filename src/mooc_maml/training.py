@@ -199,6 +199,7 @@ def warning_signs(progress: Progress) -> list[str]:
     if len(losses) >= 2000 and sum(losses[-100:]) >= sum(losses[:100]):
         signs.append("the training loss has not fallen; try another outer_lr or inner_lr")
     recent = [look["few_shot"]["HR@1"] for look in looks[-3:]]
-    if len(recent) == 3 and max(recent) < 0.3 and max(recent) - min(recent) < 0.01:
+    is_flat = len(recent) == 3 and max(recent) - min(recent) < 0.01
+    if progress.iteration >= 2000 and is_flat and max(recent) < 0.3:
         signs.append("validation HR@1 is flat below 30 %; more data or another inner_lr may help")
     return signs

@@ -22,7 +22,8 @@ def find_raw_files(folder: Path, source: str, globs: Sequence[str]) -> list[Path
     advice = (
         f"put the raw files of data.source = {source} into {folder}/ "
         "(or name others in data.files), or run the embedded data instead: "
-        "set data.source to synthetic in params.yaml, then `dvc repro`"
+        "set data.source to synthetic in params.yaml, then `dvc repro`; "
+        "a queued or --temp experiment sees only what git or DVC tracks: `dvc add` the files"
     )
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; {advice}")

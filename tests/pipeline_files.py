@@ -1,0 +1,96 @@
+"""What dvc.yaml says, and what the code of a stage really needs."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def read_yaml(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+    return content
+
+
+def stages() -> dict[str, dict[str, Any]]:
+    """Stage -> its entry in dvc.yaml, with ${data.source} and the like filled in."""
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    for key, value in leaves(read_yaml("params.yaml")).items():
+        text = text.replace(f"${{{key}}}", str(value))
+    assert "${" not in text, "dvc.yaml uses a key that params.yaml lacks"
+    found: dict[str, dict[str, Any]] = yaml.safe_load(text)["stages"]
+    return found
+
+
+def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """{"data": {"source": "table"}} -> {"data.source": "table"}."""
+    found = {}
+    for key, value in content.items():
+        inner = isinstance(value, dict)
+        found |= leaves(value, f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+    return found
+
+
+def tracks(stage: dict[str, Any], key: str) -> bool:
+    """Whether a change of `key` (data.source) makes the stage stale."""
+    return any(key == name or key.startswith(f"{name}.") for name in stage.get("params", []))
+
+
+def outs(stage: dict[str, Any], kinds: tuple[str, ...] = ("outs", "metrics")) -> dict[str, Any]:
+    """Path -> options ({} if there are none) of what the stage writes."""
+    found: dict[str, Any] = {}
+    for entry in (entry for kind in kinds for entry in stage.get(kind, [])):
+        found |= entry if isinstance(entry, dict) else {entry: {}}
+    return found
+
+
+def code_of(stage: str) -> set[str]:
+    """Every file of ours that `python -m stages.STAGE` runs or reads beside its code."""
+    todo, seen = [ROOT / "stages" / f"{stage}.py"], set[Path]()
+    if _does_something(ROOT / "stages" / "__init__.py"):
+        todo.append(ROOT / "stages" / "__init__.py")
+    while todo:
+        path = todo.pop()
+        if path not in seen:
+            seen.add(path)
+            todo += _imports(path)
+    in_src = {path.parent for path in seen if path.is_relative_to(ROOT / "src")}
+    beside = {
+        path
+        for folder in in_src
+        for path in folder.iterdir()
+        if path.is_file() and path.suffix not in (".py", ".typed", ".pyc")
+    }
+    return {path.relative_to(ROOT).as_posix() for path in seen | beside}
+
+
+def _does_something(path: Path) -> bool:
+    return any(not isinstance(line, ast.Expr) for line in ast.parse(path.read_text()).body)
+
+
+def _imports(path: Path) -> list[Path]:
+    """Our own modules that a file imports, wherever in it, with the packages they lie in."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: a relative import, which this reading cannot follow"
+            names |= {node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)}
+    parts = [name.split(".") for name in names]
+    ours = {tuple(p[:n]) for p in parts for n in range(1, len(p) + 1)}
+    found = (_file_of(name) for name in ours if name[0] in ("mooc_maml", "stages"))
+    return [path for path in found if path is not None]
+
+
+def _file_of(module: tuple[str, ...]) -> Path | None:
+    for base in (ROOT / "src", ROOT):
+        for path in (
+            base.joinpath(*module).with_suffix(".py"),
+            base.joinpath(*module, "__init__.py"),
+        ):
+            if path.is_file():
+                return path
+    return None

@@ -1,0 +1,247 @@
+"""The real pipeline through DVC, on a tiny made-up platform in a copy of the repository."""
+
+import csv
+import hashlib
+import io
+import random
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from pipeline_files import stages, tracks
+from tiny import Project, set_params, tiny_project
+
+METRICS = {"HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"}
+# Read only with another source, and what is left over when the other two shares are known.
+NOT_READ_HERE = ("data.table.", "episodes.test_fraction")
+
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which `dvc repro` has run, its results committed; not to be changed."""
+    project = tiny_project(tmp_path_factory.mktemp("pipeline") / "done")
+    said = project.dvc("repro")
+    assert said.count("Running stage") == len(stages())
+    project.commit("Results")
+    return project
+
+
+@pytest.fixture
+def project(done: Project, tmp_path: Path) -> Project:
+    """A copy to experiment in."""
+    return done.copy(tmp_path / "project")
+
+
+def is_metrics(found: dict[str, Any]) -> bool:
+    return set(found) == METRICS and all(0 <= value <= 1 for value in found.values())
+
+
+def test_results_have_the_promised_names_and_keys(done: Project) -> None:
+    maml = done.read_json("results/maml_K5_Q10.json")
+    assert maml["data_source"] == "synthetic"
+    assert maml["synthetic"] is True
+    assert maml["queries"] == 10 * maml["learners"] > 0
+    blocks = [maml["zero_shot"], maml["few_shot"], maml["oracle"], *maml["baselines"].values()]
+    assert all(is_metrics(block) for block in blocks)
+    assert set(maml["baselines"]) >= {"popularity", "gru"}
+    for metric, percent in maml["improvement_over_gru_percent"].items():
+        gru, few = maml["baselines"]["gru"][metric], maml["few_shot"][metric]
+        expected = pytest.approx(100 * (few - gru) / gru) if gru else None
+        assert percent == expected, metric
+    alone = done.read_json("results/baselines_K5_Q10.json")
+    assert alone["baselines"].items() <= maml["baselines"].items(), "the same queries, both times"
+
+
+def test_ablations_compare_the_settings_asked_for_on_the_same_queries(done: Project) -> None:
+    found = done.read_json("results/ablations_K5_Q10.json")
+    assert found["queries"] == 10 * found["learners"] > 0
+    assert [row["support_size"] for row in found["support_sizes"]] == [0, 1, 3]
+    assert [row["inner_steps"] for row in found["inner_steps"]] == [0, 1, 2]
+    for rows in (found["support_sizes"], found["inner_steps"]):
+        assert all(row.keys() >= METRICS for row in rows)
+
+
+def test_models_and_checkpoints_load_without_running_code(done: Project) -> None:
+    folder = done.path / "models" / "maml"
+    names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.pth")}
+    kept = {"checkpoints/checkpoint_iter3.pth", "checkpoints/checkpoint_iter6.pth"}
+    assert names == {"maml_gru_K5.pth", *kept}
+    for name in names:
+        content = torch.load(folder / name, weights_only=True)
+        assert all(weight.isfinite().all() for weight in content["weights"].values())
+        assert content["settings"]
+
+
+def test_the_report_lists_every_artefact_with_its_size_and_hash(done: Project) -> None:
+    assert done.read_json("results/report/config.json")["settings"]["inner_lr"] == 0.1
+    assert done.read_json("results/report/report.json")["findings"]
+    assert (done.path / "results/report/index.html").stat().st_size > 0
+    listed = {a["path"]: a for a in done.read_json("results/report/manifest.json")["artefacts"]}
+    for name, entry in listed.items():
+        content = (done.path / name).read_bytes()
+        assert entry["bytes"] == len(content), name
+        assert entry["sha256"] == hashlib.sha256(content).hexdigest(), name
+    made = {"results/maml_K5_Q10.json", "models/maml/maml_gru_K5.pth", "results/report/report.json"}
+    plots = {f"results/plots/{path.name}" for path in (done.path / "results/plots").iterdir()}
+    assert made | plots <= set(listed)
+
+
+def test_figures_are_pictures(done: Project) -> None:
+    pictures = list((done.path / "results" / "plots").glob("*.png"))
+    assert {"param_change_distribution.png", "training_curve.png"} <= {p.name for p in pictures}
+    for picture in pictures:
+        head = picture.read_bytes()[:24]
+        assert head[:8] == b"\x89PNG\r\n\x1a\n"
+        assert min(struct.unpack(">II", head[16:])) > 300, "pixels"
+
+
+def test_a_second_repro_runs_nothing(done: Project) -> None:
+    said = done.dvc("repro")
+    assert "Running stage" not in said
+    assert said.count("didn't change, skipping") == len(stages())
+    assert done.git("status", "--porcelain") == ""
+
+
+def test_a_fresh_clone_shows_the_results_and_makes_the_same_bytes(
+    done: Project, tmp_path: Path
+) -> None:
+    clone = done.fresh_clone(tmp_path / "clone")
+    shown = clone.dvc_json("metrics", "show")
+    found = next(iter(shown.values()))["data"]["results/maml_K5_Q10.json"]["data"]
+    assert found["few_shot"] == done.read_json("results/maml_K5_Q10.json")["few_shot"]
+    assert not (clone.path / "models" / "maml").exists()
+    said = clone.dvc("repro")
+    assert "Running stage 'simulate'" in said
+    assert "Running stage 'meta_train'" in said
+    # dvc.lock holds a hash of every output, models and episodes too; results are in git themselves
+    assert clone.git("status", "--porcelain") == ""
+
+
+def test_each_stage_tracks_exactly_the_settings_that_it_reads(project: Project) -> None:
+    """A setting that is read and not tracked gives stale results; one never read, needless work."""
+    project.run("python", "tests/settings_read.py", "read.json")
+    read = project.read_json("read.json")
+    assert set(read) == set(stages())
+    assert "inner_lr" in read["meta_train"]
+    for name, stage in stages().items():
+        assert [key for key in read[name] if not tracks(stage, key)] == [], name
+        unread = {key for key in project.params() if tracks(stage, key)} - set(read[name])
+        assert [key for key in unread if not key.startswith(NOT_READ_HERE)] == [], name
+
+
+def test_first_order_by_one_switch(project: Project) -> None:
+    said = project.dvc("exp", "run", "-n", "first-order", "-S", "use_second_order=false", "test")
+    for stage in ("simulate", "preprocess", "build_episodes", "train_baselines"):
+        assert f"Stage '{stage}' didn't change, skipping" in said
+    changed = project.dvc_json("metrics", "diff")
+    changed = changed.get("diff", changed)
+    assert set(changed) == {"results/maml_K5_Q10.json"}
+    names = set(changed["results/maml_K5_Q10.json"])
+    assert any(name.startswith(("zero_shot.", "few_shot.")) for name in names)
+    assert not any(name.startswith("baselines.") for name in names)
+    drawn = project.dvc_json("plots", "diff", "HEAD", "first-order")
+    plots = drawn.get("data", drawn)
+    assert {"validation", "meta-training loss"} <= set(plots)
+    for plot in plots.values():
+        assert set(plot[0]["revisions"]) == {"HEAD", "first-order"}
+    rows = {row["Experiment"]: row for row in shown_experiments(project)}
+    assert rows["first-order"]["use_second_order"] == "False"
+    assert float(rows["first-order"]["few_shot.HR@10"]) >= 0
+
+
+def shown_experiments(project: Project) -> list[dict[str, str]]:
+    said = project.dvc("exp", "show", "--csv")
+    return list(csv.DictReader(io.StringIO(said[said.index("Experiment,") :])))
+
+
+def recorded_experiments(project: Project) -> list[str]:
+    """Names of the git commits that experiments were recorded in."""
+    names = project.git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    inner = ("refs/exps/exec/", "refs/exps/celery/")
+    return [name for name in names if not name.startswith(inner) and name != "refs/exps/stash"]
+
+
+def test_a_queued_sweep_with_a_float_as_people_write_it(project: Project) -> None:
+    """1e-5 arrives in the file as 1e-05, which YAML 1.1 takes for text."""
+    sweep = ("-S", "inner_lr=1e-5,0.5", "-S", "num_meta_iterations=3")
+    said = project.dvc("exp", "run", "--queue", *sweep, "meta_train")
+    assert said.count("Queued experiment") == 2
+    project.dvc("exp", "run", "--run-all", "--jobs", "2")
+    assert project.git("status", "--porcelain") == "", "a queued run leaves the workspace alone"
+    found = {}
+    for name in recorded_experiments(project):
+        settings = yaml.safe_load(project.git("show", f"{name}:params.yaml"))
+        curve = project.git("show", f"{name}:results/plots/validation.csv")
+        found[str(settings["inner_lr"])] = curve
+    rows = {rate: list(csv.DictReader(io.StringIO(curve))) for rate, curve in found.items()}
+    assert set(rows) == {"1e-05", "0.5"}
+    assert all(rows[rate][-1]["iteration"] == "3" for rate in rows)
+    gain = {
+        rate: abs(float(last[-1]["NDCG@10"]) - float(last[-2]["NDCG@10"]))
+        for rate, last in rows.items()  # the last two rows: zero-shot and few-shot
+    }
+    assert gain["1e-05"] < gain["0.5"], "a step so small hardly adapts"
+
+
+def test_a_setting_that_does_not_exist_or_is_out_of_range_stops_and_is_named(
+    project: Project,
+) -> None:
+    said = project.dvc("exp", "run", "-S", "inner_lrr=0.1", succeeds=False)
+    assert "inner_lrr" in said
+    assert project.git("status", "--porcelain") == ""
+    set_params(project, {"inner_lr": -1})
+    said = project.dvc("repro", "--single-item", "meta_train", succeeds=False)
+    assert "error: params.yaml: inner_lr: found -1" in said
+    assert "Traceback" not in said
+
+
+def test_no_raw_files_tells_where_to_put_them(project: Project) -> None:
+    change = "data.source=xuetangx"
+    said = project.dvc("exp", "run", "-S", change, "preprocess", succeeds=False)
+    assert "put the raw files of data.source = xuetangx into data/raw/xuetangx/" in said
+    assert "synthetic" in said, "how to run the embedded data instead"
+    assert "Errno" not in said
+
+
+def write_log(path: Path, learners: int = 60) -> None:
+    draw = random.Random(20260107)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["who", "what", "when"])
+        for learner in range(learners):
+            moment = 1_500_000_000
+            for _ in range(24):
+                moment += draw.choice([60, 300, 600])
+                rows.writerow([f"u{learner}", f"c{draw.randrange(9)}", moment])
+
+
+def test_a_table_of_ones_own_and_other_episode_sizes(project: Project) -> None:
+    write_log(project.path / "data" / "raw" / "table" / "log.csv")
+    columns = {"learner": "who", "item": "what", "time": "when", "time_format": "epoch"}
+    changes = [f"data.table.{role}={name}" for role, name in columns.items()]
+    changes += ["data.source=table", "episodes.support_size=4"]
+    arguments = [word for change in changes for word in ("-S", change)]
+    said = project.dvc("exp", "run", *arguments, "test")
+    assert "Stage 'simulate' didn't change, skipping" in said
+    counts = project.read_json("results/preprocess.json")
+    assert counts["raw_events"] == 60 * 24
+    assert counts["learners"] == 60
+    assert counts["items"] == 9
+    maml = project.read_json("results/maml_K4_Q10.json")
+    assert maml["data_source"] == "table"
+    assert maml["synthetic"] is False
+    assert "oracle" not in maml, "nobody knows the truth of real data"
+    assert (project.path / "models" / "maml" / "maml_gru_K4.pth").is_file()
+    assert "data/raw/table/log.csv" not in project.git("status", "--porcelain", "-uall")
+
+
+def test_a_copy_runs_its_own_code(done: Project) -> None:
+    """Not that of the checkout that the editable install points at."""
+    said = done.run("python", "-c", "import stages, mooc_maml; print(mooc_maml.__file__)")
+    assert Path(said.strip()) == done.path / "src" / "mooc_maml" / "__init__.py"

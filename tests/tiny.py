@@ -1,0 +1,133 @@
+"""The repository as it stands, copied and made tiny, so that the real pipeline runs in seconds."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pipeline_files import ROOT, leaves
+
+SETTINGS = {
+    "inner_lr": 0.1,
+    "outer_lr": 0.01,
+    "num_inner_steps": 2,
+    "meta_batch_size": 4,
+    "num_meta_iterations": 6,
+    "eval_interval": 3,
+    "checkpoint_interval": 3,
+    "data.synthetic.learners": 400,
+    "data.synthetic.courses": 30,
+    "episodes.train_fraction": 0.6,
+    "episodes.validation_fraction": 0.2,
+    "episodes.test_fraction": 0.2,
+    "model.embedding_dim": 8,
+    "model.hidden_dim": 16,
+    "baselines.epochs": 1,
+    "ablations.support_sizes": [1, 3],
+    "ablations.inner_steps": [1, 2],
+    "hardware.device": "cpu",
+    "hardware.threads": 1,
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A working copy with its own git repository and its own DVC cache."""
+
+    path: Path
+
+    def run(self, *command: str, succeeds: bool = True) -> str:
+        """What a command says, errors too; fails if its exit status is not as expected."""
+        done = subprocess.run(
+            command,
+            cwd=self.path,
+            env=self._environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode == 0) is succeeds, f"{command}:\n{done.stdout}"
+        return done.stdout
+
+    def _environment(self) -> dict[str, str]:
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        who = {"NAME": "A Tester", "EMAIL": "tester@example.org"}
+        return {
+            **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            **{
+                f"GIT_{role}_{key}": value
+                for role in ("AUTHOR", "COMMITTER")
+                for key, value in who.items()
+            },
+            "PATH": programs,
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "DVC_NO_ANALYTICS": "1",
+            "DVC_SITE_CACHE_DIR": str(self.path / ".dvc" / "tmp" / "site"),
+        }
+
+    def dvc(self, *arguments: str, succeeds: bool = True) -> str:
+        return self.run("dvc", *arguments, succeeds=succeeds)
+
+    def git(self, *arguments: str) -> str:
+        return self.run("git", *arguments)
+
+    def dvc_json(self, *arguments: str) -> Any:
+        """What a DVC command says with --json; notices before it are left out."""
+        said = self.dvc(*arguments, "--json")
+        return json.loads(said[said.index("{") :])
+
+    def commit(self, message: str) -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--message", message)
+
+    def read_json(self, name: str) -> Any:
+        return json.loads((self.path / name).read_text(encoding="utf-8"))
+
+    def params(self) -> dict[str, Any]:
+        return leaves(yaml.safe_load((self.path / "params.yaml").read_text(encoding="utf-8")))
+
+    def copy(self, path: Path) -> "Project":
+        """The same with its cache, for a test to do with as it likes."""
+        shutil.copytree(self.path, path, symlinks=True)
+        return Project(path)
+
+    def fresh_clone(self, path: Path) -> "Project":
+        """What somebody else gets: no data, no models, no cache."""
+        self.git("clone", "--quiet", str(self.path), str(path))
+        return Project(path)
+
+
+def tiny_project(path: Path) -> Project:
+    """Copy what git tracks, and what it would, as it is on disk now; commit tiny settings."""
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, path / name)
+    project = Project(path)
+    set_params(project, SETTINGS)
+    project.git("init", "--quiet")
+    project.commit("Tiny settings")
+    return project
+
+
+def set_params(project: Project, changes: Mapping[str, Any]) -> None:
+    """Change settings by their dotted keys."""
+    file = project.path / "params.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        *sections, name = key.split(".")
+        place = content
+        for section in sections:
+            place = place[section]
+        assert name in place, key
+        place[name] = value
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
