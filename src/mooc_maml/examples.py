@@ -36,7 +36,32 @@ class Examples(NamedTuple):
         rest = (x[start:end] for x in (self.row, self.position, self.label))
         return Examples(courses[:, :rows, :time], *rest)
 
+    def take(self, tasks: list[int]) -> "Examples":
+        """The examples of these tasks, in this order, without padding that only others need."""
+        return Examples(*(x[tasks] for x in self)).tasks(0, len(tasks))
+
     @property
     def num_tasks(self) -> int:
         """Number of tasks."""
         return self.courses.shape[0]
+
+
+def groups_by_size(support: Examples, query: Examples, at_most: int) -> list[list[int]]:
+    """Tasks in groups of similar size, so that one long learner does not pad all the others.
+
+    Within a group of at most `at_most` tasks the longest has up to twice the courses of the
+    shortest; below 24 courses the fixed cost of a group outweighs padding, and all count as 24.
+    Measured on 8 meta-batches of the synthetic platform, prefixes of up to 50: nine tenths of the
+    work was padding, and grouping made a second-order meta-gradient 4 times faster.
+    """
+    sizes = sum((x.courses != 0).sum((1, 2)) for x in (support, query))
+    assert isinstance(sizes, torch.Tensor)
+    counts = sizes.clamp(min=24).tolist()
+    groups: list[list[int]] = []
+    for task in sorted(range(len(counts)), key=lambda i: (counts[i], i)):
+        last = groups[-1] if groups else []
+        if last and len(last) < at_most and counts[task] <= 2 * counts[last[0]]:
+            last.append(task)
+        else:
+            groups.append([task])
+    return groups

@@ -11,6 +11,7 @@ from torch import Tensor
 from mooc_maml.episode_store import EpisodeStore, sample_tasks
 from mooc_maml.errors import UserError
 from mooc_maml.evaluation import query_ranks, summary
+from mooc_maml.examples import groups_by_size
 from mooc_maml.few_shot import adapted_scores
 from mooc_maml.hardware import dtype
 from mooc_maml.meta.inner import Weights
@@ -144,17 +145,16 @@ class MetaTrainer:
         return loss
 
     def _meta_gradient(self, tasks: Any) -> tuple[float, Weights]:
-        """Mean over tasks of the query loss, and its gradient; some tasks at a time."""
+        """Mean over tasks of the query loss, and its gradient; tasks of similar size at a time."""
         losses: list[Tensor] = []
         total: Weights = {}
-        at_once = self.params.hardware.tasks_at_once
-        for start in range(0, len(tasks), at_once):
-            chunk = tasks[start : start + at_once]
+        support, query = self.store.support("train", tasks), self.store.query("train", tasks)
+        for group in groups_by_size(support, query, self.params.hardware.tasks_at_once):
             loss, gradient = meta_gradient(
                 self.learner,
                 self.weights,
-                self.store.support("train", chunk),
-                self.store.query("train", chunk),
+                support.take(group),
+                query.take(group),
                 steps=self.params.num_inner_steps,
                 inner_lr=self.params.inner_lr,
                 second_order=self.params.use_second_order,
