@@ -23,35 +23,45 @@ from benchmarks.measure import (
     peak_mb,
     report,
 )
+from benchmarks.partner import InTwoProcesses, be_partner, partner
 from benchmarks.ways import WAYS, Problem, Way, problem, relative_error
 from mooc_maml.errors import UserError, main_guard
 
 SETTINGS = {"reference": reference_setting, "many_sessions": many_sessions}
 COLUMNS = ("way", "setting", "seconds", "spread", "times_faster", "peak_mb", "relative_error")
 REFERENCE = "study_loop"
+_SUFFIX = "_in_2_processes"
+IN_TWO_PROCESSES = {f"ours{_SUFFIX}": True, f"ours_first_order{_SUFFIX}": False}
 
 
 def main() -> None:
-    """Measure, or, as the process of one way, print that way's peak memory."""
+    """Measure, or, as another process of the same, help or print one way's peak memory."""
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
     chosen = problem(_setting(arguments), arguments.seed, torch.device(arguments.device))
     if arguments.peak_of is not None:
         print(json.dumps(_peak(chosen, arguments.peak_of)))
         return
-    rows = _rows(chosen, arguments.ways, arguments.repeats)
+    if arguments.partner is not None:
+        be_partner(arguments.partner, chosen, arguments.threads)
+        return
+    with partner("benchmarks.meta_step", _same(arguments)) as world:
+        two = InTwoProcesses(world, arguments.threads)
+        own = {name: Way(two, second_order) for name, second_order in IN_TWO_PROCESSES.items()}
+        ways = {name: (own | WAYS)[name] for name in arguments.ways}
+        rows = _rows(chosen, ways, arguments.repeats)
     for row in rows:
-        row |= in_own_process("benchmarks.meta_step", _for_peak(arguments, row["way"]))
+        alone = row["way"].removesuffix(_SUFFIX)  # of each of the two processes, less with half
+        row |= in_own_process("benchmarks.meta_step", [*_same(arguments), f"--peak-of={alone}"])
     facts = machine(arguments.threads, torch.device(arguments.device))
     report(rows, COLUMNS, facts, arguments.json)
 
 
-def _rows(chosen: Problem, names: list[str], repeats: int) -> list[Row]:
+def _rows(chosen: Problem, ways: dict[str, Way], repeats: int) -> list[Row]:
     """Errors first, which also warms every way up; then times in turns."""
-    errors = _errors(chosen, names)
-    calls = {name: partial(chosen.solve, WAYS[name]) for name in names}
-    timed = interleaved_seconds(calls, repeats)
-    seconds = {name: median_and_spread(timed[name]) for name in names}
+    errors = _errors(chosen, ways)
+    timed = interleaved_seconds({n: partial(chosen.solve, way) for n, way in ways.items()}, repeats)
+    seconds = {name: median_and_spread(timed[name]) for name in ways}
     base = seconds.get(REFERENCE, (None, None))[0]
     return [
         {
@@ -67,13 +77,13 @@ def _rows(chosen: Problem, names: list[str], repeats: int) -> list[Row]:
     ]
 
 
-def _errors(chosen: Problem, names: list[str]) -> dict[str, float]:
+def _errors(chosen: Problem, ways: dict[str, Way]) -> dict[str, float]:
     """Relative error of each way against the study's loop of the same order."""
-    orders = {WAYS[name].second_order for name in names}
+    orders = {way.second_order for way in ways.values()}
     expected = {order: chosen.solve(Way(WAYS[REFERENCE].run, order))[1] for order in orders}
     return {
-        name: relative_error(chosen.solve(WAYS[name])[1], expected[WAYS[name].second_order])
-        for name in names
+        name: relative_error(chosen.solve(way)[1], expected[way.second_order])
+        for name, way in ways.items()
     }
 
 
@@ -84,13 +94,12 @@ def _peak(chosen: Problem, name: str) -> Row:
     return {"peak_mb": peak_mb(), "peak_mb_before": before}
 
 
-def _for_peak(arguments: argparse.Namespace, way: str) -> list[str]:
-    """The same settings, for the process that measures one way's memory."""
+def _same(arguments: argparse.Namespace) -> list[str]:
+    """The same problem, for another process."""
     kept = ["setting", "seed", "threads", "device"]
     if arguments.episodes is not None:
         kept.append("episodes")
-    settings = [f"--{key}={getattr(arguments, key)}" for key in kept]
-    return [*settings, f"--peak-of={way}"]
+    return [f"--{key}={getattr(arguments, key)}" for key in kept]
 
 
 def _setting(arguments: argparse.Namespace) -> Setting:
@@ -105,12 +114,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="One meta-iteration by each way.")
     parser.add_argument("--setting", choices=[*SETTINGS, "store"], default="reference")
     parser.add_argument("--episodes", type=Path, help="folder of episodes, for --setting store")
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    names = [*IN_TWO_PROCESSES, *WAYS]
+    parser.add_argument("--ways", nargs="+", choices=names, default=names)
     parser.add_argument("--repeats", type=int, default=9, help="timed runs of a way; slow: a third")
     parser.add_argument("--json", type=Path, help="file to write the rows to")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--partner", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--peak-of", choices=list(WAYS), help=argparse.SUPPRESS)
     return parser.parse_args()
 

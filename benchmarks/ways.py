@@ -9,10 +9,11 @@ from torch import Tensor
 from benchmarks.episodes import Setting
 from benchmarks.rivals import MetaGradient, study_loop, with_higher, with_vmap
 from mooc_maml.examples import Examples
-from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.randomness import torch_generator
+from mooc_maml.training import shared_meta_gradient
+from mooc_maml.world import ALONE, World
 
 INNER_LR = 0.01
 INNER_STEPS = 5
@@ -34,19 +35,21 @@ def ours(
     lr: float,
     steps: int,
     second_order: bool,
+    world: World = ALONE,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The engine of this project, on the fast GRU."""
+    """The engine of this project, as meta-training runs it, in one process or several."""
     any_weight = weights["head.bias"]
-    losses, gradient = meta_gradient(
+    return shared_meta_gradient(
         GRULearner(any_weight.device, any_weight.dtype),
         dict(weights),
         support,
         query,
+        world,
+        tasks_at_once=support.num_tasks,
         steps=steps,
         inner_lr=lr,
         second_order=second_order,
     )
-    return losses.mean(), {name: g / support.num_tasks for name, g in gradient.items()}
 
 
 WAYS: dict[str, Way] = {
@@ -66,6 +69,7 @@ class Problem:
     setting: Setting
     weights: dict[str, Tensor]
     steps: int = INNER_STEPS
+    lr: float = INNER_LR
 
     def solve(self, way: Way) -> tuple[Tensor, dict[str, Tensor]]:
         """Meta-loss and meta-gradient by one way."""
@@ -73,7 +77,7 @@ class Problem:
             self.weights,
             self.setting.support,
             self.setting.query,
-            lr=INNER_LR,
+            lr=self.lr,
             steps=self.steps,
             second_order=way.second_order,
         )

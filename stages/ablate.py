@@ -6,23 +6,25 @@ from typing import Any
 
 import pandas as pd
 
-from mooc_maml.episode_store import read_episodes
 from mooc_maml.errors import main_guard
 from mooc_maml.evaluation import query_ranks, summary
 from mooc_maml.few_shot import read_meta_model
 from mooc_maml.files import write_json
+from mooc_maml.leakage import read_checked
 from mooc_maml.params import load_params
 from mooc_maml.results import write_table
+from mooc_maml.taken import taken_courses
 
 
 def main(episodes: Path, model: Path, results: Path, plots: Path) -> None:
     """Adapt the same meta-model on the same learners, each time judged on the same queries."""
-    params, store = load_params("params.yaml"), read_episodes(episodes)
+    params, store = load_params("params.yaml"), read_checked(episodes)
     meta = read_meta_model(model, params, store.num_courses)
+    taken = taken_courses(store, params)
 
     def row(steps: int, support_size: int | None) -> dict[str, float]:
         ranks = query_ranks(
-            meta.scores(steps),
+            taken.without(meta.scores(steps)),
             store,
             "ablation",
             tasks_at_once=params.hardware.tasks_at_once,

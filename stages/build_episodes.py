@@ -7,13 +7,17 @@ from mooc_maml.episode_store import write_episodes
 from mooc_maml.episodes import build_episodes, read_steps
 from mooc_maml.errors import main_guard
 from mooc_maml.files import write_json
+from mooc_maml.leakage import check_build, check_ids
 from mooc_maml.params import load_params
 
 
 def main(pairs: Path, episodes: Path, report: Path) -> None:
     """Read pairs; write episodes and an account of what was made and dropped."""
     params = load_params("params.yaml")
-    store, account = build_episodes(read_steps(pairs), params)
+    steps = read_steps(pairs)
+    check_ids(pairs / "learners.parquet")
+    store, account = build_episodes(steps, params)
+    check_build(store, steps.columns)
     write_episodes(episodes, store)
     source = params.data.source
     write_json(report, {"data_source": source, "synthetic": source == "synthetic", **account})

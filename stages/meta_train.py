@@ -7,15 +7,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
-from mooc_maml.episode_store import read_episodes
-from mooc_maml.errors import main_guard
+from mooc_maml.errors import UserError, main_guard
 from mooc_maml.hardware import setup
+from mooc_maml.leakage import read_checked
 from mooc_maml.params import Params, load_params
 from mooc_maml.run_state import RunState
 from mooc_maml.training import MetaTrainer, meta_train, warning_signs
 from mooc_maml.training_files import keep_checkpoint, keep_model, write_curves
+from mooc_maml.world import in_a_world, join_world, launch
 
 SECONDS_BETWEEN_SAVES = 120
 
@@ -23,22 +25,60 @@ SECONDS_BETWEEN_SAVES = 120
 def main(episodes: Path, model: Path, plots: Path) -> None:
     """Read episodes; write the meta-model, its checkpoints and its curves."""
     params = load_params("params.yaml")
-    device, store = setup(params.hardware), read_episodes(episodes)
-    trainer = MetaTrainer(store, params, device)
-    run = RunState("meta_train", _settings(params), episodes)
-    saved = run.load()
-    if saved is not None:
-        trainer.restore(saved)
-        print(f"going on after meta-update {trainer.progress.iteration}", file=sys.stderr)
-    _train(trainer, run)
-    keep_model(run.kept, trainer)
-    write_curves(plots, trainer.progress)
-    run.publish(model)
+    processes = params.hardware.processes
+    if processes > 1 and not in_a_world():
+        sys.exit(launch(processes, [sys.executable, "-m", "stages.meta_train", *sys.argv[1:]]))
+    with join_world() as world:
+        device, store = setup(params.hardware, world), read_checked(episodes)
+        trainer = MetaTrainer(store, params, device, world)
+        settings = f"{_settings(params)} on {device.type} by {world.size}"
+        run = RunState("meta_train", settings, episodes, Path(__file__))
+        if world.rank:
+            _follow(trainer, run)
+            return
+        with run:
+            _take_up(trainer, run)
+            _train(trainer, run)
+            keep_model(run.kept, trainer)
+            write_curves(plots, trainer.progress)
+            run.publish(model)
 
 
 def _settings(params: Params) -> str:
     """All that the result depends on, apart from the episodes."""
-    return params.model_dump_json(exclude={"data", "sessions", "baselines", "ablations"})
+    sections = dict.fromkeys(("data", "sessions", "baselines", "ablations"), True)
+    return params.model_dump_json(exclude={**sections, "evaluation": {"taken_courses"}})
+
+
+def _follow(trainer: MetaTrainer, run: RunState) -> None:
+    """Do this process's share of the work; the first process keeps the files."""
+    _take_up(trainer, run)
+    for _ in meta_train(trainer, lambda look: None):
+        pass
+
+
+def _take_up(trainer: MetaTrainer, run: RunState) -> None:
+    """Go on from the saved state, if there is one; the first process opens it before the others.
+
+    Raises:
+        UserError: the states are damaged, or not the same for all processes.
+    """
+    world, turn = trainer.world, torch.zeros(1)
+    if world.rank:
+        world.sum(turn)  # returns once the first process has called it too
+    saved = run.load()
+    if not world.rank:
+        world.sum(turn)
+    if saved is not None:
+        trainer.restore(saved)
+    done = trainer.progress.iteration
+    if int(world.sum(torch.tensor([done]))[0]) != done * world.size:
+        raise UserError(
+            f"{run.folder}: process {world.rank} of {world.size} would go on after meta-update "
+            f"{done}, others would not; let all machines work in one shared folder"
+        )
+    if saved is not None and not world.rank:
+        print(f"going on after meta-update {done}", file=sys.stderr)
 
 
 def _train(trainer: MetaTrainer, run: RunState) -> None:

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from mooc_maml.baselines import read_baselines
-from mooc_maml.episode_store import EpisodeStore, read_episodes
+from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import query_ranks, without_support
+from mooc_maml.evaluation import ScoreFunction, query_ranks
 from mooc_maml.few_shot import MetaModel, read_meta_model, relative_changes
 from mooc_maml.files import write_json
+from mooc_maml.leakage import read_checked
 from mooc_maml.oracle import Oracle
 from mooc_maml.params import Params, load_params
 from mooc_maml.results import (
@@ -26,15 +27,18 @@ from mooc_maml.results import (
     write_comparison,
     write_table,
 )
+from mooc_maml.taken import TakenCourses, taken_courses
 
 
 def main(paths: argparse.Namespace) -> None:
     """Read episodes and models; write the metrics of all, and how far adaptation goes."""
-    params, store = load_params("params.yaml"), read_episodes(paths.episodes)
+    params, store = load_params("params.yaml"), read_checked(paths.episodes)
     meta = read_meta_model(paths.model, params, store.num_courses)
-    ranks = _ranks(params, store, meta, paths)
+    taken = taken_courses(store, params)
+    ranks = _ranks(params, store, meta, taken, paths)
     found = intervals(ranks, params.seed)
-    write_json(paths.results, _content(params, ranks, found))
+    content = {**_content(params, ranks, found), "taken_courses": taken.told()}
+    write_json(paths.results, content)
     write_comparison(paths.plots / "comparison.csv", found)
     changes = relative_changes(meta, store)
     table = pd.DataFrame(changes).rename_axis("learner").reset_index()
@@ -43,18 +47,21 @@ def main(paths: argparse.Namespace) -> None:
 
 
 def _ranks(
-    params: Params, store: EpisodeStore, meta: MetaModel, paths: argparse.Namespace
+    params: Params,
+    store: EpisodeStore,
+    meta: MetaModel,
+    taken: TakenCourses,
+    paths: argparse.Namespace,
 ) -> dict[str, Ranks]:
     """Model -> ranks [learners, Q], all on the same queries."""
     device = meta.learner.device
-    scorers = {
-        name: without_support(baseline.scores)
-        for name, baseline in read_baselines(paths.baselines, store.num_courses, device).items()
-    }
+    names, courses = params.baselines.models, store.num_courses
+    baselines = read_baselines(paths.baselines, names, courses, device)
+    scorers: dict[str, ScoreFunction] = {name: x.scores for name, x in baselines.items()}
     scorers |= {"zero_shot": meta.scores(0), "few_shot": meta.scores(params.num_inner_steps)}
     at_once = params.hardware.tasks_at_once
     ranks = {
-        name: query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
+        name: query_ranks(taken.without(score), store, "test", tasks_at_once=at_once, device=device)
         for name, score in scorers.items()
     }
     if params.data.source == "synthetic":

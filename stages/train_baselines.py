@@ -4,32 +4,45 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mooc_maml.baselines import BASELINES, baseline_path
-from mooc_maml.episode_store import read_episodes
+from mooc_maml.baselines import baseline_path, train_baselines
+from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import query_ranks, summary, without_support
+from mooc_maml.evaluation import query_ranks, summary
 from mooc_maml.files import write_json
 from mooc_maml.hardware import setup
-from mooc_maml.params import load_params
+from mooc_maml.leakage import read_checked
+from mooc_maml.params import Params, load_params
+from mooc_maml.run_state import RunState
+from mooc_maml.taken import taken_courses
+
+USED = {"seed", "model", "baselines", "evaluation", "hardware"}  # settings, beside the episodes
 
 
 def main(episodes: Path, model: Path, results: Path) -> None:
     """Read episodes; write each baseline's model and one file of test metrics."""
     params = load_params("params.yaml")
-    device, store = setup(params.hardware), read_episodes(episodes)
+    device, store = setup(params.hardware), read_checked(episodes)
+    unused: dict[str, Any] = dict.fromkeys(set(type(params).model_fields) - USED, True)
+    settings = params.model_dump_json(exclude={**unused, "hardware": {"processes"}})
+    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
     metrics, training = {}, {}
-    for name, (kind, _) in BASELINES.items():
-        baseline = kind.train(store, params, device, print)
-        baseline.write(baseline_path(model, name))
-        score, at_once = without_support(baseline.scores), params.hardware.tasks_at_once
-        ranks = query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
-        metrics[name] = summary(ranks)
-        if baseline.history:
-            training[f"{name}_training"] = baseline.history
+    with RunState("train_baselines", f"{settings} on {device}", episodes, Path(__file__)) as run:
+        for name, baseline in train_baselines(store, params, device, print, run.part):
+            baseline.write(baseline_path(run.kept, name))
+            score = taken.without(baseline.scores)
+            ranks = query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
+            metrics[name] = summary(ranks)
+            if baseline.history:
+                training[f"{name}_training"] = baseline.history
+        content = {**_about(store, params), "taken_courses": taken.told()}
+        write_json(results, {**content, "baselines": metrics, **training})
+        run.publish(model)
+
+
+def _about(store: EpisodeStore, params: Params) -> dict[str, Any]:
     learners, source = len(store.episodes["test"]), params.data.source
     content: dict[str, Any] = {"data_source": source, "synthetic": source == "synthetic"}
-    content |= {"learners": learners, "queries": learners * store.query_size}
-    write_json(results, {**content, "baselines": metrics, **training})
+    return content | {"learners": learners, "queries": learners * store.query_size}
 
 
 def _from_command_line() -> None:

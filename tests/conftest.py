@@ -1,10 +1,11 @@
 """What several tests share: default settings, settings for small logs, real data if it is there."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from mooc_maml.params import Params, parse_params
@@ -32,6 +33,16 @@ def _merged(content: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         inside = isinstance(value, dict) and isinstance(content.get(key), dict)
         merged[key] = _merged(content[key], value) if inside else value
     return merged
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Models of a test's size only wait for a second thread."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(False)
 
 
 @pytest.fixture

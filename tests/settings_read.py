@@ -14,7 +14,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel
 
-import mooc_maml.params as settings
+# This copy's code, not that of the checkout that the editable install points at.
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
+
+import mooc_maml.params as settings  # noqa: E402
 
 
 def _places(model: type[BaseModel], prefix: str = "") -> dict[type[BaseModel], str]:
@@ -97,5 +101,4 @@ def main(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path.cwd()))
     main(Path(sys.argv[1]))

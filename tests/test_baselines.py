@@ -1,40 +1,43 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
 from episode_helpers import params, small_store, steps
 
-from mooc_maml.baselines import BASELINES, baseline_path, read_baselines
-from mooc_maml.baselines import gru as gru_module
-from mooc_maml.baselines.gru import GRUBaseline, SessionBatches
+from mooc_maml.baseline_params import PARTS, BaselineName
+from mooc_maml.baselines import BASELINES, baseline_path, read_baselines, sequence, train_baselines
+from mooc_maml.baselines.base import Baseline
+from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.popularity import Popularity
+from mooc_maml.baselines.session_batches import SessionBatches
 from mooc_maml.episode_store import EpisodeStore, write_episodes
 from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import UserError
-from mooc_maml.evaluation import query_ranks, summary, without_support
+from mooc_maml.evaluation import query_ranks, summary
 from mooc_maml.randomness import generator
+from mooc_maml.saved_state import SavedState
 from stages import train_baselines as stage
 
 CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(autouse=True)
-def _one_thread():
-    """Models of this size only wait for a second thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(False)
-
-
+_OWN = params().baselines
 SMALL = {
     "episodes": {"support_size": 2, "query_size": 3, "max_prefix_length": 4},
     "ablations": {"support_sizes": [1, 2]},
     "model": {"embedding_dim": 8, "hidden_dim": 16},
-    "baselines": {"epochs": 5, "batch_size": 32, "learning_rate": 0.02},
+    "baselines": {
+        "epochs": 5,
+        "batch_size": 32,
+        "learning_rate": 0.02,
+        "gru_tuned": {**_OWN.gru_tuned.model_dump(), "hidden_dim": 16, "epochs": 2},
+        "gru_fine_tuned": {"rates": (0.1,), "steps": (1, 2)},
+        "sasrec": {**_OWN.sasrec.model_dump(), "dim": 8, "epochs": 2},
+    },
 }
 
 
@@ -58,10 +61,11 @@ def test_popularity_counts_next_courses_of_training_learners_only():
     popularity = Popularity.train(store, params(**SMALL), CPU, print)
     assert popularity.counts.tolist() == [0, 3 * 8, 2 * 8, 0]  # 8 training learners
     query = store.query("test", np.array([0]))
-    assert popularity.scores(query).tolist() == [[[0, 24, 16, 0]] * 3]
+    assert popularity.scores(query, query).tolist() == [[[0, 24, 16, 0]] * 3]
     # The query's courses 4, 3, 4: course 3 is second, course 4 ties with course 1 for last.
-    score = without_support(popularity.scores)
-    assert query_ranks(score, store, "test", tasks_at_once=1, device=CPU).tolist() == [[4, 2, 4]]
+    assert query_ranks(popularity.scores, store, "test", tasks_at_once=1, device=CPU).tolist() == [
+        [4, 2, 4]
+    ]
 
 
 def test_every_training_pair_is_met_once_an_epoch_also_those_of_learners_without_episodes():
@@ -123,9 +127,7 @@ def test_gru_learns_a_rule_that_popularity_cannot():
     gru = GRUBaseline.train(store, params(**SMALL), CPU, lines.append)
     popularity = Popularity.train(store, params(**SMALL), CPU, lines.append)
     metrics = {
-        name: summary(
-            query_ranks(without_support(model.scores), store, "test", tasks_at_once=9, device=CPU)
-        )
+        name: summary(query_ranks(model.scores, store, "test", tasks_at_once=9, device=CPU))
         for name, model in (("gru", gru), ("popularity", popularity))
     }
     assert metrics["gru"]["HR@1"] == 1.0
@@ -140,14 +142,14 @@ def test_shuffled_labels_teach_nothing():
     store = circular_store()
     np.random.default_rng(1).shuffle(store.courses)
     gru = GRUBaseline.train(store, params(**SMALL), CPU, lambda _: None)
-    ranks = query_ranks(without_support(gru.scores), store, "test", tasks_at_once=9, device=CPU)
+    ranks = query_ranks(gru.scores, store, "test", tasks_at_once=9, device=CPU)
     assert summary(ranks)["HR@1"] < 0.4
 
 
 def test_the_best_epoch_is_kept_the_first_of_equals(monkeypatch):
     def weights(*validation: float) -> torch.Tensor:
         values = iter(validation)
-        monkeypatch.setattr(gru_module, "_validate", lambda *_: {"NDCG@10": next(values)})
+        monkeypatch.setattr(sequence, "validator", lambda *_: lambda _: {"NDCG@10": next(values)})
         settings = params(**{**SMALL, "baselines": {"epochs": len(validation)}})
         return GRUBaseline.train(circular_store(), settings, CPU, print).model.head.weight
 
@@ -174,40 +176,150 @@ def test_a_loss_that_is_no_number_is_told():
         GRUBaseline.train(circular_store(), settings, CPU, print)
 
 
+def test_the_table_holds_every_baseline_that_settings_may_name():
+    assert sorted(BASELINES) == sorted(get_args(BaselineName))
+
+
+def test_a_baseline_stands_after_those_that_it_is_made_of():
+    order = list(BASELINES)
+    assert {"blend", "gru_fine_tuned"} == set(PARTS)
+    for name, parts in PARTS.items():
+        assert all(order.index(part) < order.index(name) for part in parts)
+
+
+def test_only_those_named_are_trained_and_read(tmp_path: Path):
+    store, names = circular_store(), ("markov", "gru", "popularity")
+    settings = params(**{**SMALL, "baselines": {"epochs": 1, "models": names}})
+    trained = dict(train_baselines(store, settings, CPU, lambda _: None))
+    assert list(trained) == ["popularity", "markov", "gru"]
+    for name, baseline in trained.items():
+        baseline.write(baseline_path(tmp_path, name))
+    assert list(read_baselines(tmp_path, names, 9, CPU)) == list(trained)
+    with pytest.raises(UserError, match=r"v_sknn\.npz: no such file"):
+        read_baselines(tmp_path, (*names, "v_sknn"), 9, CPU)
+
+
+class Stop(Exception):
+    """In place of a kill."""
+
+
+def stop_after(epoch: int):
+    def log(line: str) -> None:
+        if line.startswith(f"gru: epoch {epoch}/"):
+            raise Stop
+
+    return log
+
+
+def same_weights(one: GRUBaseline, two: GRUBaseline) -> bool:
+    pairs = zip(one.model.parameters(), two.model.parameters(), strict=True)
+    return all(torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 4])
+def test_training_taken_up_is_the_same_to_the_last_bit(tmp_path: Path, epoch):
+    settings = params(**{**SMALL, "model": {**SMALL["model"], "dropout": 0.3}})
+    store, lines = circular_store(), []
+    whole = GRUBaseline.train(store, settings, CPU, print)
+    for last in (1, epoch):  # stopped twice, the second time after a restart
+        with pytest.raises(Stop):
+            GRUBaseline.resume(store, settings, CPU, stop_after(last), SavedState(tmp_path))
+        if epoch == 1:
+            break
+    again = GRUBaseline.resume(store, settings, CPU, lines.append, SavedState(tmp_path))
+    assert lines[0] == f"gru: going on after epoch {epoch}"
+    assert len(lines) == 1 + 5 - epoch
+    assert again.history == whole.history
+    assert same_weights(again, whole)
+
+
+@pytest.mark.parametrize("part", ["weights", "optimiser", "best", "history"])
+def test_every_part_of_the_saved_state_matters(tmp_path: Path, part, monkeypatch):
+    """The control: with one part forgotten, weights or history are others."""
+    quality = iter([0.1, 0.5, 0.2, 0.3, 0.4] * 3)  # the best epoch lies before the restart
+    monkeypatch.setattr(sequence, "validator", lambda *_: lambda _: {"NDCG@10": next(quality)})
+    store, settings = circular_store(), params(**SMALL)
+    if part in ("weights", "optimiser"):  # they show in epochs after the restart
+        quality = iter([0.1, 0.2, 0.3, 0.4, 0.5] * 3)
+    whole = GRUBaseline.train(store, settings, CPU, print)
+    saved = SavedState(tmp_path)
+    with pytest.raises(Stop):
+        GRUBaseline.resume(store, settings, CPU, stop_after(3), saved)
+    state = saved.load()
+    state[part] = GRUBaseline.training(store, settings, CPU).state()[part]
+    saved.save(state)
+    again = GRUBaseline.resume(store, settings, CPU, print, saved)
+    assert not (same_weights(again, whole) and again.history == whole.history)
+
+
 @pytest.mark.parametrize("name", BASELINES)
 def test_files(tmp_path: Path, name: str):
     kind, _ = BASELINES[name]
     store = circular_store()
-    settings = params(**{**SMALL, "baselines": {"epochs": 1}})
-    baseline = kind.train(store, settings, CPU, print)
+    settings = params(**{**SMALL, "baselines": {**SMALL["baselines"], "epochs": 1}})
+    # As many as a baseline of others may be made of; small models, each trained for an epoch.
+    parts: dict[str, Baseline] = {}
+    for part in ("markov", "v_sknn", "gru"):
+        parts[part] = BASELINES[part][0].train(store, settings, CPU, print)
+    baseline = kind.train(store, settings, CPU, print, parts)
     path = baseline_path(tmp_path, name)
     with pytest.raises(UserError, match="no such file"):
-        kind.read(path, 9, CPU)
+        kind.read(path, 9, CPU, parts)
     baseline.write(path)
-    query = store.query("test", np.arange(3))
-    assert torch.equal(kind.read(path, 9, CPU).scores(query), baseline.scores(query))
+    support, query = store.support("test", np.arange(3)), store.query("test", np.arange(3))
+    assert torch.equal(
+        kind.read(path, 9, CPU, parts).scores(support, query), baseline.scores(support, query)
+    )
     with pytest.raises(UserError, match=r"\b9\b.*the data have 10"):
-        kind.read(path, 10, CPU)
+        kind.read(path, 10, CPU, parts)
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match=path.name):
-        kind.read(path, 9, CPU)
+        kind.read(path, 9, CPU, parts)
 
 
 def test_stage_writes_models_and_metrics_twice_alike(tmp_path: Path, monkeypatch):
     store = circular_store()
     write_episodes(tmp_path / "episodes", store)
-    settings = params(**SMALL, hardware={"device": "cpu", "threads": 1})
+    small = {**SMALL, "baselines": {**SMALL["baselines"], "models": tuple(BASELINES)}}
+    settings = params(**small, hardware={"device": "cpu", "threads": 1})
     monkeypatch.setattr(stage, "load_params", lambda _: settings)
+    monkeypatch.chdir(tmp_path)
     for run in ("one", "two"):
-        stage.main(tmp_path / "episodes", tmp_path / run, tmp_path / run / "r.json")
-    for file in ("gru.pth", "popularity.npy", "r.json"):
-        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
-    results = json.loads((tmp_path / "one" / "r.json").read_text())
+        stage.main(tmp_path / "episodes", tmp_path / run, tmp_path / f"{run}.json")
+    files = {path.name for path in (tmp_path / "one").iterdir()}
+    assert files == {baseline_path(tmp_path, name).name for name in BASELINES}
+    for file in ("one.json", *(f"one/{name}" for name in files)):
+        same = tmp_path / file.replace("one", "two")
+        assert (tmp_path / file).read_bytes() == same.read_bytes()
+    results = json.loads((tmp_path / "one.json").read_text())
     tests = len(store.episodes["test"])
     assert (results["learners"], results["queries"]) == (tests, tests * 3)
     assert results["synthetic"] is True
     assert len(results["gru_training"]) == 5
-    for name, baseline in read_baselines(tmp_path / "one", 9, CPU).items():
-        score = without_support(baseline.scores)
-        ranks = query_ranks(score, store, "test", tasks_at_once=32, device=CPU)
+    for name, baseline in read_baselines(tmp_path / "one", list(BASELINES), 9, CPU).items():
+        ranks = query_ranks(baseline.scores, store, "test", tasks_at_once=32, device=CPU)
         assert results["baselines"][name] == pytest.approx(summary(ranks))
+
+
+def test_stage_leaves_taken_courses_out_where_they_never_recur(tmp_path: Path, monkeypatch):
+    """Everybody takes 1 to 9 in order: once all before are left out, popularity knows the next."""
+    store = build_episodes(steps([(n, 0, range(1, 10)) for n in range(20)]), params(**SMALL))[0]
+    write_episodes(tmp_path / "episodes", store)
+    monkeypatch.chdir(tmp_path)
+    found = {}
+    for mode in ("as_is", "auto"):
+        settings = params(
+            **{**SMALL, "baselines": {"epochs": 1, "models": ("popularity", "gru")}},
+            hardware={"device": "cpu", "threads": 1},
+            evaluation={"taken_courses": mode},
+        )
+        monkeypatch.setattr(stage, "load_params", lambda _, settings=settings: settings)
+        stage.main(tmp_path / "episodes", tmp_path / mode, tmp_path / f"{mode}.json")
+        found[mode] = json.loads((tmp_path / f"{mode}.json").read_text())
+    # Queries 7, 8, 9: eight courses tie for first; left out are 1 to 6, then 7, then 8.
+    assert found["as_is"]["baselines"]["popularity"]["MRR"] == pytest.approx(1 / 8)
+    left = (1 / 3 + 1 / 2 + 1) / 3
+    assert found["auto"]["baselines"]["popularity"]["MRR"] == pytest.approx(left)
+    assert found["as_is"]["taken_courses"] == {"prefix_left_out": False, "support_left_out": False}
+    assert found["auto"]["taken_courses"]["support_left_out"] is True
+    assert found["auto"]["taken_courses"]["by_learner"] == 0

@@ -117,7 +117,9 @@ def is_ignored(path: str) -> bool:
         "data/raw/xuetangx/20180801-raw_user_activity.json",
         "data/raw/mooccubex/user.json",
         "data/raw/table/log.csv.gz",
-        ".state/meta_train/0123/state.pth",
+        ".state/meta_train/0123/state-00000001-ab.pth",
+        "results/.maml_K5_Q10.json.123.partial",
+        "results/.report.123.old/index.html",
         ".venv/bin/python",
     ],
 )

@@ -1,9 +1,15 @@
+import errno
+import itertools
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from crash import killed_before, needs_fork
 
 from mooc_maml.errors import UserError, main_guard
-from mooc_maml.files import atomic_path, read_json, sha256, write_json
+from mooc_maml.files import atomic_path, read_json, scratch_folder, sha256, write_json
 from mooc_maml.randomness import generator, torch_generator
 
 
@@ -64,6 +70,188 @@ def test_a_failed_folder_leaves_the_old_one(tmp_path):
         fail()
     assert names(path) == ["old"]
     assert names(tmp_path) == ["pairs"]
+
+
+def write_folder(path, text):
+    with atomic_path(path) as temporary:
+        (temporary / "inner").mkdir(parents=True)
+        (temporary / "inner" / "a").write_text(text)
+        (temporary / "b").write_text(text)
+
+
+def read_folder(path):
+    return {name.read_text() for name in (path / "inner" / "a", path / "b")}
+
+
+@needs_fork
+def test_a_folder_killed_anywhere_is_old_or_new_and_recovers(tmp_path):
+    seen = set()
+    for change in itertools.count():
+        path = tmp_path / str(change) / "pairs"
+        write_folder(path, "old")
+        was_killed = killed_before(change, lambda path=path: write_folder(path, "new"))
+        if path.exists():
+            assert names(path) == ["b", "inner"]
+            (found,) = read_folder(path)
+        else:
+            found = "nothing"
+            beside = [read_folder(left) for left in path.parent.glob(".pairs.*.old")]
+            assert beside == [{"old"}]
+        seen.add(found)
+        if not was_killed:
+            break
+        with pytest.raises(OSError, match="disk full"), atomic_path(path):  # recovers, then fails
+            raise OSError("disk full")
+        assert read_folder(path) == ({"new"} if found == "new" else {"old"})
+        assert names(path.parent) == ["pairs"], "nothing is left of the killed one"
+    assert seen == {"old", "nothing", "new"}, "the kills did not meet every moment"
+
+
+@needs_fork
+def test_a_file_killed_anywhere_is_old_or_new(tmp_path):
+    seen = []
+    for change in itertools.count():
+        path = tmp_path / str(change) / "a.json"
+        write_json(path, "old")
+        was_killed = killed_before(change, lambda path=path: write_json(path, "new"))
+        seen.append(read_json(path))
+        write_json(path, "newest")
+        assert names(path.parent) == ["a.json"]
+        if not was_killed:
+            break
+    # before the folder is made, the file opened, renamed; before the cleaning up; not at all
+    assert seen == ["old", "old", "old", "new", "new"]
+
+
+def test_what_a_living_process_writes_is_left_alone(tmp_path):
+    theirs = tmp_path / f".a.json.{os.getppid()}.partial"
+    of_nobody = tmp_path / ".a.json.4194305.partial"  # beyond the largest process number
+    another = tmp_path / ".b.json.4194305.partial"
+    for path in (theirs, of_nobody, another):
+        path.write_text("half")
+    write_json(tmp_path / "a.json", 1)
+    assert names(tmp_path) == sorted([theirs.name, another.name, "a.json"])
+
+
+def test_a_folder_that_cannot_be_moved_in_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "pairs"
+    write_folder(path, "old")
+    replace = os.replace
+
+    def fail(source, target):
+        if str(source).endswith(".partial"):
+            raise OSError(errno.ENOSPC, "No space left on device", str(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match=r"No space left on device: '.*/pairs'"):
+        write_folder(path, "new")
+    assert read_folder(path) == {"old"}
+    assert names(tmp_path) == ["pairs"]
+
+
+def test_contents_reach_the_disk_before_the_name_changes(tmp_path, monkeypatch):
+    calls = []
+    sync, replace = os.fsync, os.replace
+
+    def noted_sync(descriptor):
+        calls.append(os.path.basename(os.readlink(f"/proc/self/fd/{descriptor}")))
+        sync(descriptor)
+
+    def noted_replace(source, target):
+        calls.append(f"-> {os.path.basename(target)}")
+        replace(source, target)
+
+    if not os.path.exists("/proc/self/fd"):
+        pytest.skip("no /proc on this system")
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    write_json(tmp_path / "a.json", 1)
+    assert calls == [f".a.json.{os.getpid()}.partial", "-> a.json", tmp_path.name]
+    calls.clear()
+    write_folder(tmp_path / "pairs", "new")
+    assert sorted(calls[:4]) == sorted([f".pairs.{os.getpid()}.partial", "a", "b", "inner"])
+    assert calls[4:] == ["-> pairs", tmp_path.name]
+
+
+def test_a_scratch_folder_is_empty_and_goes_away(tmp_path):
+    left = tmp_path / ".work.4194305.partial"
+    left.mkdir()
+    (left / "big").write_text("left by a kill")
+    with scratch_folder(tmp_path / "work") as folder:
+        assert names(tmp_path) == [folder.name]
+        assert names(folder) == []
+        (folder / "a").write_text("a")
+    assert names(tmp_path) == []
+
+
+# --- a fault of the disk is one line ----------------------------------------------------------
+
+
+def said(work, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main_guard(work)
+    assert stopped.value.code == 1
+    return capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_that_names_the_file(tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fail)
+    path = tmp_path / "results" / "a.json"
+    assert said(lambda: write_json(path, 1), capsys) == (
+        f"error: {path}: No space left on device; free some disk space, "
+        "then run the same command again\n"
+    )
+    assert names(path.parent) == []
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() == 0, reason="permissions do not bind root"
+)
+def test_a_read_only_folder_is_one_line(tmp_path, capsys):
+    tmp_path.chmod(0o500)
+    found = said(lambda: write_json(tmp_path / "a.json", 1), capsys)
+    assert found.startswith(f"error: {tmp_path / 'a.json'}: Permission denied; give yourself")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_folder_that_refuses_is_one_line(tmp_path, monkeypatch, capsys, number):
+    def refuse(path, *_):
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    found = said(lambda: write_json(tmp_path / "a.json", 1), capsys)
+    assert found.startswith(f"error: {tmp_path / 'a.json'}: {os.strerror(number)}; give yourself")
+    assert found.count("\n") == 1
+
+
+def test_a_file_in_place_of_a_folder_is_one_line(tmp_path, capsys):
+    (tmp_path / "results").write_text("a file")
+    found = said(lambda: write_json(tmp_path / "results" / "a.json", 1), capsys)
+    assert found.startswith(f"error: {tmp_path / 'results'}: ")
+    assert found.count("\n") == 1
+
+
+def test_a_missing_file_is_one_line(tmp_path, capsys):
+    found = said(lambda: sha256(tmp_path / "no.pth"), capsys)
+    assert found.startswith(f"error: {tmp_path / 'no.pth'}: No such file or directory; make it")
+
+
+def test_a_short_write_without_a_number_names_the_file_too(tmp_path, capsys):
+    def fail():
+        with atomic_path(tmp_path / "a.npy"):
+            raise OSError("1000 requested and 20 written")  # as numpy says it
+
+    found = said(fail, capsys)
+    assert found.startswith(f"error: {tmp_path / 'a.npy'}: 1000 requested and 20 written; look")
+
+
+def test_an_error_about_another_file_keeps_its_name(tmp_path):
+    with pytest.raises(FileNotFoundError, match="other"), atomic_path(tmp_path / "a"):
+        (tmp_path / "other").read_bytes()
 
 
 def test_json_is_the_same_bytes_for_the_same_content(tmp_path):

@@ -4,6 +4,7 @@ import torch
 from mooc_maml import hardware
 from mooc_maml.errors import UserError
 from mooc_maml.params import HardwareParams
+from mooc_maml.world import World
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +16,13 @@ def _restore():
 
 
 def params(**changes: object) -> HardwareParams:
-    settings = {"device": "auto", "threads": 1, "tasks_at_once": 32, "precision": "float32"}
+    settings = {
+        "device": "auto",
+        "threads": 1,
+        "processes": 1,
+        "tasks_at_once": 32,
+        "precision": "float32",
+    }
     return HardwareParams.model_validate({**settings, **changes})
 
 
@@ -25,6 +32,10 @@ def test_threads_and_determinism_are_set():
     assert torch.are_deterministic_algorithms_enabled()
     hardware.setup(params(threads=2))
     assert torch.get_num_threads() == 2
+    hardware.setup(params(threads=2), World(rank=1, size=2))
+    assert torch.get_num_threads() == 1
+    hardware.setup(params(threads=2), World(rank=1, size=3))
+    assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize(("available", "name"), [(True, "cuda"), (False, "cpu")])

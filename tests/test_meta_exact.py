@@ -51,6 +51,10 @@ CASES: dict[str, tuple[list[Task], list[Task]]] = {
         [pairs_of(LONG)[-8:-3], pairs_of(LONG[:20])[-2:]],
         [pairs_of(LONG)[-3:], pairs_of(LONG[3:])[-4:]],
     ),
+    "one task alone": (
+        [pairs_of([1, 2, 1, 3]) + pairs_of([4, 5])],
+        [pairs_of([2, 6, 7]) + pairs_of([1, 3])],
+    ),
 }
 ALL_CASES = pytest.mark.parametrize("case", list(CASES))
 

@@ -9,7 +9,7 @@ from benchmarks.ways import relative_error
 from mooc_maml.examples import Examples
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.outer import meta_gradient
-from mooc_maml.meta.outer_products import OuterSum, Rows
+from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, outer_sum
 from mooc_maml.models.gru_layer import TaskLinear
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.models.packed import Packed, pack_examples
@@ -88,6 +88,27 @@ def test_zero_is_zero() -> None:
     assert not double.is_zero
     torch.testing.assert_close(dense(double), 2 * dense(x))
     torch.testing.assert_close(double.bias, 2 * x.bias)
+
+
+def test_one_task_alone_is_a_matrix_and_all_else_the_same() -> None:
+    parts = [[drawn(1, 3, n, seed=seed) for n in (IN, OUT)] for seed in (1, 2)]
+    biases = drawn(1, OUT, seed=1), drawn(1, OUT, seed=2)
+    rows = [(Rows(u), Rows(d), b) for (u, d), b in zip(parts, biases, strict=True)]
+    low, alone = ([make(*x) for x in rows] for make in (OuterSum, outer_sum))
+    assert all(isinstance(x, Matrix) for x in alone)
+    expected, u, d = low[0].plus(low[1], -0.5), drawn(1, 6, IN), drawn(1, 6, OUT)
+    for first, second in ((alone[0], alone[1]), (low[0], alone[1]), (alone[0], low[1])):
+        found = first.plus(second, -0.5)
+        assert isinstance(found, Matrix)
+        torch.testing.assert_close(found.apply(u), expected.apply(u))
+        torch.testing.assert_close(found.apply_transposed(d), expected.apply_transposed(d))
+        torch.testing.assert_close(found.total(), expected.total())
+        torch.testing.assert_close(found.squared_norm(), expected.squared_norm())
+    double = OuterSum().plus(alone[0], 2.0)
+    torch.testing.assert_close(double.total(), 2 * low[0].total())
+    torch.testing.assert_close(double.bias, 2 * low[0].bias)
+    several = Rows(drawn(TASKS, 1, IN)), Rows(drawn(TASKS, 1, OUT)), drawn(TASKS, OUT)
+    assert isinstance(outer_sum(*several), OuterSum)
 
 
 def test_blocks_lie_side_by_side() -> None:

@@ -183,8 +183,8 @@ def test_a_queued_sweep_with_a_float_as_people_write_it(project: Project) -> Non
     assert set(rows) == {"1e-05", "0.5"}
     assert all(rows[rate][-1]["iteration"] == "3" for rate in rows)
     gain = {
-        rate: abs(float(last[-1]["NDCG@10"]) - float(last[-2]["NDCG@10"]))
-        for rate, last in rows.items()  # the last two rows: zero-shot and few-shot
+        rate: abs(float(looks[-1]["few_shot NDCG@10"]) - float(looks[-1]["zero_shot NDCG@10"]))
+        for rate, looks in rows.items()
     }
     assert gain["1e-05"] < gain["0.5"], "a step so small hardly adapts"
 
@@ -245,3 +245,28 @@ def test_a_copy_runs_its_own_code(done: Project) -> None:
     """Not that of the checkout that the editable install points at."""
     said = done.run("python", "-c", "import stages, mooc_maml; print(mooc_maml.__file__)")
     assert Path(said.strip()) == done.path / "src" / "mooc_maml" / "__init__.py"
+
+
+def meta_trained(project: Project, folder: str, *launcher: str) -> dict[str, torch.Tensor]:
+    """Meta-weights, in float64, after the stage ran on its own."""
+    arguments = f"--episodes data/episodes --model {folder} --plots {folder}_plots"
+    project.run(*(launcher or ("python",)), "-m", "stages.meta_train", *arguments.split())
+    path = project.path / folder / "maml_gru_K5.pth"
+    return torch.load(path, weights_only=True)["weights"]
+
+
+def test_several_processes_train_the_same_model(project: Project) -> None:
+    precision = {"hardware.precision": "float64"}
+    set_params(project, precision)
+    alone = meta_trained(project, "alone")
+    torchrun = ("torchrun", "--nproc-per-node=2", "--standalone")
+    together = {"torchrun": meta_trained(project, "torchrun", *torchrun)}
+    for processes in (2, 3):
+        set_params(project, {"hardware.processes": processes})
+        together[str(processes)] = meta_trained(project, f"by_{processes}")
+    for name, weights in together.items():
+        for layer, weight in weights.items():
+            torch.testing.assert_close(weight, alone[layer], rtol=1e-9, atol=1e-12, msg=name)
+    assert any(not torch.equal(x, alone[name]) for name, x in together["3"].items()), (
+        "really shared"
+    )

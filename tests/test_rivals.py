@@ -1,11 +1,14 @@
 """The ways that benchmarks compare agree with each other and with finite differences."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from pipeline_files import ROOT
 from torch import Tensor
 
 from benchmarks import episodes, rivals
@@ -221,3 +224,14 @@ def test_a_problem_is_solved_on_the_study_model() -> None:
     assert {name: x.shape for name, x in gradient.items()} == {
         name: x.shape for name, x in chosen.weights.items()
     }
+
+
+def test_two_processes_give_the_same_meta_gradient() -> None:
+    command = [sys.executable, "-m", "benchmarks.meta_step", "--repeats=1", "--ways"]
+    names = ["ours_in_2_processes", "ours_first_order_in_2_processes"]
+    done = subprocess.run(
+        [*command, *names], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
+    )
+    rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines()[2:4]]
+    assert [row[0].strip() for row in rows] == names
+    assert all(0 < float(row[-1]) < 1e-5 for row in rows)

@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 from pipeline_files import ROOT, leaves
 
+from mooc_maml.baselines import BASELINES
+
 SETTINGS = {
     "inner_lr": 0.1,
     "outer_lr": 0.01,
@@ -28,11 +30,19 @@ SETTINGS = {
     "episodes.test_fraction": 0.2,
     "model.embedding_dim": 8,
     "model.hidden_dim": 16,
+    "baselines.models": list(BASELINES),
     "baselines.epochs": 1,
+    "baselines.gru_tuned.hidden_dim": 16,
+    "baselines.gru_tuned.epochs": 1,
+    "baselines.gru_fine_tuned.rates": [0.1],
+    "baselines.gru_fine_tuned.steps": [1],
+    "baselines.sasrec.dim": 8,
+    "baselines.sasrec.epochs": 1,
     "ablations.support_sizes": [1, 3],
     "ablations.inner_steps": [1, 2],
     "hardware.device": "cpu",
     "hardware.threads": 1,
+    "hardware.processes": 1,
 }
 
 
@@ -122,7 +132,12 @@ def tiny_project(path: Path) -> Project:
 def set_params(project: Project, changes: Mapping[str, Any]) -> None:
     """Change settings by their dotted keys."""
     file = project.path / "params.yaml"
-    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    content = changed(yaml.safe_load(file.read_text(encoding="utf-8")), changes)
+    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+
+
+def changed(content: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings themselves, with some changed by their dotted keys."""
     for key, value in changes.items():
         *sections, name = key.split(".")
         place = content
@@ -130,4 +145,4 @@ def set_params(project: Project, changes: Mapping[str, Any]) -> None:
             place = place[section]
         assert name in place, key
         place[name] = value
-    file.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return content

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from mooc_maml.errors import UserError
 from mooc_maml.examples import Examples
 from mooc_maml.files import atomic_path, read_json, write_json
+from mooc_maml.ranges import ranges
 
 SPLITS = {"train": 0, "validation": 1, "test": 2}
 EPISODE_SETS = (*SPLITS, "ablation")
@@ -106,10 +107,9 @@ class EpisodeStore:
         row = place[np.cumsum(first.ravel()) - 1].reshape(first.shape)
 
         courses = np.zeros((len(first), per_task.max(), longest.max()), dtype=np.int64)
-        step = np.arange(longest.sum()) - np.repeat(np.cumsum(longest) - longest, longest)
         cell = (task * courses.shape[1] + place) * courses.shape[2]
-        source = np.repeat(start.ravel()[opening], longest) + step
-        courses.reshape(-1)[np.repeat(cell, longest) + step] = self.courses[source]
+        source = ranges(start.ravel()[opening], longest)
+        courses.reshape(-1)[ranges(cell, longest)] = self.courses[source]
         return row, courses
 
     def support_pairs(
@@ -122,14 +122,14 @@ class EpisodeStore:
             indices: int64 [tasks], episodes of that set.
             size: 1 to the number of support pairs an episode of that set holds; None: K.
         """
-        held, size = self._held(name), self.support_size if size is None else size
+        held, size = self.held(name), self.support_size if size is None else size
         if not 1 <= size <= held:
             raise ValueError(f"{name} episodes hold {held} support pairs, asked for {size}")
         return self.episodes[name][indices, 1, None] + np.arange(held - size, held)
 
     def query_pairs(self, name: str, indices: NDArray[np.int64]) -> NDArray[np.int64]:
         """Rows of the query pairs: int64 [tasks, Q]."""
-        held = self._held(name)
+        held = self.held(name)
         return self.episodes[name][indices, 1, None] + np.arange(held, held + self.query_size)
 
     def support(self, name: str, indices: NDArray[np.int64], size: int | None = None) -> Examples:
@@ -145,8 +145,19 @@ class EpisodeStore:
         chosen = np.repeat(self.learner_split == SPLITS[split], np.diff(self.learner_start))
         return np.flatnonzero(chosen)
 
-    def _held(self, name: str) -> int:
+    def held(self, name: str) -> int:
+        """Support pairs that an episode of "train", "validation", "test" or "ablation" holds."""
         return self.ablation_support_size if name == "ablation" else self.support_size
+
+    @property
+    def pair_learner(self) -> NDArray[np.int64]:
+        """Learner of each pair: int64 [pairs]."""
+        return np.repeat(np.arange(len(self.learner_split)), np.diff(self.learner_start))
+
+    @property
+    def label_step(self) -> NDArray[np.int64]:
+        """Where each pair's next course stands in `courses`: int64 [pairs]."""
+        return self.session_start[self.pair_session] + self.pair_position
 
     @cached_property
     def task_ranges(self) -> _TaskRanges:
@@ -167,16 +178,16 @@ def sample_tasks(
     Raises:
         UserError: there are fewer learners than that.
     """
-    ranges = store.task_ranges
-    if len(ranges.start) < meta_batch_size:
+    own = store.task_ranges
+    if len(own.start) < meta_batch_size:
         raise UserError(
-            f"meta_batch_size: found {meta_batch_size}, but only {len(ranges.start)} training "
+            f"meta_batch_size: found {meta_batch_size}, but only {len(own.start)} training "
             f"learners have an episode of {store.support_size} + {store.query_size} pairs; "
-            f"set meta_batch_size to at most {len(ranges.start)}, "
+            f"set meta_batch_size to at most {len(own.start)}, "
             "or lower episodes.support_size or query_size"
         )
-    learners = rng.choice(len(ranges.start), meta_batch_size, replace=False)
-    drawn: NDArray[np.int64] = ranges.start[learners] + rng.integers(ranges.number[learners])
+    learners = rng.choice(len(own.start), meta_batch_size, replace=False)
+    drawn: NDArray[np.int64] = own.start[learners] + rng.integers(own.number[learners])
     return drawn
 
 

@@ -1,5 +1,6 @@
 """The one kind of error that a user can mend, and how a stage shows it."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -9,12 +10,34 @@ class UserError(ValueError):
 
 
 def main_guard(main: Callable[[], None]) -> None:
-    """Run a stage's main; show a `UserError` as plain words and exit with status 1."""
+    """Run a stage's main; show a `UserError` or a fault of the disk as one line, with status 1."""
     try:
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except OSError as error:
+        print(f"error: {_in_words(error)}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)
+
+
+_FULL = "free some disk space"
+_FORBIDDEN = "give yourself the right to it, or choose another place"
+_ADVICE = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EACCES: _FORBIDDEN,
+    errno.EPERM: _FORBIDDEN,
+    errno.EROFS: _FORBIDDEN,
+    errno.ENOENT: "make it first (`dvc repro` runs what makes it)",
+}
+
+
+def _in_words(error: OSError) -> str:
+    """disk.csv: No space left on device; free some disk space, then run the same command again."""
+    place = "" if error.filename is None else f"{error.filename}: "
+    advice = _ADVICE.get(error.errno or 0, "look after the disk or the device it lies on")
+    return f"{place}{error.strerror or error}; {advice}, then run the same command again"

@@ -1,6 +1,6 @@
 """One way to rank the query courses of every episode, whatever the model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -8,21 +8,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
+from mooc_maml.examples import Examples, costs, groups_by_size
 from mooc_maml.ranking import metrics, ranks
+from mooc_maml.world import ALONE, World
+
+_ASSEMBLED_AT_ONCE = 1024  # episodes among which those of similar size are scored together
 
 # (support, query) -> scores of the query pairs: float [tasks, Q, C]
 ScoreFunction = Callable[[Examples, Examples], Tensor]
-
-
-def without_support(scores: Callable[[Examples], Tensor]) -> ScoreFunction:
-    """Make a scorer of queries out of a model that does not adapt; no gradients are kept."""
-
-    @torch.no_grad()
-    def score(_: Examples, query: Examples) -> Tensor:
-        return scores(query)
-
-    return score
 
 
 def query_ranks(
@@ -33,6 +26,7 @@ def query_ranks(
     tasks_at_once: int,
     device: torch.device,
     support_size: int | None = None,
+    world: World = ALONE,
 ) -> NDArray[np.int64]:
     """Rank of the true course, among all courses, for every query pair of a set of episodes.
 
@@ -43,18 +37,40 @@ def query_ranks(
         tasks_at_once: episodes scored together; bounds memory.
         device: where `score` wants its examples.
         support_size: support pairs, those directly before the query; None: K.
+        world: the processes that share the work; all get all ranks.
 
     Returns:
         int64 [episodes, Q]; episodes are in the order of store.episodes[episode_set].
     """
-    chunks = []
     total = len(store.episodes[episode_set])
-    for start in range(0, total, tasks_at_once):
-        indices = np.arange(start, min(start + tasks_at_once, total))
-        support = store.support(episode_set, indices, support_size).to(device)
-        query = store.query(episode_set, indices).to(device)
-        chunks.append(ranks(score(support, query).detach(), query.label).cpu().numpy())
-    return np.concatenate(chunks)
+    found = torch.zeros(total, store.query_size, dtype=torch.int64, device=device)
+    groups = episode_groups(store, episode_set, tasks_at_once, support_size, world)
+    for indices, support, query in groups:
+        own_query = query.to(device)
+        scores = score(support.to(device), own_query).detach()
+        found[indices] = ranks(scores, own_query.label)
+    return world.sum(found)[0].cpu().numpy()
+
+
+def episode_groups(
+    store: EpisodeStore,
+    episode_set: str,
+    tasks_at_once: int,
+    support_size: int | None = None,
+    world: World = ALONE,
+) -> Iterator[tuple[NDArray[np.int64], Examples, Examples]]:
+    """Episodes of similar size together: their indices, support pairs and query pairs, on the CPU.
+
+    The arguments are those of `query_ranks`; of several processes each gets its share.
+    """
+    total = len(store.episodes[episode_set])
+    for start in range(0, total, _ASSEMBLED_AT_ONCE):
+        indices = np.arange(start, min(start + _ASSEMBLED_AT_ONCE, total))
+        support = store.support(episode_set, indices, support_size)
+        query = store.query(episode_set, indices)
+        mine = world.share(costs(support, query))
+        for group in groups_by_size(support, query, mine, tasks_at_once):
+            yield indices[group], support.take(group), query.take(group)
 
 
 def learner_metrics(ranks: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

@@ -1,16 +1,14 @@
 """What a meta-model scores before and after adaptation, and how far adaptation moves it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.evaluation import ScoreFunction
+from mooc_maml.evaluation import ScoreFunction, episode_groups
 from mooc_maml.examples import Examples
 from mooc_maml.hardware import dtype, setup
 from mooc_maml.meta.inner import Weights, adapt
@@ -69,19 +67,15 @@ def relative_changes(meta: MetaModel, store: EpisodeStore) -> dict[str, NDArray[
     Returns:
         layer -> float [learners]; a layer is a weight matrix with its bias.
     """
-    chunks: list[dict[str, Tensor]] = []
-    params = meta.params
-    for indices in _chunks(len(store.episodes["test"]), params.hardware.tasks_at_once):
-        support = meta.learner.prepare(store.support("test", indices))
+    params, total = meta.params, len(store.episodes["test"])
+    found: dict[str, NDArray[np.float64]] = {}
+    for indices, support, _ in episode_groups(store, "test", params.hardware.tasks_at_once):
+        prepared = meta.learner.prepare(support)
         steps, inner_lr = params.num_inner_steps, params.inner_lr
-        fast, _ = adapt(meta.learner, meta.weights, support, steps, inner_lr)
-        chunks.append(_relative_changes(fast))
-    return {name: torch.cat([x[name] for x in chunks]).cpu().numpy() for name in chunks[0]}
-
-
-def _chunks(total: int, size: int) -> Iterator[NDArray[np.int64]]:
-    for start in range(0, total, size):
-        yield np.arange(start, min(start + size, total))
+        fast, _ = adapt(meta.learner, meta.weights, prepared, steps, inner_lr)
+        for layer, change in _relative_changes(fast).items():
+            found.setdefault(layer, np.zeros(total))[indices] = change.cpu().numpy()
+    return found
 
 
 def _relative_changes(fast: GRUFastWeights) -> dict[str, Tensor]:

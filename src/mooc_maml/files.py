@@ -1,10 +1,13 @@
 """Files that appear whole or not at all."""
 
+import errno
+import glob
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +20,128 @@ from mooc_maml.errors import UserError
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path` to write a file or a folder to; move it there at the end.
 
-    Whatever stood at `path` stays whole until then, and for good if the writing fails.
+    Whatever stood at `path` stays whole until then, and for good if the writing fails. A file is
+    replaced in one step. A folder takes two: a kill between them leaves the old one beside, and
+    the next call brings it back.
+
+    Raises:
+        OSError: the disk is full, or the place may not be written to; it names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    _tidy(path)
+    temporary = _beside(path, "partial")
     try:
-        yield temporary
-        if temporary.is_dir() and path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        with naming(path, temporary):
+            yield temporary
+            _sync_all(temporary)
+            _move(temporary, path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
+        _delete(temporary)
+
+
+@contextmanager
+def scratch_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` for work in between, deleted at the end.
+
+    What a killed process left is deleted by the next call.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(path)
+    folder = _beside(path, "partial")
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        _delete(folder)
+
+
+@contextmanager
+def naming(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Let an OSError that names no file, or the temporary one, name `path`."""
+    try:
+        yield
+    except OSError as error:
+        known = "" if error.filename is None else str(error.filename)
+        if known and (temporary is None or not known.startswith(str(temporary))):
+            raise
+        words = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, words, str(path)) from error
+
+
+def _beside(path: Path, ending: str, process: int | None = None) -> Path:
+    return path.with_name(f".{path.name}.{process or os.getpid()}.{ending}")
+
+
+def _move(temporary: Path, path: Path) -> None:
+    if temporary.is_dir() and path.is_dir():
+        old = _beside(path, "old")
+        os.replace(path, old)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            os.replace(old, path)
+            raise
+        _sync(path.parent)
+        _delete(old)
+    else:
+        os.replace(temporary, path)
+        _sync(path.parent)
+
+
+def _tidy(path: Path) -> None:
+    """Undo or delete what processes that were killed while writing `path` left beside it."""
+    for left in sorted(path.parent.glob(f".{glob.escape(path.name)}.*.*")):
+        found = _LEFT.search(left.name)
+        if found is None or _is_running(int(found[1])):
+            continue
+        if found[2] == "old" and not path.exists():
+            os.replace(left, path)
         else:
-            temporary.unlink(missing_ok=True)
+            _delete(left)
+
+
+_LEFT = re.compile(r"\.(\d+)\.(partial|old)$")
+
+
+def _is_running(process: int) -> bool:
+    """Whether another process of that number runs; where that cannot be told, it does."""
+    if process == os.getpid():
+        return False  # in a container every run may have the same number
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass
+    return True
+
+
+def _sync_all(path: Path) -> None:
+    """Bring a file, or a folder with all that is in it, to the disk itself."""
+    for inner in path.rglob("*") if path.is_dir() else ():
+        _sync(inner)
+    _sync(path)
+
+
+def _sync(path: Path) -> None:
+    if path.is_dir() and os.name != "posix":
+        return  # only POSIX opens folders
+    descriptor = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _delete(path: Path) -> None:
+    """Delete a file or folder; what cannot be deleted now is tidied up by a later call."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
 
 
 def write_json(path: Path, content: object) -> None:

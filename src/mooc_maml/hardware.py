@@ -6,15 +6,18 @@ import torch
 
 from mooc_maml.errors import UserError
 from mooc_maml.params import HardwareParams
+from mooc_maml.world import ALONE, World
 
 
-def setup(hardware: HardwareParams) -> torch.device:
+def setup(hardware: HardwareParams, world: World = ALONE) -> torch.device:
     """Set CPU threads and deterministic algorithms for this process; give the device to run on.
+
+    Several processes on one machine share its threads, and take a GPU each.
 
     Raises:
         UserError: device cuda is asked for and there is none.
     """
-    torch.set_num_threads(hardware.threads)
+    torch.set_num_threads(max(1, hardware.threads // world.size))
     # cuBLAS is deterministic only with a fixed workspace, read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
@@ -28,6 +31,8 @@ def setup(hardware: HardwareParams) -> torch.device:
     name = hardware.device
     if name == "auto":
         name = "cuda" if available else "cpu"
+    if name == "cuda" and world.size > 1:
+        return torch.device(name, world.local_rank)
     return torch.device(name)
 
 

@@ -10,9 +10,7 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     StrictBool,
     StrictInt,
@@ -21,7 +19,10 @@ from pydantic import (
     model_validator,
 )
 
+from mooc_maml.baseline_params import BaselineParams
 from mooc_maml.errors import UserError
+from mooc_maml.setting_types import ColumnName, Count, Number, Positive, Share
+from mooc_maml.setting_types import Section as _Section
 
 SourceName = Literal["synthetic", "xuetangx", "mooccubex", "table"]
 MetricName = Literal["HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"]
@@ -29,27 +30,6 @@ MetricName = Literal["HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"]
 
 class ParamsError(UserError):
     """A settings file that cannot be used; the message names key, value and what is allowed."""
-
-
-def _number(value: object) -> object:
-    """Read `1e-05` as a number: YAML 1.1 takes it for text, and `-S inner_lr=1e-5` writes it."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("expected a number")
-    try:
-        return float(value)
-    except ValueError:
-        raise ValueError("expected a number") from None
-
-
-Number = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-Positive = Annotated[Number, Field(gt=0)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Count = Annotated[StrictInt, Field(ge=1)]
-ColumnName = Annotated[StrictStr, Field(min_length=1)]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class TableParams(_Section):
@@ -138,14 +118,6 @@ class ModelParams(_Section):
     dropout: Annotated[Number, Field(ge=0, lt=1)]
 
 
-class BaselineParams(_Section):
-    """Training of the plain GRU."""
-
-    epochs: Count
-    batch_size: Count
-    learning_rate: Positive
-
-
 class AblationParams(_Section):
     """Values that the ablations walk through."""
 
@@ -154,9 +126,10 @@ class AblationParams(_Section):
 
 
 class EvaluationParams(_Section):
-    """What validation looks at."""
+    """What validation looks at, and which courses are ranked."""
 
     validation_metric: MetricName
+    taken_courses: Literal["as_is", "auto"]
 
 
 class HardwareParams(_Section):
@@ -164,6 +137,7 @@ class HardwareParams(_Section):
 
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[StrictInt, Field(ge=1, le=1024)]
+    processes: Annotated[StrictInt, Field(ge=1, le=1024)]
     tasks_at_once: Count
     precision: Literal["float32", "float64"]
 

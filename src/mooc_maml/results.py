@@ -37,20 +37,26 @@ def means(of_model: Mapping[str, Interval]) -> dict[str, float]:
     return {metric: interval.mean for metric, interval in of_model.items()}
 
 
-def paired(first: Ranks, second: Ranks, seed: int) -> dict[str, dict[str, float]]:
-    """Metric -> first minus second with its interval, and the p-value that they are equal."""
-    result = {}
+def paired(first: Ranks, second: Ranks, seed: int) -> list[dict[str, Any]]:
+    """For each metric first minus second with its interval, and the p-value that they are equal.
+
+    A list, which DVC's tables of metrics leave out: they are wide enough.
+    """
+    result = []
     others = learner_metrics(second)
     for metric, values in learner_metrics(first).items():
         rng = generator(seed, f"paired {metric}")
         difference = bootstrap_mean(values - others[metric], rng)
         p = paired_permutation_test(values, others[metric], rng)
-        result[metric] = {
-            "difference": difference.mean,
-            "low": difference.low,
-            "high": difference.high,
-            "p": p,
-        }
+        result.append(
+            {
+                "metric": metric,
+                "difference": difference.mean,
+                "low": difference.low,
+                "high": difference.high,
+                "p": p,
+            }
+        )
     return result
 
 

@@ -9,55 +9,79 @@ the folder of the workspace itself.
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Self
 
 import torch
+from filelock import FileLock, Timeout
 
 from mooc_maml.errors import UserError
 from mooc_maml.files import atomic_path, sha256
+from mooc_maml.saved_state import SavedState
 
 ROOT = ".state"
+_SECONDS_TO_DIE = 5  # that the processes of a run just killed may need until the last has ended
 
 
-class RunState:
-    """The saved state of one run, and files that it has already finished."""
+class RunState(SavedState):
+    """The saved states of one run, and files that it has already finished.
 
-    def __init__(self, stage: str, settings: str, inputs: Path) -> None:
-        digest = hashlib.sha256(settings.encode())
-        code = Path(__file__).parent
-        for path in [*sorted(inputs.rglob("*.*")), *sorted(code.rglob("*.py"))]:
-            if path.is_file():
-                digest.update(f"{path.name} {sha256(path)}\n".encode())
-        self.folder = _workspace() / ROOT / stage / digest.hexdigest()[:16]
+    In a `with` statement it is locked: a second run of the same kind stops there. The lock is the
+    operating system's and ends with the process, however that ends.
+
+    Args:
+        stage: name of the stage.
+        settings: all that the result depends on, apart from the inputs and the code.
+        inputs: files and folders that the stage reads, its own code among them.
+    """
+
+    def __init__(self, stage: str, settings: str, *inputs: Path) -> None:
+        name = _digest(settings, *inputs, Path(__file__).parent)[:16]
+        super().__init__(_workspace() / ROOT / stage / name)
         self.kept = self.folder / "kept"
+        self.lock = FileLock(self.folder.with_name(f"{name}.lock"))
 
-    def load(self) -> dict[str, Any] | None:
-        """The state last saved; None: there is none.
+    def __enter__(self) -> Self:
+        """Lock the run.
 
         Raises:
-            UserError: it is damaged.
+            UserError: another process runs it.
         """
-        path = self.folder / "state.pth"
-        if not path.exists():
-            return None
+        self.folder.mkdir(parents=True, exist_ok=True)
         try:
-            state: dict[str, Any] = torch.load(path, weights_only=True)
-        except Exception as error:  # torch raises whatever its unpickler trips over
+            self.lock.acquire(timeout=_SECONDS_TO_DIE)
+        except Timeout:
             raise UserError(
-                f"{path}: damaged ({type(error).__name__}); delete it to start this run anew"
+                f"{self.lock.lock_file}: locked by another run of this stage with the same "
+                "settings and input; wait until it has ended, or stop it (the lock ends with it)"
             ) from None
-        return state
+        return self
 
-    def save(self, state: dict[str, Any]) -> None:
-        """Replace the saved state; a kill in between leaves the old one whole."""
-        with atomic_path(self.folder / "state.pth") as temporary:
-            torch.save(state, temporary)
+    def __exit__(self, *_: object) -> None:
+        self.lock.release()
+
+    def part(self, name: str) -> SavedState:
+        """States of one part of the run, kept and forgotten with it."""
+        return SavedState(self.folder / "parts" / name)
 
     def publish(self, folder: Path) -> None:
-        """Move the finished files to `folder`, which they replace, and forget the state."""
+        """Move the finished files to `folder`, which they replace, and forget the states."""
         with atomic_path(folder) as temporary:
-            shutil.copytree(self.kept, temporary)
+            shutil.copytree(self.kept, temporary, ignore=shutil.ignore_patterns("*.partial"))
+        # States first: were files lost before them, a run killed here would go on without those.
+        self.forget()
         shutil.rmtree(self.folder)
+
+
+def _digest(settings: str, *inputs: Path) -> str:
+    """Hash of settings, of PyTorch's version, and of every file in some files and folders."""
+    digest = hashlib.sha256(f"{torch.__version__}\n{settings}\n".encode())
+    for place in inputs:
+        files = [place] if place.is_file() else sorted(place.rglob("*"))
+        for path in files:
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = path.relative_to(place.parent).as_posix()
+                digest.update(f"{name} {sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _workspace() -> Path:

@@ -1,6 +1,5 @@
 """Raw activity -> sessions -> course sequences -> pairs, through embedded DuckDB."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mooc_maml.errors import UserError
-from mooc_maml.files import atomic_path
+from mooc_maml.files import atomic_path, naming, scratch_folder
 from mooc_maml.params import DataParams, Params
 from mooc_maml.session_tables import COUNTS, OUTPUTS, PREFIX_LENGTHS, session_tables
 from mooc_maml.sources import SOURCES, check_boundary
@@ -57,9 +56,7 @@ def preprocess(
     files = find_raw_files(raw, source, params.data.files)
     report = ReadReport(folder=raw, on_bytes=on_bytes)
     batches = SOURCES[source].read_events(files, params.data, report)
-    pairs.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".preprocess-", dir=pairs.parent) as folder:
-        work = Path(folder)
+    with scratch_folder(pairs.with_name("preprocess")) as work:
         _write_events(batches, work / "events.parquet")
         _check(report, raw, params.data)
         try:
@@ -89,7 +86,7 @@ def _write_events(batches: Iterable[pa.RecordBatch], path: Path) -> None:
     names = ["learner", "course", "event", "time_us", "session"]
     types = [pa.string(), pa.string(), pa.string(), pa.int64(), pa.string()]
     schema = pa.schema(list(zip(names, types, strict=True)))
-    with pq.ParquetWriter(path, schema) as writer:
+    with naming(path), pq.ParquetWriter(path, schema) as writer:
         for batch in batches:
             columns = [column.cast(t) for column, t in zip(batch.columns, types, strict=True)]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))

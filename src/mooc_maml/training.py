@@ -8,10 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mooc_maml.early_stopping import is_best_last, is_out_of_patience
 from mooc_maml.episode_store import EpisodeStore, sample_tasks
 from mooc_maml.errors import UserError
 from mooc_maml.evaluation import query_ranks, summary
-from mooc_maml.examples import groups_by_size
+from mooc_maml.examples import Examples, costs, groups_by_size
 from mooc_maml.few_shot import adapted_scores
 from mooc_maml.hardware import dtype
 from mooc_maml.meta.inner import Weights
@@ -20,6 +21,7 @@ from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.params import Params
 from mooc_maml.randomness import generator, torch_generator
+from mooc_maml.world import ALONE, World
 
 MODES = ("zero_shot", "few_shot")
 
@@ -42,11 +44,15 @@ class Progress:
 class MetaTrainer:
     """A meta-training run that can be stopped and taken up between any two meta-updates.
 
-    The meta-batch of an update is drawn from (seed, its number), so no sampler has a state.
+    The meta-batch of an update is drawn from (seed, its number), so no sampler has a state. In a
+    world of several processes each adapts its share of the tasks; the sums of their gradients, and
+    so the weights, are the same in all.
     """
 
-    def __init__(self, store: EpisodeStore, params: Params, device: torch.device) -> None:
-        self.store, self.params = store, params
+    def __init__(
+        self, store: EpisodeStore, params: Params, device: torch.device, world: World = ALONE
+    ) -> None:
+        self.store, self.params, self.world = store, params, world
         drawn = torch_generator(params.seed, "meta-initial")
         shape = params.model.model_dump()
         model = GRURecommender(store.num_courses, **shape, generator=drawn)
@@ -83,7 +89,8 @@ class MetaTrainer:
     def is_finished(self) -> bool:
         """Whether the upper bound is reached, or validation has gone without a new best."""
         done = self.progress.iteration >= self.params.num_meta_iterations
-        return self._looked_now() and (done or self._is_out_of_patience())
+        patience = self.params.early_stopping_patience
+        return self._looked_now() and (done or is_out_of_patience(self._values(), patience))
 
     def is_look_due(self) -> bool:
         """Whether the validation set is to be looked at before the next meta-update."""
@@ -95,10 +102,6 @@ class MetaTrainer:
         looks = self.progress.validation
         return bool(looks) and looks[-1]["iteration"] == self.progress.iteration
 
-    def _is_out_of_patience(self) -> bool:
-        patience, values = self.params.early_stopping_patience, self._values()
-        return 0 < patience <= len(values) - 1 - values.index(max(values))
-
     def _values(self) -> list[float]:
         metric = self.params.evaluation.validation_metric
         return [look["few_shot"][metric] for look in self.progress.validation]
@@ -109,14 +112,18 @@ class MetaTrainer:
         for mode in MODES:
             steps = self.params.num_inner_steps if mode == "few_shot" else 0
             score = adapted_scores(self.learner, self.weights, steps, self.params.inner_lr)
-            at_once = self.params.hardware.tasks_at_once
-            device = self.learner.device
             found[mode] = summary(
-                query_ranks(score, self.store, "validation", tasks_at_once=at_once, device=device)
+                query_ranks(
+                    score,
+                    self.store,
+                    "validation",
+                    tasks_at_once=self.params.hardware.tasks_at_once,
+                    device=self.learner.device,
+                    world=self.world,
+                )
             )
         self.progress.validation.append(found)
-        values = self._values()
-        if values.index(max(values)) == len(values) - 1:
+        if is_best_last(self._values()):
             self.best = self._copy_of_weights()
         return found
 
@@ -145,24 +152,47 @@ class MetaTrainer:
         return loss
 
     def _meta_gradient(self, tasks: Any) -> tuple[float, Weights]:
-        """Mean over tasks of the query loss, and its gradient; tasks of similar size at a time."""
-        losses: list[Tensor] = []
-        total: Weights = {}
-        support, query = self.store.support("train", tasks), self.store.query("train", tasks)
-        for group in groups_by_size(support, query, self.params.hardware.tasks_at_once):
-            loss, gradient = meta_gradient(
-                self.learner,
-                self.weights,
-                support.take(group),
-                query.take(group),
-                steps=self.params.num_inner_steps,
-                inner_lr=self.params.inner_lr,
-                second_order=self.params.use_second_order,
-            )
-            losses.append(loss)
-            total = {name: g + total[name] if total else g for name, g in gradient.items()}
-        mean = float(torch.cat(losses).mean())
-        return mean, {name: g / len(tasks) for name, g in total.items()}
+        """Mean over the tasks of all processes of the query loss, and its gradient."""
+        loss, gradient = shared_meta_gradient(
+            self.learner,
+            self.weights,
+            self.store.support("train", tasks),
+            self.store.query("train", tasks),
+            self.world,
+            tasks_at_once=self.params.hardware.tasks_at_once,
+            steps=self.params.num_inner_steps,
+            inner_lr=self.params.inner_lr,
+            second_order=self.params.use_second_order,
+        )
+        return float(loss), gradient
+
+
+def shared_meta_gradient(
+    learner: GRULearner,
+    weights: Weights,
+    support: Examples,
+    query: Examples,
+    world: World,
+    *,
+    tasks_at_once: int,
+    **how: Any,
+) -> tuple[Tensor, Weights]:
+    """Mean over tasks of the query loss after adaptation, and its gradient.
+
+    Each process adapts its share of the tasks, those of similar size together, at most
+    `tasks_at_once` of them; all get the same result. `how` is that of `meta_gradient`.
+    """
+    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    loss = torch.zeros((), dtype=learner.dtype, device=learner.device)
+    mine = world.share(costs(support, query))
+    for group in groups_by_size(support, query, mine, tasks_at_once):
+        own = support.take(group), query.take(group)
+        losses, gradient = meta_gradient(learner, weights, *own, **how)
+        loss += losses.sum()
+        for name, g in gradient.items():
+            total[name] += g
+    loss, *sums = (x / support.num_tasks for x in world.sum(loss, *total.values()))
+    return loss, dict(zip(total, sums, strict=True))
 
 
 def meta_train(trainer: MetaTrainer, on_look: Callable[[dict[str, Any]], None]) -> Iterator[float]:

@@ -40,7 +40,10 @@ def _write(path: Path, trainer: MetaTrainer, weights: Weights) -> None:
 
 
 def write_curves(folder: Path, progress: Progress) -> None:
-    """Write training.csv (means of blocks if there are many updates) and validation.csv."""
+    """Write training.csv (means of blocks if there are many updates) and validation.csv.
+
+    The second has a row for each look and a column for each mode and metric ("few_shot HR@10").
+    """
     block = -(-len(progress.losses) // _CURVE_POINTS)
     starts = range(0, len(progress.losses), block)
     training = pd.DataFrame(
@@ -50,9 +53,11 @@ def write_curves(folder: Path, progress: Progress) -> None:
         }
     )
     looks = [
-        {"iteration": look["iteration"], "mode": mode, **look[mode]}
+        {
+            "iteration": look["iteration"],
+            **{f"{mode} {name}": value for mode in MODES for name, value in look[mode].items()},
+        }
         for look in progress.validation
-        for mode in MODES
     ]
     for name, table in (("training", training), ("validation", pd.DataFrame(looks))):
         with atomic_path(folder / f"{name}.csv") as temporary:

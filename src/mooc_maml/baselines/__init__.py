@@ -1,17 +1,42 @@
 """One file a baseline, all scored by the same ranking code."""
 
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 import torch
 
-from mooc_maml.baselines.base import Baseline
+from mooc_maml.baselines.base import Baseline, Log, Resumable
+from mooc_maml.baselines.blend import Blend
 from mooc_maml.baselines.gru import GRUBaseline
+from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
+from mooc_maml.baselines.gru_tuned import TunedGRU
+from mooc_maml.baselines.gru_with_history import GRUWithHistory
+from mooc_maml.baselines.item_knn import ItemKNN
+from mooc_maml.baselines.markov import Markov
 from mooc_maml.baselines.popularity import Popularity
+from mooc_maml.baselines.random_scores import RandomScores
+from mooc_maml.baselines.repeat import Repeat
+from mooc_maml.baselines.sasrec import SASRecBaseline
+from mooc_maml.baselines.v_sknn import VSKNN
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.params import Params
+from mooc_maml.saved_state import SavedState
 
-# A new baseline is one file beside these and one line here: name -> (class, ending of its file).
+# A new baseline is one file beside these, its name in `BaselineName`, and one line here: name ->
+# (class, ending of its file). One that is made of others stands after them.
 BASELINES: dict[str, tuple[type[Baseline], str]] = {
+    "random": (RandomScores, ".npz"),
     "popularity": (Popularity, ".npy"),
+    "repeat": (Repeat, ".npz"),
+    "markov": (Markov, ".npz"),
+    "item_knn": (ItemKNN, ".npz"),
+    "v_sknn": (VSKNN, ".npz"),
     "gru": (GRUBaseline, ".pth"),
+    "gru_tuned": (TunedGRU, ".pth"),
+    "gru_with_history": (GRUWithHistory, ".pth"),
+    "gru_fine_tuned": (FineTunedGRU, ".npz"),
+    "sasrec": (SASRecBaseline, ".pth"),
+    "blend": (Blend, ".npz"),
 }
 
 
@@ -20,13 +45,46 @@ def baseline_path(folder: Path, name: str) -> Path:
     return folder / (name + BASELINES[name][1])
 
 
-def read_baselines(folder: Path, num_courses: int, device: torch.device) -> dict[str, Baseline]:
-    """Every trained baseline by name.
+def train_baselines(
+    store: EpisodeStore,
+    params: Params,
+    device: torch.device,
+    log: Log,
+    state_of: Callable[[str], SavedState] | None = None,
+) -> Iterator[tuple[str, Baseline]]:
+    """Train those of `baselines.models`, in the order of the table; yields each when it is ready.
+
+    Args:
+        store: the episodes.
+        params: the settings.
+        device: where they are trained.
+        log: takes lines of progress.
+        state_of: name -> where a long training is kept, to go on from; None: it is not kept.
+
+    Raises:
+        UserError: a loss is no longer finite, or saved states are damaged.
+    """
+    trained: dict[str, Baseline] = {}
+    for name, (kind, _) in BASELINES.items():
+        if name not in params.baselines.models:
+            continue
+        if state_of is not None and issubclass(kind, Resumable):
+            trained[name] = kind.resume(store, params, device, log, state_of(name))
+        else:
+            trained[name] = kind.train(store, params, device, log, trained)
+        yield name, trained[name]
+
+
+def read_baselines(
+    folder: Path, names: Collection[str], num_courses: int, device: torch.device
+) -> dict[str, Baseline]:
+    """The trained baselines of these names, in the order of the table.
 
     Raises:
         UserError: one is missing, is damaged, or ranks another number of courses.
     """
-    return {
-        name: kind.read(baseline_path(folder, name), num_courses, device)
-        for name, (kind, _) in BASELINES.items()
-    }
+    found: dict[str, Baseline] = {}
+    for name, (kind, _) in BASELINES.items():
+        if name in names:
+            found[name] = kind.read(baseline_path(folder, name), num_courses, device, found)
+    return found

@@ -1,21 +1,27 @@
 """What every baseline can do."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, Self
+from types import MappingProxyType
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
 from mooc_maml.examples import Examples
 from mooc_maml.params import Params
+from mooc_maml.saved_state import SavedState
+from mooc_maml.taken import taken_courses
 
 Log = Callable[[str], None]
+Parts = Mapping[str, "Baseline"]
+NO_PARTS: Parts = MappingProxyType({})
 
 
 class Baseline(Protocol):
-    """A recommender that does not adapt to a learner, trained on the training learners.
+    """A recommender trained on the training learners, to be compared with the meta-model.
 
     Attributes:
         history: plain values, one entry a pass over the data; empty if there are no passes.
@@ -24,12 +30,31 @@ class Baseline(Protocol):
     history: list[dict[str, Any]]
 
     @classmethod
-    def train(cls, store: EpisodeStore, params: Params, device: torch.device, log: Log) -> Self:
-        """Train on all pairs of all training learners; `log` takes a line of progress."""
+    def train(
+        cls,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        log: Log,
+        parts: Parts = NO_PARTS,
+    ) -> Self:
+        """Train on the pairs of all training learners.
+
+        Args:
+            store: the episodes; choices are made on its validation learners.
+            params: the settings.
+            device: where scores are to be computed.
+            log: takes a line of progress.
+            parts: baselines trained before this one, for one that is made of others.
+        """
         ...
 
-    def scores(self, examples: Examples) -> Tensor:
-        """Scores of every course: float [tasks, pairs, C]; column j is course j + 1."""
+    def scores(self, support: Examples, query: Examples) -> Tensor:
+        """Scores of every course for the query pairs: [tasks, Q, C]; column j is course j + 1.
+
+        Float or integer, without gradients. The support pairs are the learner's latest before the
+        query; most baselines do not look at them.
+        """
         ...
 
     def write(self, path: Path) -> None:
@@ -37,10 +62,53 @@ class Baseline(Protocol):
         ...
 
     @classmethod
-    def read(cls, path: Path, num_courses: int, device: torch.device) -> Self:
+    def read(
+        cls, path: Path, num_courses: int, device: torch.device, parts: Parts = NO_PARTS
+    ) -> Self:
         """Read a trained baseline.
+
+        Args:
+            path: what `write` wrote.
+            num_courses: the catalogue that it has to rank.
+            device: where scores are to be computed.
+            parts: baselines read before this one, for one that is made of others.
 
         Raises:
             UserError: the file is missing, is damaged, or ranks another number of courses.
         """
         ...
+
+
+@runtime_checkable
+class Resumable(Protocol):
+    """A baseline that trains for so long that its training is kept as it goes."""
+
+    @classmethod
+    def resume(
+        cls, store: EpisodeStore, params: Params, device: torch.device, log: Log, saved: SavedState
+    ) -> Any:
+        """Train as `Baseline.train` does, from the saved state on if there is one.
+
+        Stopped anywhere and called again, it ends with the same weights to the last bit.
+        """
+        ...
+
+
+def validator(
+    store: EpisodeStore, params: Params, device: torch.device
+) -> Callable[[ScoreFunction], dict[str, float]]:
+    """A measure of scorers, by which a baseline makes its choices.
+
+    Returns:
+        scorer -> metric -> mean over the validation learners; taken courses are treated as in the
+        test.
+    """
+    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+
+    def validate(score: ScoreFunction) -> dict[str, float]:
+        score = taken.without(score)
+        return summary(
+            query_ranks(score, store, "validation", tasks_at_once=at_once, device=device)
+        )
+
+    return validate

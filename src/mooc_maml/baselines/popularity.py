@@ -7,7 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mooc_maml.baselines.base import Log
+from mooc_maml.baselines.base import NO_PARTS, Log, Parts
+from mooc_maml.baselines.training_sessions import next_courses
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import UserError
 from mooc_maml.examples import Examples
@@ -27,17 +28,23 @@ class Popularity:
         self.history: list[dict[str, Any]] = []
 
     @classmethod
-    def train(cls, store: EpisodeStore, params: Params, device: torch.device, log: Log) -> Self:
+    def train(
+        cls,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        log: Log,
+        parts: Parts = NO_PARTS,
+    ) -> Self:
         """Count the next courses of all training pairs."""
-        pairs = store.pairs_of("train")
-        step = store.session_start[store.pair_session[pairs]] + store.pair_position[pairs]
-        counts = np.bincount(store.courses[step], minlength=store.num_courses + 1)[1:]
-        log(f"popularity: {len(pairs)} training pairs, {(counts > 0).sum()} courses seen")
+        following = next_courses(store)[1]
+        counts = np.bincount(following - 1, minlength=store.num_courses)
+        log(f"popularity: {len(following)} training pairs, {(counts > 0).sum()} courses seen")
         return cls(torch.from_numpy(counts).to(device))
 
-    def scores(self, examples: Examples) -> Tensor:
-        """The counts, for every pair: [tasks, pairs, C]."""
-        return self.counts.expand(*examples.label.shape, -1)
+    def scores(self, support: Examples, query: Examples) -> Tensor:
+        """The counts, for every query pair: int64 [tasks, Q, C]."""
+        return self.counts.expand(*query.label.shape, -1)
 
     def write(self, path: Path) -> None:
         """Write the counts as a .npy file."""
@@ -45,7 +52,9 @@ class Popularity:
             np.save(file, self.counts.cpu().numpy(), allow_pickle=False)
 
     @classmethod
-    def read(cls, path: Path, num_courses: int, device: torch.device) -> Self:
+    def read(
+        cls, path: Path, num_courses: int, device: torch.device, parts: Parts = NO_PARTS
+    ) -> Self:
         """Read the counts.
 
         Raises:

@@ -12,12 +12,16 @@ this task has met. No task ever copies W. Exact, and known as the dual form of a
 directions of the second-order recursion have the same form.
 
 An embedding is the same with one-hot inputs, where u_j . u says whether two courses are the same.
+
+With more products than about in x out / (in + out) the matrix itself is cheaper. A task that has so
+many is adapted alone, and what is its own is then a plain `Matrix`.
 """
 
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn.functional import linear
 
 
 class Rows:
@@ -83,8 +87,10 @@ class OuterSum:
         """Whether there is no product at all."""
         return not self.inputs.blocks
 
-    def plus(self, other: "OuterSum", scale: float) -> "OuterSum":
+    def plus(self, other: "TaskMatrix", scale: float) -> "TaskMatrix":
         """`self + scale * other`."""
+        if isinstance(other, Matrix):
+            return other.scaled(scale) if self.is_zero else self.as_matrix().plus(other, scale)
         return OuterSum(
             self.inputs.appended(other.inputs),
             self.outputs.appended(other.outputs, scale),
@@ -114,12 +120,63 @@ class OuterSum:
         norm = (_gram(inputs, inputs, outputs.dtype) * (outputs @ outputs.mT)).sum((1, 2))
         return norm if self.bias is None else norm + self.bias.double().square().sum(1)
 
+    def as_matrix(self) -> "Matrix":
+        """The same of one task alone, with every product carried out."""
+        outputs = self.outputs.tensor
+        bias = outputs.new_zeros(1, outputs.shape[2]) if self.bias is None else self.bias
+        return Matrix(self.total(), bias)
+
     def total(self, size: int | None = None) -> Tensor:
         """The sum over tasks as one matrix [out, in]; one-hot inputs give rows: [size, out]."""
         inputs, outputs = self.inputs.tensor.flatten(0, 1), self.outputs.tensor.flatten(0, 1)
         if size is not None:
             return outputs.new_zeros(size, outputs.shape[1]).index_add_(0, inputs, outputs)
         return outputs.mT @ inputs
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """What `OuterSum` is for several tasks, for one task alone: weight [out, in], bias [1, out]."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def scaled(self, scale: float) -> "Matrix":
+        """`scale * self`."""
+        return Matrix(self.weight * scale, self.bias * scale)
+
+    def plus(self, other: "TaskMatrix", scale: float) -> "Matrix":
+        """`self + scale * other`."""
+        if isinstance(other, OuterSum):
+            other = other.as_matrix()
+        weight = torch.add(self.weight, other.weight, alpha=scale)
+        return Matrix(weight, torch.add(self.bias, other.bias, alpha=scale))
+
+    def apply(self, u: Tensor) -> Tensor:
+        """The matrix times u [1, n, in], plus the bias -> [1, n, out]."""
+        return linear(u, self.weight, self.bias[0])
+
+    def apply_transposed(self, d: Tensor) -> Tensor:
+        """The transposed matrix times d [1, n, out] -> [1, n, in]."""
+        return d @ self.weight
+
+    def squared_norm(self) -> Tensor:
+        """Sum of squares of matrix and bias, float64 [1]."""
+        squares = [x.double().square().sum() for x in (self.weight, self.bias)]
+        return torch.stack(squares).sum().view(1)
+
+    def total(self, size: int | None = None) -> Tensor:
+        """The matrix itself."""
+        return self.weight
+
+
+TaskMatrix = OuterSum | Matrix
+
+
+def outer_sum(inputs: Rows, outputs: Rows, bias: Tensor) -> TaskMatrix:
+    """sum_j outputs_j inputs_j^T in the cheaper form: a `Matrix` for one task, else `OuterSum`."""
+    result = OuterSum(inputs, outputs, bias)
+    return result.as_matrix() if len(bias) == 1 else result
 
 
 def _gram(u: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:

@@ -4,7 +4,6 @@ Source: Hidasi et al. 2016, "Session-based recommendations with recurrent neural
 study's shape (embedding 64, one layer of 128, cross-entropy over all courses).
 """
 
-import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mooc_maml.errors import UserError
 from mooc_maml.examples import Examples
-from mooc_maml.files import atomic_path
+from mooc_maml.models.model_file import read_module, write_module
 
 
 class GRURecommender(nn.Module):
@@ -123,59 +121,14 @@ class GRURecommender(nn.Module):
 
 
 def write_model(path: Path, model: GRURecommender, run: Mapping[str, Any] | None = None) -> None:
-    """Write {"weights": state, "settings": {"model": shape, **run}}; same model, same bytes.
-
-    Args:
-        path: the file; it appears whole or not at all.
-        model: on any device; the weights are stored on the CPU.
-        run: further settings, of plain Python values.
-    """
-    weights = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
-    # By way of memory: torch.save writes the name of a file that it is given into the archive.
-    buffer = io.BytesIO()
-    torch.save({"weights": weights, "settings": {**(run or {}), "model": model.settings}}, buffer)
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+    """Write the model and further settings `run`, of plain Python values; see `write_module`."""
+    write_module(path, model, run)
 
 
 def read_model(path: Path, num_courses: int | None = None) -> GRURecommender:
-    """Read a model that `write_model` wrote, on the CPU, in the precision it was written in.
-
-    Args:
-        path: the file.
-        num_courses: the catalogue it has to fit; None: any.
+    """Read a model that `write_model` wrote; see `read_module`.
 
     Raises:
         UserError: the file is missing, is damaged, or its weights do not fit.
     """
-    content = _load(path)
-    try:
-        settings, weights = content["settings"]["model"], content["weights"]
-        model = GRURecommender(**settings).to(weights["head.weight"].dtype)
-        model.load_state_dict(weights)
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(
-            f"{path}: expected weights and settings of a GRU recommender, found something else "
-            f"({type(error).__name__}: {reason}); delete the file and run `dvc repro`"
-        ) from None
-    if num_courses not in (None, settings["num_courses"]):
-        raise UserError(
-            f"{path}: this model ranks {settings['num_courses']} courses, the data have "
-            f"{num_courses}; it was trained on other data, run `dvc repro` to train it on these"
-        )
-    return model
-
-
-def _load(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
-    # On damaged bytes torch raises whatever its unpickler trips over, IndexError included, and
-    # its own words advise to load without weights_only, which would run code from the file.
-    except Exception as error:
-        raise UserError(
-            f"{path}: not a model file, or cut short ({type(error).__name__}); "
-            "delete it and run `dvc repro`"
-        ) from None
+    return read_module(path, GRURecommender, num_courses)

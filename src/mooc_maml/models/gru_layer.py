@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
-from mooc_maml.meta.outer_products import OuterSum, Rows
+from mooc_maml.meta.outer_products import OuterSum, Rows, TaskMatrix, outer_sum
 from mooc_maml.models.packed import Packed
 
 
@@ -186,7 +186,7 @@ class GRULayer:
         self._only_until_backward = recurrence, self.layout.before(h)
         return h
 
-    def backward(self, dh: Tensor) -> tuple[Tensor, OuterSum, OuterSum]:
+    def backward(self, dh: Tensor) -> tuple[Tensor, TaskMatrix, TaskMatrix]:
         """dh [steps, H] from above -> dx [tasks, n, in], and the gradients of both weights."""
         recurrence, before = self._only_until_backward
         del self._only_until_backward  # large, and cheap to make again
@@ -196,8 +196,8 @@ class GRULayer:
         di, dg = self.output_gradients(c, dg)
         return (
             self.inner.transposed(di),
-            OuterSum(Rows(self.x), Rows(di), di.sum(1)),
-            OuterSum(Rows(self.h_grouped), Rows(dg), dg.sum(1)),
+            outer_sum(Rows(self.x), Rows(di), di.sum(1)),
+            outer_sum(Rows(self.h_grouped), Rows(dg), dg.sum(1)),
         )
 
     def output_gradients(self, c: Tensor, dg: Tensor) -> tuple[Tensor, Tensor]:
@@ -221,7 +221,7 @@ class GRULayer:
 class GRUTangent:
     """The tangent of a layer's forward and backward pass in one direction of its weights."""
 
-    def __init__(self, layer: GRULayer, v_inner: OuterSum, v_hidden: OuterSum) -> None:
+    def __init__(self, layer: GRULayer, v_inner: TaskMatrix, v_hidden: TaskMatrix) -> None:
         self.layer, self.v_inner, self.v_hidden = layer, v_inner, v_hidden
         self.recurrence = Recurrence(layer.hidden, layer.layout)
         self.before = layer.layout.pack(layer.h_grouped)
@@ -256,7 +256,7 @@ class GRUTangent:
         self.tm = torch.cat([tm_r, tm_z, self.tc * r + self.c * tr], 1)
         self.th_grouped = layer.layout.group(t_before)
 
-    def backward(self, tdh: Tensor) -> tuple[Tensor, OuterSum, OuterSum]:
+    def backward(self, tdh: Tensor) -> tuple[Tensor, TaskMatrix, TaskMatrix]:
         """The tangent of what the layer's `backward` returns, from the tangent of its dh."""
         layer, layout = self.layer, self.layer.layout
         known = (blocks_of(self.tm) * layer.dh.unsqueeze(1)).flatten(1)
@@ -271,7 +271,7 @@ class GRUTangent:
         inner = Rows(layer.x, self.tx), Rows(tdi, self.di_grouped), tdi.sum(1)
         hidden = Rows(layer.h_grouped, self.th_grouped), Rows(tdg, self.dg_grouped), tdg.sum(1)
         tdx = add(layer.inner.transposed(tdi), self.v_inner.apply_transposed(self.di_grouped))
-        return tdx, OuterSum(*inner), OuterSum(*hidden)
+        return tdx, outer_sum(*inner), outer_sum(*hidden)
 
 
 def _required(x: Tensor | None) -> Tensor:

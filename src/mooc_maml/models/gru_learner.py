@@ -13,16 +13,19 @@ from torch.nn.functional import embedding
 
 from mooc_maml.examples import Examples
 from mooc_maml.meta.inner import Weights
-from mooc_maml.meta.outer_products import OuterSum, Rows
+from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
 from mooc_maml.models.gru_layer import GRULayer, GRUTangent, TaskLinear, add
 from mooc_maml.models.packed import Packed, pack_examples
 
 
 @dataclass(frozen=True)
 class GRUDirection:
-    """Gradients or directions of all tasks: an `OuterSum` for each weight matrix, by its name."""
+    """Gradients or directions of all tasks: an `OuterSum` for each weight matrix, by its name.
 
-    sums: dict[str, OuterSum]
+    With one task alone, GRU weights are a `Matrix`.
+    """
+
+    sums: dict[str, TaskMatrix]
     num_courses: int
 
     def plus(self, other: "GRUDirection", scale: float) -> "GRUDirection":
@@ -54,8 +57,11 @@ class GRUFastWeights:
 
     def linear(self, name: str) -> TaskLinear:
         """The layer whose weight matrix has this name."""
-        bias = self.shared[name.replace("weight", "bias")]
-        return TaskLinear(self.shared[name], bias, self.own.sums[name])
+        weight, bias = self.shared[name], self.shared[name.replace("weight", "bias")]
+        own = self.own.sums[name]
+        if isinstance(own, Matrix):  # one task: its weights are all there is
+            return TaskLinear(weight + own.weight, bias + own.bias[0], OuterSum())
+        return TaskLinear(weight, bias, own)
 
 
 @dataclass(frozen=True)
@@ -123,7 +129,7 @@ class GRULearner:
         p = log_p.exp_()
         d = (p * weight).scatter_add_(2, layout.target, -weight)
         tape = GRUTape(layout, layers, head, states, p, d)
-        sums = {"head.weight": OuterSum(Rows(states), Rows(d), d.sum(1))}
+        sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(Rows(states), Rows(d), d.sum(1))}
         dh = _from_pairs(head.transposed(d), layout)
         for k in reversed(range(len(layers))):
             dx, *sides = layers[k].backward(dh)
@@ -150,7 +156,7 @@ class GRULearner:
         mean = (p * t_logits).sum(2, keepdim=True)
         td = (t_logits - mean).mul_(p).mul_(layout.pair_weight.unsqueeze(2))
         inputs, outputs = Rows(tape.states, t_states), Rows(td, tape.d_logits)
-        sums = {"head.weight": OuterSum(inputs, outputs, td.sum(1))}
+        sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(inputs, outputs, td.sum(1))}
         own = v["head.weight"].apply_transposed(tape.d_logits)
         tdh = _from_pairs(add(tape.head.transposed(td), own), layout)
         for k in reversed(range(len(tangents))):

@@ -24,7 +24,8 @@ class SASRec(nn.Module):
         blocks: attention and feed-forward, how many times.
         dropout: share of values set to zero where `forward` is given a generator.
         max_length: the longest row.
-        generator: draws the initial weights; no global random state is used.
+        generator: draws the initial weights; no global random state is used. None: the weights are
+            zero, for a model that is about to load them.
     """
 
     def __init__(
@@ -35,9 +36,17 @@ class SASRec(nn.Module):
         blocks: int,
         dropout: float,
         max_length: int,
-        generator: torch.Generator,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
+        self.settings: dict[str, int | float] = {
+            "num_courses": num_courses,
+            "dim": dim,
+            "heads": heads,
+            "blocks": blocks,
+            "dropout": dropout,
+            "max_length": max_length,
+        }
         if dim % heads != 0:
             raise ValueError(f"dim {dim}: expected a multiple of heads, {heads}")
         self.dropout = dropout
@@ -50,8 +59,12 @@ class SASRec(nn.Module):
         self._initialise(generator)
 
     @torch.no_grad()
-    def _initialise(self, generator: torch.Generator) -> None:
+    def _initialise(self, generator: torch.Generator | None) -> None:
         """Xavier for matrices, N(0, 1/D) for embeddings, whose scores then start around N(0, 1)."""
+        if generator is None:
+            for weight in self.parameters():
+                nn.init.zeros_(weight)
+            return
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight, generator=generator)

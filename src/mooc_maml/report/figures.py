@@ -4,18 +4,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from mooc_maml.report.distribution import draw_param_change
 from mooc_maml.report.inputs import METRICS, Inputs, ModelRow, finite
-from mooc_maml.report.style import COLOURS, HALO, OTHER_COLOURS, new_figure, no_data, percent_axis
+from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure, no_data, percent_axis
 
 CAPTIONS = {
     "comparison.png": "Every model on the same queries of the same test learners, ranked among all "
-    "courses. Lines on the bars: 95 % intervals over learners.",
+    "courses. Dot: mean over learners; line: 95 % interval.",
     "training_curve.png": "Above: loss on the queries of the training tasks. Below: the whole "
     "validation set before (zero-shot) and after (few-shot) adaptation; dashed: the plain GRU.",
     "ablation_support_size.png": "Few-shot figures by the number of pairs adapted on; the same "
@@ -25,6 +24,8 @@ CAPTIONS = {
     "param_change_distribution.png": "How far adaptation moves each layer, ‖θ′ − θ‖ / ‖θ‖, over "
     "the test learners (log scale). Dot: median; bar: the middle 90 % of learners.",
 }
+
+_COMPARED = ("HR@1", "HR@10", "NDCG@10")
 
 
 def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
@@ -51,29 +52,24 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
 
 
 def draw_comparison(rows: list[ModelRow], learners: int | None, source: str, path: Path) -> None:
-    """Bars of every model and metric with 95 % intervals; fractions shown as percent."""
-    others = iter(OTHER_COLOURS * len(rows))
-    width = 0.84 / len(rows)
+    """A line a model, a panel a metric: means and 95 % intervals; fractions shown as percent."""
     who = f"{learners:,} test learners" if learners is not None else "test learners"
-    with new_figure(path, 9, 5.2, f"Next-course ranking, {who} · {source}") as figure:
-        axes = figure.subplots()
-        for index, row in enumerate(rows):
-            measures = [row.measures[metric] for metric in METRICS]
-            places = np.arange(len(METRICS)) - 0.42 + (index + 0.5) * width
-            values = np.nan_to_num([measure.value for measure in measures])
-            colour = COLOURS.get(row.name) or next(others)
-            axes.bar(places, values, width * 0.9, color=colour, label=row.label)
-            for place, measure in zip(places, measures, strict=True):
+    height = 1.6 + 0.34 * len(rows)
+    with new_figure(path, 9, height, f"Next-course ranking, {who} · {source}") as figure:
+        panels = figure.subplots(1, len(_COMPARED), sharey=True)
+        for axes, metric in zip(panels, _COMPARED, strict=True):
+            for place, row in enumerate(rows):
+                measure, colour = row.measures[metric], COLOURS.get(row.name, OTHER_COLOUR)
                 if measure.has_interval:
-                    axes.plot(
-                        [place] * 2, [measure.low, measure.high], color="black", path_effects=HALO
-                    )
-        axes.set_xticks(range(len(METRICS)), METRICS)
-        axes.tick_params(axis="x", length=0)
-        axes.grid(False, axis="x")
-        axes.set_ylabel("mean over learners; lines: 95 %")
-        percent_axis(axes.yaxis, 9)
-        figure.legend(loc="outside lower center", ncols=3 if len(rows) > 4 else 4)
+                    axes.plot([measure.low, measure.high], [place] * 2, color=colour, lw=2.5)
+                axes.plot(measure.value, place, "o", color=colour, ms=7)
+            axes.set_title(metric, loc="left")
+            axes.set_yticks(range(len(rows)), [row.label for row in rows])
+            axes.set_ylim(len(rows) - 0.5, -0.5)
+            axes.tick_params(axis="y", length=0)
+            axes.set_xlim(left=0)
+            percent_axis(axes.xaxis, 3)
+        figure.supxlabel("mean over learners; line: 95 % interval", fontsize="medium")
 
 
 def draw_training(inputs: Inputs, path: Path) -> None:

@@ -104,7 +104,7 @@ def _improvement(inputs: Inputs) -> float:
 
 def _certainty(inputs: Inputs, comparison: str, ours: Measure, other: Measure) -> str:
     """Say whether a difference is more than chance, from the paired test if there is one."""
-    paired = inputs.maml.get("significance", {}).get(comparison, {}).get(HEADLINE)
+    paired = inputs.paired(comparison).get(HEADLINE)
     if paired is not None:
         low, high = number(paired.get("low")), number(paired.get("high"))
         p = number(paired.get("p"))

@@ -13,9 +13,21 @@ from mooc_maml.files import read_json
 from mooc_maml.params import MetricName, Params
 
 METRICS: tuple[str, ...] = get_args(MetricName)
+MODES = ("zero_shot", "few_shot")
+_CURVES = tuple(f"{mode} {metric}" for mode in MODES for metric in METRICS)
 LABELS = {
+    "random": "Random",
     "popularity": "Popularity",
+    "repeat": "Repeat own courses",
+    "markov": "Markov chain",
+    "item_knn": "Item-kNN",
+    "v_sknn": "V-SKNN",
     "gru": "GRU",
+    "gru_tuned": "GRU, tuned",
+    "gru_with_history": "GRU, with history",
+    "gru_fine_tuned": "GRU, fine-tuned",
+    "sasrec": "SASRec",
+    "blend": "Blend",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
     "oracle": "Oracle (best possible)",
@@ -80,13 +92,12 @@ class Inputs:
         return "second-order MAML" if self.params.use_second_order else "first-order MAML"
 
     def rows(self) -> list[ModelRow]:
-        """The models from the plainest to the best possible; those with no figures are left out."""
-        baselines = dict(self.maml["baselines"])
-        gru = {"gru": baselines.pop("gru")} if "gru" in baselines else {}
-        ours = {name: self.maml[name] for name in ("zero_shot", "few_shot")}
-        oracle = {"oracle": self.maml["oracle"]} if self.maml.get("oracle") else {}
-        models = baselines | gru | ours | oracle
-        return [self._row(name, metrics) for name, metrics in models.items()]
+        """Models without a label, then those of `LABELS` in order; none without figures."""
+        ours = {name: self.maml.get(name) for name in ("zero_shot", "few_shot", "oracle")}
+        models = {name: found for name, found in (self.maml["baselines"] | ours).items() if found}
+        order = [name for name in models if name not in LABELS]
+        order += [name for name in LABELS if name in models]
+        return [self._row(name, models[name]) for name in order]
 
     def _row(self, name: str, metrics: dict[str, Any]) -> ModelRow:
         measures = {
@@ -104,6 +115,11 @@ class Inputs:
         if len(found) == 0:
             return math.nan, math.nan
         return float(found["low"].iloc[0]), float(found["high"].iloc[0])
+
+    def paired(self, comparison: str) -> dict[str, dict[str, Any]]:
+        """Metric -> paired test of two models (few_vs_zero, few_vs_gru), if there is one."""
+        rows = (self.maml.get("significance") or {}).get(comparison, [])
+        return {row["metric"]: row for row in rows}
 
     def gru_validation(self) -> dict[str, float]:
         """The plain GRU's figures on the validation learners at the epoch that was kept."""
@@ -153,7 +169,7 @@ def read_inputs(results: Path, params: Params) -> Inputs:
         ablations=_json(ablations, ("support_sizes", "inner_steps")),
         preprocess=_json(preprocess, ()),
         training=_table(training, ("iteration", "train_loss")),
-        validation=_curves(_table(validation, ("iteration", "mode", *METRICS))),
+        validation=_curves(_table(validation, ("iteration", *_CURVES))),
         comparison=_table(comparison, ("model", "metric", "value", "low", "high")),
         param_change=_table(change, ("learner", "layer", "relative_change")),
         files=tuple(made_by),
@@ -185,7 +201,12 @@ def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
 
 
 def _curves(validation: pd.DataFrame) -> pd.DataFrame:
-    return validation.assign(mode=validation["mode"].astype(str).str.replace("-", "_"))
+    """One column a mode and metric -> one row an iteration and mode."""
+    parts = []
+    for mode in MODES:
+        part = validation[["iteration"]].assign(mode=mode)
+        parts.append(part.assign(**{m: validation[f"{mode} {m}"] for m in METRICS}))
+    return pd.concat(parts).sort_values(["iteration", "mode"], kind="stable", ignore_index=True)
 
 
 def _number(value: Any, missing: float = math.nan) -> float:

@@ -101,11 +101,11 @@ def _improvement(inputs: Inputs) -> list[str]:
 
 def _differences(inputs: Inputs) -> list[dict[str, Any]]:
     """Rows of the paired comparisons; none where the test stage wrote none."""
-    found = inputs.maml.get("significance") or {}
+    found = {key: inputs.paired(key) for key in _COMPARED}
     return [
         {"label": label, "cells": [_difference(found[key].get(m) or {}) for m in METRICS]}
         for key, label in _COMPARED.items()
-        if key in found
+        if found[key]
     ]
 
 

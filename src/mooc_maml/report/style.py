@@ -9,21 +9,18 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from mooc_maml.files import atomic_path
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness.
 COLOURS = {
-    "popularity": "#CFCFCF",
-    "gru": "#6B6B6B",
+    "gru": "#333333",
     "zero_shot": "#56B4E9",
     "few_shot": "#D55E00",
     "oracle": "#009E73",
 }
-OTHER_COLOURS = ("#CC79A7", "#E69F00", "#F0E442", "#0072B2")
-HALO = [withStroke(linewidth=4, foreground="white")]  # keeps a thin line visible on dark bars
+OTHER_COLOUR = "#8C8C8C"  # of models without a colour of their own
 _DPI = 150
 _STYLE = {
     "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it

@@ -1,0 +1,42 @@
+"""The file of a baseline that is a few arrays."""
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mooc_maml.errors import UserError
+from mooc_maml.files import atomic_path
+
+
+def write_arrays(path: Path, num_courses: int, **arrays: NDArray[Any]) -> None:
+    """Write an .npz file that says which catalogue it ranks; the same arrays, the same bytes."""
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, num_courses=np.array(num_courses), **arrays)
+
+
+def read_arrays(path: Path, num_courses: int, names: Collection[str]) -> dict[str, NDArray[Any]]:
+    """Read the arrays of these names.
+
+    Raises:
+        UserError: the file is missing, is damaged, or ranks another number of courses.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            found, ranked = {name: content[name] for name in names}, int(content["num_courses"])
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
+    except (ValueError, OSError, EOFError, KeyError, TypeError, BadZipFile) as error:
+        raise UserError(
+            f"{path}: not the whole .npz file of a baseline ({error}); "
+            "delete it and run `dvc repro`"
+        ) from None
+    if ranked != num_courses:
+        raise UserError(
+            f"{path}: ranks {ranked} courses, the data have {num_courses} courses; it was made "
+            "from other data, run `dvc repro`"
+        )
+    return found

@@ -1,0 +1,112 @@
+"""Blend: the probabilities of the GRU, the Markov chain and V-SKNN, mixed."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mooc_maml.baseline_params import PARTS
+from mooc_maml.baselines.arrays import read_arrays, write_arrays
+from mooc_maml.baselines.base import NO_PARTS, Log, Parts
+from mooc_maml.baselines.gru import GRUBaseline
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.evaluation import episode_groups, summary
+from mooc_maml.examples import Examples
+from mooc_maml.params import Params
+from mooc_maml.ranking import ranks
+from mooc_maml.taken import taken_courses
+
+_PER_WEIGHT = 10  # weights are tenths
+
+
+class Blend:
+    """A mixture of the parts' probabilities, the same for every learner.
+
+    Args:
+        parts: baselines, those of `PARTS["blend"]` among them.
+        weights: one for each of them, in that order; they add up to 1.
+        num_courses: C.
+        history: one entry a mixture tried: weights, validation metrics.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        weights: tuple[float, ...],
+        num_courses: int,
+        history: list[dict[str, Any]],
+    ) -> None:
+        self.parts = {name: parts[name] for name in PARTS["blend"]}
+        self.weights, self.num_courses, self.history = weights, num_courses, history
+
+    @classmethod
+    def train(
+        cls,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        log: Log,
+        parts: Parts = NO_PARTS,
+    ) -> Self:
+        """Choose the weights, in tenths, by the validation metric (the first of equals)."""
+        found = cls(parts, (), store.num_courses, [])
+        metric, tried = params.evaluation.validation_metric, mixtures(len(found.parts))
+        total = len(store.episodes["validation"])
+        ranked = np.zeros((len(tried), total, store.query_size), dtype=np.int64)
+        taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+        for indices, *pairs in episode_groups(store, "validation", at_once):
+            support, query = (x.to(device) for x in pairs)
+            each = found.probabilities(support, query)
+            for own, weights in zip(ranked, tried, strict=True):
+                score = taken.without(lambda *_, w=weights, p=each: _mixed(w, p))
+                own[indices] = ranks(score(support, query), query.label).cpu().numpy()
+        values = [summary(own) for own in ranked]
+        best = int(np.argmax([value[metric] for value in values]))
+        found.weights = tried[best]
+        named = dict(zip(found.parts, found.weights, strict=True))
+        found.history = [{"weights": named, "validation": values[best]}]
+        log(f"blend: weights {named}, validation {metric} {values[best][metric]:.4f}")
+        return found
+
+    def probabilities(self, support: Examples, query: Examples) -> list[Tensor]:
+        """Those of each part: float64 [tasks, Q, C]."""
+        each = []
+        for part in self.parts.values():
+            scores = part.scores(support, query).double()
+            # Of a sequence model these are logarithms; of the others, probabilities already.
+            each.append(scores.softmax(-1) if isinstance(part, GRUBaseline) else scores)
+        return each
+
+    def scores(self, support: Examples, query: Examples) -> Tensor:
+        """Probabilities of every query pair: float64 [tasks, Q, C]."""
+        return _mixed(self.weights, self.probabilities(support, query))
+
+    def write(self, path: Path) -> None:
+        """Write the weights; the parts have files of their own."""
+        write_arrays(path, self.num_courses, weights=np.array(self.weights))
+
+    @classmethod
+    def read(
+        cls, path: Path, num_courses: int, device: torch.device, parts: Parts = NO_PARTS
+    ) -> Self:
+        """Read the weights.
+
+        Raises:
+            UserError: the file is missing, is damaged, or ranks another number of courses.
+        """
+        weights = read_arrays(path, num_courses, ("weights",))["weights"]
+        return cls(parts, tuple(weights.tolist()), num_courses, [])
+
+
+def mixtures(number: int) -> list[tuple[float, ...]]:
+    """All weights in tenths of so many parts that add up to 1, the first part's largest first."""
+    whole = range(_PER_WEIGHT, -1, -1)
+    found = [tenths for tenths in product(whole, repeat=number) if sum(tenths) == _PER_WEIGHT]
+    return [tuple(x / _PER_WEIGHT for x in tenths) for tenths in found]
+
+
+def _mixed(weights: tuple[float, ...], each: list[Tensor]) -> Tensor:
+    return torch.stack([w * p for w, p in zip(weights, each, strict=True)]).sum(0)

@@ -1,0 +1,86 @@
+"""The plain GRU after gradient steps on the support pairs: adaptation without meta-learning."""
+
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mooc_maml.baselines.arrays import read_arrays, write_arrays
+from mooc_maml.baselines.base import NO_PARTS, Log, Parts, validator
+from mooc_maml.baselines.gru import GRUBaseline
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.examples import Examples
+from mooc_maml.few_shot import adapted_scores
+from mooc_maml.models.gru import GRURecommender
+from mooc_maml.models.gru_learner import GRULearner
+from mooc_maml.params import Params
+
+
+class FineTunedGRU:
+    """Adapts the weights of the GRU baseline with the inner loop of MAML.
+
+    Args:
+        model: the GRU baseline's.
+        rate: step size.
+        steps: gradient steps.
+        history: one entry a setting tried: rate, steps, validation.
+    """
+
+    def __init__(
+        self, model: GRURecommender, rate: float, steps: int, history: list[dict[str, Any]]
+    ) -> None:
+        self.rate, self.steps, self.history = rate, steps, history
+        self.num_courses = int(model.settings["num_courses"])
+        weights = {name: weight.detach() for name, weight in model.named_parameters()}
+        learner = GRULearner(model.head.weight.device, model.head.weight.dtype)
+        self._score = adapted_scores(learner, weights, steps, rate)
+
+    @classmethod
+    def train(
+        cls,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        log: Log,
+        parts: Parts = NO_PARTS,
+    ) -> Self:
+        """Choose rate and steps by the validation metric (the first of equals)."""
+        model, metric = _gru(parts), params.evaluation.validation_metric
+        validate, own = validator(store, params, device), params.baselines.gru_fine_tuned
+        history: list[dict[str, Any]] = []
+        for rate in own.rates:
+            for steps in own.steps:
+                found = validate(cls(model, rate, steps, []).scores)
+                history.append({"rate": rate, "steps": steps, "validation": found})
+                log(f"gru_fine_tuned: rate {rate:g}, steps {steps}, {metric} {found[metric]:.4f}")
+        best = max(history, key=lambda entry: entry["validation"][metric])
+        return cls(model, best["rate"], best["steps"], history)
+
+    def scores(self, support: Examples, query: Examples) -> Tensor:
+        """Scores of every query pair: float [tasks, Q, C]."""
+        return self._score(support, query).detach()
+
+    def write(self, path: Path) -> None:
+        """Write rate and steps; the weights are those of the GRU baseline."""
+        rate, steps = np.array(self.rate), np.array(self.steps)
+        write_arrays(path, self.num_courses, rate=rate, steps=steps)
+
+    @classmethod
+    def read(
+        cls, path: Path, num_courses: int, device: torch.device, parts: Parts = NO_PARTS
+    ) -> Self:
+        """Read rate and steps.
+
+        Raises:
+            UserError: the file is missing, is damaged, or ranks another number of courses.
+        """
+        found = read_arrays(path, num_courses, ("rate", "steps"))
+        return cls(_gru(parts), float(found["rate"]), int(found["steps"]), [])
+
+
+def _gru(parts: Parts) -> GRURecommender:
+    part = parts["gru"]
+    assert isinstance(part, GRUBaseline)
+    return part.model

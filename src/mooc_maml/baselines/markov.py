@@ -1,0 +1,49 @@
+"""First-order Markov chain: what training learners opened next after the current course."""
+
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from mooc_maml.baselines.base import NO_PARTS, Log, Parts
+from mooc_maml.baselines.sparse import SparseRows
+from mooc_maml.baselines.sparse_baseline import SparseBaseline
+from mooc_maml.baselines.training_sessions import next_courses, popularity_shares
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.examples import Examples
+from mooc_maml.params import Params
+from mooc_maml.prefixes import last_courses
+
+
+class Markov(SparseBaseline):
+    """Probability of the next course given the current one, backed off to popularity.
+
+    (n(current, next) + share(next)) / (n(current) + 1), n counting training pairs and `share`
+    being the share of them with this next course: a Dirichlet prior of weight 1 (MacKay and Peto
+    1995), so that courses that never followed the current one are ranked by popularity.
+
+    The matrix holds the counts: rows current courses, columns next courses.
+    """
+
+    @classmethod
+    def train(
+        cls,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        log: Log,
+        parts: Parts = NO_PARTS,
+    ) -> Self:
+        """Count the moves of all training pairs."""
+        current, following = next_courses(store)
+        shape = (store.num_courses + 1, store.num_courses)
+        follows = SparseRows.counted(current, following - 1, shape)
+        log(f"markov: {len(current)} training pairs, {len(follows.value)} different moves")
+        return cls(follows, popularity_shares(store), device)
+
+    def scores(self, support: Examples, query: Examples) -> Tensor:
+        """Probabilities of every query pair: float64 [tasks, Q, C]."""
+        current = last_courses(query).cpu().numpy()
+        counts = self.matrix.dense(current.ravel(), len(self.share))  # [tasks * Q, C]
+        probability = (counts + self.share) / (counts.sum(1, keepdims=True) + 1)
+        return torch.from_numpy(probability).view(*current.shape, -1).to(self.device)

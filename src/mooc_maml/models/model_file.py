@@ -1,0 +1,87 @@
+"""The file of a trained model: its weights and the settings to build it anew."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import torch
+from torch import Tensor
+
+from mooc_maml.errors import UserError
+from mooc_maml.files import atomic_path
+
+
+class Storable(Protocol):
+    """A module that `cls(**settings)` builds anew, with weights that are about to be loaded."""
+
+    @property
+    def settings(self) -> dict[str, int | float]:
+        """What the constructor takes, `num_courses` among it."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Weights by name."""
+
+
+Module = TypeVar("Module", bound=torch.nn.Module)
+
+
+def write_module(path: Path, model: Storable, run: Mapping[str, Any] | None = None) -> None:
+    """Write {"weights": state, "settings": {"model": shape, **run}}; same model, same bytes.
+
+    Args:
+        path: the file; it appears whole or not at all.
+        model: on any device; the weights are stored on the CPU.
+        run: further settings, of plain Python values.
+    """
+    weights = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
+    # By way of memory: torch.save writes the name of a file that it is given into the archive.
+    buffer = io.BytesIO()
+    torch.save({"weights": weights, "settings": {**(run or {}), "model": model.settings}}, buffer)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(buffer.getvalue())
+
+
+def read_module(path: Path, kind: type[Module], num_courses: int | None = None) -> Module:
+    """Read a model that `write_module` wrote, on the CPU, in the precision it was written in.
+
+    Args:
+        path: the file.
+        kind: the class of the model.
+        num_courses: the catalogue it has to fit; None: any.
+
+    Raises:
+        UserError: the file is missing, is damaged, or its weights do not fit.
+    """
+    content = _load(path)
+    try:
+        settings, weights = content["settings"]["model"], content["weights"]
+        first: Tensor = next(iter(weights.values()))
+        model = kind(**settings).to(first.dtype)
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, AttributeError, RuntimeError, StopIteration) as error:
+        reason = (str(error).splitlines() or [""])[-1].strip()
+        raise UserError(
+            f"{path}: expected weights and settings of a {kind.__name__}, found something else "
+            f"({type(error).__name__}: {reason}); delete the file and run `dvc repro`"
+        ) from None
+    if num_courses not in (None, settings["num_courses"]):
+        raise UserError(
+            f"{path}: this model ranks {settings['num_courses']} courses, the data have "
+            f"{num_courses}; it was trained on other data, run `dvc repro` to train it on these"
+        )
+    return model
+
+
+def _load(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
+    # On damaged bytes torch raises whatever its unpickler trips over, IndexError included, and
+    # its own words advise to load without weights_only, which would run code from the file.
+    except Exception as error:
+        raise UserError(
+            f"{path}: not a model file, or cut short ({type(error).__name__}); "
+            "delete it and run `dvc repro`"
+        ) from None

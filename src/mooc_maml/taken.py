@@ -1,0 +1,110 @@
+"""Whether courses that a learner has taken can come again, and leaving them out if not.
+
+On some platforms a course is taken once (enrolments), on others opened again and again (clicks).
+Which of the two is learnt from the training learners, and then holds for every model alike.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.evaluation import ScoreFunction
+from mooc_maml.examples import Examples
+from mooc_maml.params import Params
+from mooc_maml.prefixes import prefixes, support_courses
+from mooc_maml.ranges import ranges
+
+THRESHOLD = 0.01  # share of next courses seen before, below which they count as never seen before
+
+
+class Recurrence(NamedTuple):
+    """Share of training pairs whose next course was opened before.
+
+    Attributes:
+        in_session: before in the same session.
+        by_learner: before by the same learner, in whatever session.
+    """
+
+    in_session: float
+    by_learner: float
+
+
+def learn_recurrence(store: EpisodeStore) -> Recurrence:
+    """Count over all pairs of the training learners, whole prefixes."""
+    pairs = store.pairs_of("train")
+    session = store.pair_session[pairs].astype(np.int64)
+    learner, label = store.pair_learner[pairs], store.label_step[pairs]
+    sessions, first = np.unique(session, return_index=True)
+    size = store.session_start[sessions + 1] - store.session_start[sessions]
+    step = ranges(store.session_start[sessions], size)
+    # Steps of a learner in the order of the learner's pairs: sessions by their first pair.
+    order = np.repeat(first, size)
+    shares = []
+    for group in (np.repeat(sessions, size), np.repeat(learner[first], size)):
+        keys: list[NDArray[Any]] = [step, order, store.courses[step], group]
+        ranked = np.lexsort(keys)
+        same = np.diff(group[ranked], prepend=-1) == 0
+        same &= np.diff(store.courses[step[ranked]], prepend=-1) == 0
+        seen = np.zeros(len(store.courses), dtype=bool)
+        seen[step[ranked]] = same  # not the first of its course in its session, or of its learner
+        shares.append(float(seen[label].mean()))
+    return Recurrence(*shares)
+
+
+class TakenCourses(NamedTuple):
+    """What is left out of the ranking.
+
+    Attributes:
+        prefix: courses of the pair's own prefix.
+        support: courses that the support pairs show.
+        recurrence: what that was learnt from; None where it was not asked.
+    """
+
+    prefix: bool
+    support: bool
+    recurrence: Recurrence | None
+
+    def without(self, score: ScoreFunction) -> ScoreFunction:
+        """The same scorer, the courses left out ranked behind all others.
+
+        A next course that is left out is thereby ranked last: leaving out is never free.
+        """
+        if not (self.prefix or self.support):
+            return score
+
+        def scores(support: Examples, query: Examples) -> Tensor:
+            found = score(support, query)
+            if not found.is_floating_point():
+                found = found.double()
+            return found.masked_fill(self._left_out(support, query, found.shape[-1]), -torch.inf)
+
+        return scores
+
+    def _left_out(self, support: Examples, query: Examples, num_courses: int) -> Tensor:
+        """Bool [tasks, Q, C]."""
+        shape = (*query.label.shape, num_courses + 1)  # with a column for padding
+        left_out = torch.zeros(shape, dtype=torch.bool, device=query.label.device)
+        task = torch.arange(shape[0], device=left_out.device)[:, None]
+        if self.support:
+            left_out.transpose(1, 2)[task, support_courses(support)] = True
+        if self.prefix:
+            pair = torch.arange(shape[1], device=left_out.device)[:, None]
+            left_out[task[..., None], pair, prefixes(query)] = True
+        return left_out[..., 1:]
+
+    def told(self) -> dict[str, Any]:
+        """Plain values for a result file."""
+        shares = self.recurrence._asdict() if self.recurrence else {}
+        return {"prefix_left_out": self.prefix, "support_left_out": self.support, **shares}
+
+
+def taken_courses(store: EpisodeStore, params: Params) -> TakenCourses:
+    """What `evaluation.taken_courses` means on these data."""
+    if params.evaluation.taken_courses == "as_is":
+        return TakenCourses(False, False, None)
+    found = learn_recurrence(store)
+    return TakenCourses(found.in_session < THRESHOLD, found.by_learner < THRESHOLD, found)

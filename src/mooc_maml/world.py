@@ -1,0 +1,176 @@
+"""The processes that train one model together: each works on its share, and sums are shared.
+
+torch.distributed carries the sums: gloo on the CPU, NCCL on CUDA. The processes come from `launch`
+or from torchrun, which may span machines; both tell a process its place by RANK and WORLD_SIZE.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, distributed
+
+from mooc_maml.errors import UserError
+
+RENDEZVOUS = "MOOC_MAML_RENDEZVOUS"  # where the processes of `launch` find each other
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among `size` processes; rank 0 alone writes files.
+
+    Attributes:
+        rank: 0 to size - 1.
+        size: processes on all machines.
+        local_rank: place among the processes of this machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    def share(self, costs: Sequence[float]) -> list[int]:
+        """Which of some pieces of work are this process's, so that all have about as much to do.
+
+        The dearest first, each to the process that has least so far (Graham, "Bounds on
+        Multiprocessing Timing Anomalies", 1969). Every process finds the same shares.
+        """
+        shares: list[list[int]] = [[] for _ in range(self.size)]
+        loads = [0.0] * self.size
+        for piece in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+            least = loads.index(min(loads))
+            shares[least].append(piece)
+            loads[least] += costs[piece]
+        return sorted(shares[self.rank])
+
+    def sum(self, *tensors: Tensor) -> list[Tensor]:
+        """Tensors of one dtype and device, each summed over all processes: one message.
+
+        Raises:
+            UserError: another process is gone.
+        """
+        if self.size == 1:
+            return list(tensors)
+        flat = torch.cat([x.flatten() for x in tensors])
+        try:
+            distributed.all_reduce(flat)
+        except RuntimeError as error:
+            raise UserError(
+                f"process {self.rank} of {self.size} lost the others ({_first_line(error)}); run "
+                "the same command again to go on from the last saved state"
+            ) from None
+        parts = torch.split(flat, [x.numel() for x in tensors])
+        return [part.view(x.shape) for part, x in zip(parts, tensors, strict=True)]
+
+
+ALONE = World()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200]
+
+
+def in_a_world() -> bool:
+    """Whether `launch` or torchrun has started this process."""
+    return "RANK" in os.environ
+
+
+@contextmanager
+def join_world() -> Iterator[World]:
+    """Take this process's place among those that were started with it; alone: do nothing."""
+    if not in_a_world():
+        yield ALONE
+        return
+    place = [int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
+    world = World(*place)
+    if RENDEZVOUS in os.environ:
+        threading.Thread(target=_end_with_launcher, daemon=True).start()
+    if world.rank:  # the first process alone decides to stop; torchrun asks all of them
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.SIG_IGN)
+    backend = "cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo"
+    how = os.environ.get(RENDEZVOUS, "env://")
+    distributed.init_process_group(backend, init_method=how, rank=world.rank, world_size=world.size)
+    yield world
+    distributed.destroy_process_group()  # waits for the others, so not after an error
+
+
+def launch(processes: int, command: Sequence[str]) -> int:
+    """Run a command once a process, on this machine, until all have ended or one has failed.
+
+    Only the first one's output is shown, and what another that failed said last. A signal that asks
+    to stop goes to the first, which saves its state; the others end with it, and all with us.
+
+    Returns:
+        Exit status: 0, or that of the first process to fail.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / f"said_by_{rank}" for rank in range(processes)]
+        place = (Path(folder) / "rendezvous").as_uri()
+        running = [_start(rank, processes, command, place, said[rank]) for rank in range(processes)]
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda number, _: running[0].send_signal(number))
+        try:
+            failed = _wait(running)
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+        if failed is None:
+            return 0
+        if failed:
+            sys.stderr.write(said[failed].read_text(errors="replace")[-2000:])
+        status = running[failed].returncode
+        if status < 0:
+            raise UserError(
+                f"process {failed} of {processes} was killed by signal {-status} (9 is often for "
+                "want of memory: lower hardware.tasks_at_once); run the same command again to go "
+                "on from the last saved state"
+            )
+        return status
+
+
+def _start(
+    rank: int, size: int, command: Sequence[str], place: str, said: Path
+) -> "subprocess.Popen[bytes]":
+    own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), RENDEZVOUS: place}
+    with ExitStack() as stack:
+        output = stack.enter_context(said.open("wb")) if rank else None
+        # a session of its own, so that Ctrl-C reaches only us; the pipe closes when we end
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **own},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def _wait(running: Sequence["subprocess.Popen[bytes]"]) -> int | None:
+    """The rank of the first process to fail, a killed one before others; None: all went well."""
+    while None in (status := [process.poll() for process in running]):
+        if any(status):
+            time.sleep(0.5)  # one that was killed takes others with it, who may be seen first
+            break
+        time.sleep(0.05)
+    failed = [rank for rank, process in enumerate(running) if process.poll()]
+    return min(failed, key=lambda rank: (running[rank].returncode > 0, rank), default=None)
+
+
+def _end_with_launcher() -> None:
+    while os.read(0, 1):  # until the launcher is gone, however it ended
+        pass
+    os._exit(1)

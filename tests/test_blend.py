@@ -1,0 +1,97 @@
+"""A mixture of probabilities, against numbers worked out by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from episode_helpers import params, small_store
+from torch import Tensor
+
+from mooc_maml.baselines.base import Parts
+from mooc_maml.baselines.blend import Blend, mixtures
+from mooc_maml.baselines.gru import GRUBaseline
+from mooc_maml.baselines.markov import Markov
+from mooc_maml.baselines.v_sknn import VSKNN
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.evaluation import query_ranks, summary
+from mooc_maml.examples import Examples
+from mooc_maml.params import Params
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+
+
+def parts_of(store: EpisodeStore, settings: Params) -> Parts:
+    return {
+        "gru": GRUBaseline(GRUBaseline.build(store, settings), []),
+        "markov": Markov.train(store, settings, CPU, print),
+        "v_sknn": VSKNN.train(store, settings, CPU, print),
+    }
+
+
+class Fixed:
+    """Says the same of every query."""
+
+    def __init__(self, values: list[float]) -> None:
+        self.values = torch.tensor(values)
+
+    def scores(self, support: Examples, query: Examples) -> Tensor:
+        return self.values.expand(*query.label.shape, -1)
+
+
+class FixedGRU(Fixed, GRUBaseline):
+    """The same as logarithms, like the GRU's."""
+
+
+def test_weights_are_tenths_that_add_up_to_1() -> None:
+    found = mixtures(3)
+    assert len(found) == len(set(found)) == 66  # 12 x 11 / 2
+    assert found[0] == (1, 0, 0)
+    assert all(sum(weights) == pytest.approx(1) for weights in found)
+
+
+def test_mixture_by_hand() -> None:
+    gru = FixedGRU((np.log([0.1, 0.2, 0.7]) + 3).tolist())  # logarithms, up to a constant
+    parts = {"gru": gru, "markov": Fixed([0.5, 0.5, 0.0]), "v_sknn": Fixed([0.0, 1.0, 0.0])}
+    query = small_store().query("test", np.arange(2))
+    found = Blend(parts, (0.5, 0.3, 0.2), 3, []).scores(query, query)
+    assert found.shape == (2, 3, 3)
+    # 0.05 + 0.15 + 0, 0.1 + 0.15 + 0.2, 0.35
+    expected = torch.tensor([0.2, 0.45, 0.35]).double()
+    torch.testing.assert_close(found[1, 2], expected, atol=1e-6, rtol=0)
+
+
+def test_the_weights_are_the_best_by_validation() -> None:
+    store, settings = small_store(), params()
+    parts = parts_of(store, settings)
+    found = Blend.train(store, settings, CPU, lambda _: None, parts)
+
+    def value(weights: tuple[float, ...]) -> float:
+        score = Blend(parts, weights, store.num_courses, []).scores
+        ranks = query_ranks(score, store, "validation", tasks_at_once=4, device=CPU)
+        return summary(ranks)["NDCG@10"]
+
+    values = [value(weights) for weights in mixtures(3)]
+    assert len(set(values)) > 1
+    assert found.weights == mixtures(3)[int(np.argmax(values))]
+    assert found.history[0]["validation"]["NDCG@10"] == pytest.approx(max(values))
+    assert found.history[0]["weights"].keys() == {"gru", "markov", "v_sknn"}
+
+
+def test_all_weight_on_one_part_is_that_part_also_from_its_file(tmp_path: Path) -> None:
+    store, settings = small_store(), params()
+    parts = parts_of(store, settings)
+    Blend(parts, (0.0, 1.0, 0.0), store.num_courses, []).write(tmp_path / "b.npz")
+    again = Blend.read(tmp_path / "b.npz", store.num_courses, CPU, parts)
+    support, query = store.support("test", np.arange(2)), store.query("test", np.arange(2))
+    expected = parts["markov"].scores(support, query)
+    assert torch.equal(again.scores(support, query), expected)
+
+
+def test_every_part_gives_probabilities() -> None:
+    store, settings = small_store(), params()
+    query = store.query("test", np.arange(2))
+    blend = Blend(parts_of(store, settings), (), store.num_courses, [])
+    for each in blend.probabilities(query, query):
+        torch.testing.assert_close(each.sum(-1), torch.ones(2, 3).double(), atol=1e-3, rtol=0)

@@ -1,0 +1,157 @@
+"""Baselines that count, against numbers worked out by hand on four sessions."""
+
+from collections.abc import Sequence
+from math import sqrt
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from episode_helpers import params
+
+from mooc_maml.baselines.base import Baseline
+from mooc_maml.baselines.item_knn import ItemKNN
+from mooc_maml.baselines.markov import Markov
+from mooc_maml.baselines.random_scores import RandomScores
+from mooc_maml.baselines.repeat import Repeat
+from mooc_maml.baselines.v_sknn import VSKNN
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.examples import Examples
+
+CPU = torch.device("cpu")
+SESSIONS = [[1, 2, 3], [1, 2, 4], [2, 3], [5, 1]]
+SHARE = np.array([1, 2, 2, 1, 0]) / 6  # of next courses: 2, 3, 2, 4, 3, 1
+
+
+def store_of(sessions: Sequence[Sequence[int]], num_courses: int = 5) -> EpisodeStore:
+    """One training learner a session."""
+    size = np.array([len(session) for session in sessions])
+    number = np.repeat(np.arange(len(sessions)), size - 1).astype(np.int32)
+    position = np.concatenate([np.arange(1, n) for n in size]).astype(np.int32)
+    return EpisodeStore(
+        courses=np.concatenate(sessions).astype(np.int32),
+        session_start=np.concatenate([[0], np.cumsum(size)]),
+        pair_session=number,
+        pair_position=position,
+        pair_time=position.astype(np.int64),
+        learner_start=np.concatenate([[0], np.cumsum(size - 1)]),
+        learner_split=np.zeros(len(sessions), dtype=np.int8),
+        episodes={},
+        num_courses=num_courses,
+        support_size=1,
+        query_size=1,
+        max_prefix_length=50,
+        ablation_support_size=1,
+    )
+
+
+def pairs(*tasks: Sequence[tuple[list[int], int]]) -> Examples:
+    """Pairs (prefix, label), each in a row of its own; the same number in every task."""
+    longest = max(len(prefix) for task in tasks for prefix, _ in task)
+    rows = [[prefix + [0] * (longest - len(prefix)) for prefix, _ in task] for task in tasks]
+    return Examples(
+        torch.tensor(rows),
+        torch.arange(len(tasks[0])).expand(len(tasks), -1),
+        torch.tensor([[len(prefix) - 1 for prefix, _ in task] for task in tasks]),
+        torch.tensor([[label for _, label in task] for task in tasks]),
+    )
+
+
+NOTHING = pairs([([5], 5)])
+
+
+def trained(kind: type[Baseline], sessions: Any = SESSIONS, **settings: int) -> Baseline:
+    return kind.train(store_of(sessions), params(baselines=settings), CPU, lambda _: None)
+
+
+def scores(baseline: Baseline, *prefixes: list[int]) -> np.ndarray:
+    """Of one learner's queries: [prefixes, C]."""
+    return baseline.scores(NOTHING, pairs([(prefix, 1) for prefix in prefixes])).numpy()[0]
+
+
+def test_markov_counts_moves_and_backs_off_to_popularity() -> None:
+    found = scores(trained(Markov), [1, 2], [3])
+    # 2 went on to 3 twice and to 4 once; 3 was always the last.
+    np.testing.assert_allclose(found[0], (np.array([0, 0, 2, 1, 0]) + SHARE) / 4)
+    np.testing.assert_allclose(found[1], SHARE)
+    assert found.sum(1) == pytest.approx([1, 1])
+
+
+def test_item_knn_adds_cosines_over_the_steps_back() -> None:
+    """Courses 1..5 are in 3, 3, 2, 1, 1 sessions; 1 and 2 are together in two."""
+    found = scores(trained(ItemKNN), [2], [1, 2])
+    of_2 = np.array([2 / 3, 0, 2 / sqrt(6), 1 / sqrt(3), 0])
+    of_1 = np.array([0, 2 / 3, 1 / sqrt(6), 1 / sqrt(3), 1 / sqrt(3)])
+    np.testing.assert_allclose(found, [of_2 + 1e-6 * SHARE, of_2 + of_1 / 2 + 1e-6 * SHARE])
+
+
+def test_item_knn_counts_a_session_once_and_in_chunks_alike(monkeypatch) -> None:
+    plain = trained(ItemKNN, [*SESSIONS, [1, 2, 1, 2, 1]])
+    monkeypatch.setattr("mooc_maml.baselines.item_knn._CELLS_AT_ONCE", 5)
+    chunked = trained(ItemKNN, [*SESSIONS, [1, 2, 1, 2, 1]])
+    found = scores(plain, [2])
+    assert found[0, 0] == pytest.approx(3 / 4, abs=1e-6)  # 3 sessions of 4 and 4
+    np.testing.assert_array_equal(found, scores(chunked, [2]))
+
+
+def test_v_sknn_by_hand() -> None:
+    """After 1, 2: dot products 3/2, 3/2, 1, 1/2; the last shares 1, which lies 2 steps back."""
+    first, third, fourth = 1.5 / sqrt(3), 1 / sqrt(2), 0.5 / sqrt(2) / 2**2
+    back = 0.01  # courses that do not come after the shared one
+    without_fourth = np.array(
+        [back * 2 * first, back * (2 * first + third), first + third, first, 0.0]
+    )
+    every = without_fourth + np.array([back * fourth, 0, 0, 0, back * fourth])
+    for k, votes in ((3, without_fourth), (4, every)):
+        expected = (1 - 1e-4) * votes / votes.sum() + 1e-4 * SHARE
+        found = scores(trained(VSKNN, neighbours=k), [1, 2])
+        np.testing.assert_allclose(found[0], expected)
+
+
+def test_v_sknn_takes_a_repeated_course_where_it_first_stood() -> None:
+    votes = np.array([0.01 + 1 / 2, 1, 1 / 3])  # of 1, 2, 1, 3 after 1; its weight cancels
+    found = scores(trained(VSKNN, [[1, 2, 1, 3], [4, 5]]), [1])[0]
+    np.testing.assert_allclose(found[:3], votes / votes.sum(), atol=1e-4)
+
+
+def test_v_sknn_without_any_neighbour_is_popularity() -> None:
+    store = [[1, 2], [2, 3]]
+    found = scores(trained(VSKNN, store), [4])[0]
+    np.testing.assert_allclose(found, 1e-4 * np.array([0, 1, 1, 0, 0]) / 2)
+
+
+def test_repeat_counts_the_learners_own_courses() -> None:
+    baseline = trained(Repeat)
+    support = pairs([([4, 1], 4), ([3], 1)])  # 4 and 1 twice, 3 once
+    query = pairs([([3], 1), ([2, 3, 2, 3, 2, 5], 1)])
+    found = baseline.scores(support, query).numpy()[0]
+    np.testing.assert_allclose(found[0], [2 + 1 / 12, 1 / 6, -1, 2 + 1 / 12, 0])
+    np.testing.assert_allclose(found[1], [2 + 1 / 12, 3 + 1 / 6, 2 + 1 / 6, 2 + 1 / 12, -1])
+
+
+def test_repeat_lets_a_course_follow_itself_where_that_happens() -> None:
+    baseline = trained(Repeat, [[1, 1, 2]])
+    assert scores(baseline, [3])[0, 2] == 1
+
+
+def test_random_scores_depend_on_the_pair_and_the_seed_alone() -> None:
+    baseline = RandomScores(1, 5, CPU)
+    support = pairs([([1], 2), ([1, 2], 3)], [([3], 4), ([3, 4], 5)])
+    query = pairs([([1, 2, 3], 4), ([4], 5)], [([1, 2, 3], 4), ([4], 5)])
+    both = baseline.scores(support, query)
+    alone = baseline.scores(support.tasks(1, 2), query.tasks(1, 2))
+    assert torch.equal(both[1:], alone)
+    other_label = query._replace(label=query.label.flip(1))
+    assert torch.equal(baseline.scores(support, other_label), both), "the answer is not looked at"
+    assert not torch.equal(both[0], both[1])  # two learners
+    assert not torch.equal(both[:, 0], both[:, 1])
+    assert not torch.equal(RandomScores(2, 5, CPU).scores(support, query), both)
+
+
+def test_random_scores_are_uniform() -> None:
+    query = pairs([([n % 97 + 1, n // 97 + 1], 1) for n in range(2000)])
+    drawn = RandomScores(1, 20, CPU).scores(NOTHING, query).numpy()[0]
+    assert drawn.mean() == pytest.approx(0.5, abs=0.01)  # 40,000 draws: deviation 0.0014
+    assert (drawn.argmax(1) == 7).mean() == pytest.approx(1 / 20, abs=0.02)
+    correlation = np.corrcoef(drawn.T)[~np.eye(20, dtype=bool)]
+    assert np.abs(correlation).max() < 0.1  # of 2,000 draws: deviation 0.022

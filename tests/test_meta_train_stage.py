@@ -1,0 +1,61 @@
+"""How the processes of one meta-training run take up its state."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from training_helpers import run, tiny_trainer
+
+from mooc_maml.errors import UserError
+from mooc_maml.run_state import RunState
+from stages import meta_train
+
+
+class TwoProcesses:
+    """Stands for a world of two, of which the other would go on after some meta-update."""
+
+    size = 2
+
+    def __init__(self, rank: int, other: int, said: list[str]) -> None:
+        self.rank, self.other, self.said = rank, other, said
+
+    def sum(self, *tensors: torch.Tensor) -> list[torch.Tensor]:
+        self.said.append("sum")
+        return [x + self.other for x in tensors]
+
+
+@pytest.fixture
+def saved(tmp_path: Path, monkeypatch) -> RunState:
+    """A run with a state after 3 meta-updates."""
+    monkeypatch.chdir(tmp_path)
+    found = RunState("meta_train", "seed: 1")
+    found.save(run(tiny_trainer(), 3).state())
+    return found
+
+
+def taken_up(saved: RunState, monkeypatch, rank: int, other: int) -> tuple[int, list[str]]:
+    """The meta-update that the process goes on after, and what it did in which order."""
+    said: list[str] = []
+    load = saved.load
+    monkeypatch.setattr(saved, "load", lambda: said.append("load") or load())
+    trainer = tiny_trainer()
+    trainer.world = TwoProcesses(rank, other, said)
+    meta_train._take_up(trainer, saved)
+    return trainer.progress.iteration, said
+
+
+def test_the_first_process_opens_the_state_before_the_others(saved, monkeypatch, capsys):
+    assert taken_up(saved, monkeypatch, 0, 3) == (3, ["load", "sum", "sum"])
+    assert capsys.readouterr().err == "going on after meta-update 3\n"
+    monkeypatch.undo()
+    assert taken_up(saved, monkeypatch, 1, 3) == (3, ["sum", "load", "sum"])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_processes_that_would_go_on_from_different_states_stop(saved, monkeypatch, rank):
+    with pytest.raises(UserError, match=rf"process {rank} of 2 would go on after meta-update 3"):
+        taken_up(saved, monkeypatch, rank, 0)
+    saved.forget()
+    with pytest.raises(UserError, match="would go on after meta-update 0, others would not"):
+        taken_up(saved, monkeypatch, rank, 3)

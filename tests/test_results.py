@@ -1,0 +1,115 @@
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from episode_helpers import params, steps, write_pairs
+
+from mooc_maml.episodes import build_episodes
+from mooc_maml.randomness import generator
+from mooc_maml.results import (
+    as_ranks,
+    improvement_percent,
+    intervals,
+    means,
+    oracle_ranks,
+    paired,
+    write_comparison,
+)
+from mooc_maml.statistics import Interval, bootstrap_mean
+
+# learner 0: ranks 1, 3; learner 1: ranks 12, 2
+RANKS = np.array([[1, 3], [12, 2]])
+
+
+def test_means_by_hand():
+    mean = means(intervals({"gru": RANKS}, 1)["gru"])
+    assert mean["HR@1"] == 0.25  # (1/2 + 0) / 2
+    assert mean["HR@5"] == 0.75  # (1 + 1/2) / 2
+    assert mean["HR@10"] == 0.75
+    assert mean["MRR"] == pytest.approx(((1 + 1 / 3) / 2 + (1 / 12 + 1 / 2) / 2) / 2)
+    gains = (1 / math.log2(2) + 1 / math.log2(4)) / 2, (0 + 1 / math.log2(3)) / 2
+    assert mean["NDCG@10"] == pytest.approx(sum(gains) / 2)
+
+
+def test_an_interval_is_over_learners_and_its_draws_are_of_model_and_metric():
+    found = intervals({"gru": RANKS, "other": RANKS}, 7)
+    # two learners with HR@1 of 1/2 and 0: a resample's mean is 0, 1/4 or 1/2
+    assert found["gru"]["HR@1"] == Interval(0.25, 0.0, 0.5)
+    rng = generator(7, "bootstrap gru MRR")
+    expected = bootstrap_mean(np.array([(1 + 1 / 3) / 2, (1 / 12 + 1 / 2) / 2]), rng)
+    assert found["gru"]["MRR"] == expected
+    alike = intervals({"gru": np.full((5, 2), 2)}, 7)["gru"]["MRR"]
+    assert alike == Interval(0.5, 0.5, 0.5)
+
+
+def test_paired_by_hand():
+    first, second = np.tile([[1, 1]], (8, 1)), np.tile([[2, 4]], (8, 1))
+    found = {row.pop("metric"): row for row in paired(first, second, 1)}
+    # MRR: 1 - (1/2 + 1/4) / 2 for each learner
+    assert {found["MRR"][key] for key in ("difference", "low", "high")} == {0.625}
+    assert found["HR@1"]["difference"] == 1
+    # Only 2 of the 2**8 sign patterns are as extreme; 10,000 are drawn.
+    assert found["MRR"]["p"] == pytest.approx(2 / 256, abs=0.004)
+    assert found["HR@5"] == {"difference": 0, "low": 0, "high": 0, "p": 1}
+    back = {row.pop("metric"): row for row in paired(second, first, 1)}
+    assert back["MRR"]["difference"] == -0.625
+    assert back["MRR"]["p"] == found["MRR"]["p"]
+
+
+def test_improvement_by_hand():
+    few, gru = {"HR@1": 0.3, "MRR": 0.2, "HR@5": 0.5}, {"HR@1": 0.2, "MRR": 0.4, "HR@5": 0.0}
+    found = improvement_percent(few, gru)
+    assert found == {"HR@1": pytest.approx(50), "MRR": pytest.approx(-50), "HR@5": None}
+
+
+def test_ranks_by_hand():
+    scores = np.array([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
+    # course 2 is first; course 1 ties with course 2, which counts against it; course 1 is last
+    assert as_ranks(scores, np.array([2, 1, 1])).tolist() == [1, 2, 3]
+
+
+def test_comparison_table(tmp_path: Path):
+    found = {
+        "zero_shot": {"HR@1": Interval(0.25, 0.125, 0.5)},
+        "few_shot": {"HR@1": Interval(0.5, 0.25, 0.75), "MRR": Interval(0.75, 0.5, 1.0)},
+    }
+    write_comparison(tmp_path / "plots" / "comparison.csv", found)
+    assert (tmp_path / "plots" / "comparison.csv").read_text().splitlines() == [
+        "model,metric,value,low,high",
+        "zero_shot,HR@1,0.25,0.125,0.5",
+        "few_shot,HR@1,0.5,0.25,0.75",
+        "few_shot,MRR,0.75,0.5,1.0",
+    ]
+
+
+class NotedOracle:
+    """Ranks the course after the last one first; notes what it is asked."""
+
+    def scores(self, learners, prefixes, course_ids):
+        self.asked = list(zip(learners, prefixes, strict=True))
+        self.course_ids = course_ids
+        scores = np.zeros((len(learners), len(course_ids)))
+        for row, prefix in enumerate(prefixes):
+            scores[row, course_ids.index(prefix[-1]) + 1] = 1
+        return scores
+
+
+def test_the_oracle_is_asked_about_the_queries_by_id(tmp_path: Path):
+    table = steps([(n, 100 * n, [1, 2, 3, 5]) for n in range(10)], num_courses=6)
+    settings = params(
+        episodes={"support_size": 1, "query_size": 2}, ablations={"support_sizes": [1]}
+    )
+    store, _ = build_episodes(table, settings)
+    write_pairs(tmp_path / "pairs", table)
+    oracle = NotedOracle()
+    found = oracle_ranks(store, oracle, tmp_path / "pairs")
+    # support: 1 -> 2; queries: 1 2 -> 3, foretold, and 1 2 3 -> 5, where 4 was, five tie for last
+    assert found.tolist() == [[1, 6]] * len(store.episodes["test"])
+    learner = f"learner-{store.episodes['test'][0, 0]}"
+    course = "course-{}".format
+    assert oracle.course_ids == [course(n) for n in range(1, 7)]
+    assert oracle.asked[:2] == [
+        (learner, [course(1), course(2)]),
+        (learner, [course(1), course(2), course(3)]),
+    ]

@@ -1,0 +1,210 @@
+"""Baselines that are a trained sequence model, and what they are told."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from episode_helpers import params, small_store, steps
+from test_baselines import SMALL, circular_store
+from test_counting_baselines import pairs
+
+from mooc_maml.baselines import sequence
+from mooc_maml.baselines.gru import GRUBaseline
+from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
+from mooc_maml.baselines.gru_tuned import TunedGRU
+from mooc_maml.baselines.gru_with_history import GRUWithHistory
+from mooc_maml.baselines.histories import learner_histories, with_history
+from mooc_maml.baselines.sasrec import SASRecBaseline
+from mooc_maml.baselines.sequence_training import pair_scores
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.episodes import build_episodes
+from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
+from mooc_maml.examples import Examples
+from mooc_maml.models.gru import GRURecommender
+from mooc_maml.params import Params
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+OWN: dict[str, Any] = params().baselines.model_dump()
+QUICK = {"epochs": 8, "batch_size": 32, "learning_rate": 0.02, "dropout": 0.1}
+TUNED = {**OWN["gru_tuned"], **QUICK, "embedding_dim": 8, "hidden_dim": 16}
+SASREC = {**OWN["sasrec"], **QUICK, "dim": 16}
+
+
+def settings(**own: Any) -> Params:
+    return params(**{**SMALL, "baselines": {**SMALL["baselines"], **own}})
+
+
+def hits(score: ScoreFunction, store: EpisodeStore) -> float:
+    return summary(query_ranks(score, store, "test", tasks_at_once=9, device=CPU))["HR@1"]
+
+
+@pytest.mark.parametrize("kind", [TunedGRU, SASRecBaseline])
+def test_the_rule_of_the_circle_is_learnt(kind) -> None:
+    store = circular_store()
+    found = kind.train(store, settings(gru_tuned=TUNED, sasrec=SASREC), CPU, lambda _: None)
+    assert hits(found.scores, store) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("validation", "epochs"),
+    [([0.1, 0.2, 0.1, 0.2, 0.9, 0.9], 4), ([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], 6)],
+)
+def test_training_stops_when_validation_no_longer_improves(monkeypatch, validation, epochs) -> None:
+    values = iter(validation)
+    monkeypatch.setattr(sequence, "validator", lambda *_: lambda _: {"NDCG@10": next(values)})
+    own = {**TUNED, "epochs": 6, "patience": 2}
+    found = TunedGRU.train(circular_store(), settings(gru_tuned=own), CPU, lambda _: None)
+    assert [entry["validation"]["NDCG@10"] for entry in found.history] == validation[:epochs]
+
+
+def test_the_tuned_gru_has_its_own_shape() -> None:
+    model = TunedGRU.build(circular_store(), settings(gru_tuned=TUNED))
+    assert model.settings["hidden_dim"] == 16
+    assert model.settings["dropout"] == 0.1
+
+
+def test_pairs_of_many_tasks_are_scored_like_one_at_a_time() -> None:
+    store = small_store()
+    query = store.query("test", np.arange(4))
+    model = GRUBaseline.build(store, settings())
+    found = pair_scores(model, query)
+    torch.testing.assert_close(found, model.pair_scores(query).detach())
+    for task in range(4):
+        own = pair_scores(model, query.tasks(task, task + 1))
+        torch.testing.assert_close(found[task : task + 1], own)
+
+
+def test_a_group_of_tasks_without_the_others_padding_is_scored_too() -> None:
+    """Its courses are a slice of those of all tasks, not one block of memory."""
+    store = small_store()
+    query = store.query("test", np.arange(len(store.episodes["test"])))
+    rows = (query.courses != 0).any(2).sum(1)
+    few = (rows < rows.max()).nonzero().flatten().tolist()
+    group = query.take(few)
+    assert len(few) > 1
+    assert not group.courses.is_contiguous()
+    model = GRUBaseline.build(store, settings())
+    torch.testing.assert_close(pair_scores(model, group), pair_scores(model, query)[few])
+
+
+def test_a_transformer_is_read_at_the_last_course_of_each_prefix() -> None:
+    """Whether the prefix has a row of its own or shares one that goes on."""
+    store = small_store(episodes={"max_prefix_length": 50})
+    own = settings(sasrec=SASREC)
+    model = SASRecBaseline.build(store, own)
+    label = torch.tensor([[2, 3]])
+    shared = Examples(torch.tensor([[[5, 6, 7]]]), torch.tensor([[0, 0]]), label - 1, label)
+    alone = pairs([([5, 6], 2), ([5, 6, 7], 3)])
+    torch.testing.assert_close(pair_scores(model, shared), pair_scores(model, alone))
+
+
+# --- histories ----------------------------------------------------------------------------------
+
+
+def prefixes_of(examples: Examples) -> list[list[list[int]]]:
+    found = []
+    for rows, position in zip(examples.courses.tolist(), examples.position.tolist(), strict=True):
+        found.append([row[: at + 1] for row, at in zip(rows, position, strict=True)])
+    return found
+
+
+@pytest.mark.parametrize(
+    ("support", "query", "expected"),
+    [
+        # another session: all that was seen before, then the prefix
+        ([([1], 2), ([1, 2], 3)], [4, 5], [1, 2, 3, 4, 5]),
+        # the same session goes on: nothing twice
+        ([([1], 2), ([1, 2], 3)], [1, 2, 3, 4], [1, 2, 3, 4]),
+        # the same session, its prefixes cut to the three latest courses
+        ([([1, 2, 3], 4), ([2, 3, 4], 5)], [4, 5, 6], [1, 2, 3, 4, 5, 6]),
+        # two sessions in the support
+        ([([1], 2), ([3], 1)], [4], [1, 2, 3, 1, 4]),
+        # to and fro
+        ([([1], 2), ([1, 2], 1)], [1, 2, 1, 2], [1, 2, 1, 2]),
+    ],
+)
+def test_history_goes_before_the_prefix(
+    support: Sequence[tuple[list[int], int]], query: list[int], expected: list[int]
+) -> None:
+    found = with_history(pairs(support), pairs([(query, 9), ([8], 7)]))
+    assert prefixes_of(found)[0][0] == expected
+    assert found.label.tolist() == [[9, 7]]
+
+
+def test_training_histories_by_hand() -> None:
+    """Learner 0: session 0 after session 1; learner 1: one session; learner 2 has no pair."""
+    shares = {"train_fraction": 0.4, "validation_fraction": 0.3, "test_fraction": 0.3}
+    small = {"support_size": 1, "query_size": 1, **shares}
+    more = [(n, 0, [1, 2, 3, 4]) for n in range(3, 9)]
+    table = steps([(0, 500, [1, 2, 3]), (0, 100, [4, 5]), (1, 0, [6, 7, 6]), (2, 0, [8]), *more])
+    store = build_episodes(table, params(episodes=small, ablations={"support_sizes": (1,)}))[0]
+    found = learner_histories(store)
+    prefixes = prefixes_of(found.batch(np.arange(5)[:, None]))
+    assert [own[0] for own in prefixes] == [[4], [4, 5, 1], [4, 5, 1, 2], [6], [6, 7]]
+    labels = found.batch(np.arange(5)[None]).label.tolist()[0]
+    assert labels == store.batch(np.arange(5)[None]).label.tolist()[0] == [5, 2, 3, 7, 6]
+    assert prefixes_of(found.batch(np.array([[5]]))) == [[[1]]]
+
+
+def test_history_helps_where_the_answer_lies_in_an_earlier_session() -> None:
+    """A learner's every session: the learner's own course, 1, then that course again."""
+    rng = np.random.default_rng(0)
+    sessions = []
+    for learner in range(120):
+        own = int(rng.integers(2, 10))
+        sessions += [(learner, 1000 * n, [1, own]) for n in range(6)]
+    store, _ = build_episodes(steps(sessions, num_courses=9), params(**SMALL))
+    own = settings(epochs=10)
+    told = GRUWithHistory.train(store, own, CPU, lambda _: None)
+    plain = GRUBaseline.train(store, own, CPU, lambda _: None)
+    assert hits(told.scores, store) > 0.9
+    assert hits(plain.scores, store) < 0.5
+
+
+# --- fine-tuning --------------------------------------------------------------------------------
+
+
+def by_hand(model: GRURecommender, support: Examples, query: Examples, rate: float) -> torch.Tensor:
+    """Two steps of gradient descent for one task, the plain way."""
+    own = GRURecommender(**model.settings)  # type: ignore[arg-type]
+    own.load_state_dict(model.state_dict())
+    for _ in range(2):
+        scores = own.pair_scores(support)[0]
+        loss = torch.nn.functional.cross_entropy(scores, support.label[0] - 1)
+        gradient = torch.autograd.grad(loss, list(own.parameters()))
+        with torch.no_grad():
+            for weight, slope in zip(own.parameters(), gradient, strict=True):
+                weight -= rate * slope
+    return own.pair_scores(query).detach()
+
+
+def test_fine_tuning_is_gradient_descent_on_the_support_pairs() -> None:
+    store = small_store()
+    model = GRUBaseline.build(store, settings())
+    support, query = store.support("test", np.arange(3)), store.query("test", np.arange(3))
+    found = FineTunedGRU(model, 0.3, 2, []).scores(support, query)
+    for task in range(3):
+        one = slice(task, task + 1)
+        own = by_hand(model, support.tasks(task, task + 1), query.tasks(task, task + 1), 0.3)
+        torch.testing.assert_close(found[one], own, atol=1e-5, rtol=1e-4)
+    assert (found - model.pair_scores(query)).abs().max() > 0.01
+
+
+def test_rate_and_steps_are_those_best_by_validation_and_stay_in_the_file(tmp_path) -> None:
+    store = small_store()
+    gru = GRUBaseline(GRUBaseline.build(store, settings()), [])
+    grid = {"rates": (1e-6, 0.5), "steps": (1, 4)}
+    found = FineTunedGRU.train(
+        store, settings(gru_fine_tuned=grid), CPU, lambda _: None, {"gru": gru}
+    )
+    tried = [(entry["rate"], entry["steps"]) for entry in found.history]
+    assert tried == [(1e-6, 1), (1e-6, 4), (0.5, 1), (0.5, 4)]
+    values = [entry["validation"]["NDCG@10"] for entry in found.history]
+    assert (found.rate, found.steps) == tried[int(np.argmax(values))]
+    assert len(set(values)) > 1
+    found.write(tmp_path / "f.npz")
+    again = FineTunedGRU.read(tmp_path / "f.npz", store.num_courses, CPU, {"gru": gru})
+    assert (again.rate, again.steps) == (found.rate, found.steps)
