@@ -80,7 +80,7 @@ def _head_once(weight: torch.Tensor, tasks: int) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time and memory over catalogue sizes.")
-    parser.add_argument("--way", choices=list(WAYS), default="ours" if "ours" in WAYS else "vmap")
+    parser.add_argument("--way", choices=list(WAYS), default="ours_in_1_process")
     parser.add_argument("--sizes", nargs="+", type=int, default=list(SIZES))
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="file to write the rows to")

@@ -71,8 +71,7 @@ def _row(arguments: argparse.Namespace, way: str, steps: int) -> Row:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Time and memory over inner steps.")
-    default = "ours" if "ours" in WAYS else "vmap"
-    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=[default])
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=["ours_in_1_process"])
     parser.add_argument("--steps", nargs="+", type=int, default=[2, 5, 10])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--json", type=Path, help="file to write the rows to")

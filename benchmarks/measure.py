@@ -18,6 +18,7 @@ from mooc_maml.files import write_json
 
 Row = dict[str, Any]
 SLOW = 1.0  # seconds
+TURN = 0.5  # seconds
 
 
 def interleaved_seconds(
@@ -25,20 +26,30 @@ def interleaved_seconds(
 ) -> dict[str, list[float]]:
     """Run A B C A B C ..., so that a slow spell of the machine falls on all of them alike.
 
+    A turn goes on calling until it has lasted `TURN`, as training does: a single short call after
+    the turn of another way would be timed with caches full of the other's data.
+
     Args:
         calls: what to time, by name, warmed up already.
-        repeats: timed calls of each; those slower than `SLOW` leave after a third of the rounds.
+        repeats: turns of each; those slower than `SLOW` leave after a third of the rounds.
 
     Returns:
-        Seconds of each timed call, by name.
+        Seconds a call, the mean of each turn, by name.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(repeats):
         for name, call in calls.items():
             slow = turn > 0 and seconds[name][0] > SLOW
             if not slow or turn < -(-repeats // 3):
-                seconds[name].append(seconds_of(call))
+                seconds[name].append(_seconds_a_call(call))
     return seconds
+
+
+def _seconds_a_call(call: Callable[[], object]) -> float:
+    taken = [seconds_of(call)]
+    while sum(taken) < TURN:
+        taken.append(seconds_of(call))
+    return sum(taken) / len(taken)
 
 
 def seconds_of(call: Callable[[], object]) -> float:

@@ -26,18 +26,20 @@ from benchmarks.measure import (
 from benchmarks.partner import InTwoProcesses, be_partner, partner
 from benchmarks.ways import WAYS, Problem, Way, problem, relative_error
 from mooc_maml.errors import UserError, main_guard
+from mooc_maml.hardware import keep_freed_memory
 
 SETTINGS = {"reference": reference_setting, "many_sessions": many_sessions}
 COLUMNS = ("way", "setting", "seconds", "spread", "times_faster", "peak_mb", "relative_error")
 REFERENCE = "study_loop"
-_SUFFIX = "_in_2_processes"
-IN_TWO_PROCESSES = {f"ours{_SUFFIX}": True, f"ours_first_order{_SUFFIX}": False}
+_ALONE = "_in_1_process"
+IN_TWO_PROCESSES = {"ours": True, "ours_first_order": False}  # as meta-training does by default
 
 
 def main() -> None:
     """Measure, or, as another process of the same, help or print one way's peak memory."""
     arguments = _arguments()
     torch.set_num_threads(arguments.threads)
+    keep_freed_memory()  # for all ways
     chosen = problem(_setting(arguments), arguments.seed, torch.device(arguments.device))
     if arguments.peak_of is not None:
         print(json.dumps(_peak(chosen, arguments.peak_of)))
@@ -51,7 +53,8 @@ def main() -> None:
         ways = {name: (own | WAYS)[name] for name in arguments.ways}
         rows = _rows(chosen, ways, arguments.repeats)
     for row in rows:
-        alone = row["way"].removesuffix(_SUFFIX)  # of each of the two processes, less with half
+        name = row["way"]  # of two processes, each needs less: it has half of the tasks
+        alone = name + _ALONE if name in IN_TWO_PROCESSES else name
         row |= in_own_process("benchmarks.meta_step", [*_same(arguments), f"--peak-of={alone}"])
     facts = machine(arguments.threads, torch.device(arguments.device))
     report(rows, COLUMNS, facts, arguments.json)

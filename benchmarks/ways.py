@@ -53,8 +53,8 @@ def ours(
 
 
 WAYS: dict[str, Way] = {
-    "ours": Way(ours),
-    "ours_first_order": Way(ours, second_order=False),
+    "ours_in_1_process": Way(ours),
+    "ours_first_order_in_1_process": Way(ours, second_order=False),
     "study_loop": Way(study_loop),
     "higher": Way(with_higher),
     "vmap": Way(with_vmap),

@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -36,6 +40,31 @@ def test_threads_and_determinism_are_set():
     assert torch.get_num_threads() == 1
     hardware.setup(params(threads=2), World(rank=1, size=3))
     assert torch.get_num_threads() == 1
+
+
+_FAULTS_OF_A_LARGE_TENSOR = """
+import resource, torch
+from mooc_maml.hardware import keep_freed_memory
+{call}
+def faults(size):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.zeros(size)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+faults(1 << 24)
+print(faults(1 << 23))
+"""
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="only glibc's malloc is told to keep memory"
+)
+def test_freed_memory_is_kept_for_the_next_tensor():
+    def faults(call: str) -> int:
+        command = [sys.executable, "-c", _FAULTS_OF_A_LARGE_TENSOR.format(call=call)]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    assert hardware.keep_freed_memory()
+    assert faults("keep_freed_memory()") < 100 < faults("")
 
 
 @pytest.mark.parametrize(("available", "name"), [(True, "cuda"), (False, "cpu")])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from pipeline_files import ROOT
 from torch import Tensor
 
-from benchmarks import episodes, rivals
+from benchmarks import episodes, measure, rivals
 from benchmarks.episodes import QUERY_SIZE, SUPPORT_SIZE, many_sessions, reference_setting
 from benchmarks.measure import Row, interleaved_seconds, table
 from benchmarks.ways import WAYS, problem, relative_error
@@ -194,12 +195,19 @@ def test_relative_error_is_of_the_worst_parameter() -> None:
         relative_error({"a": found["a"]}, expected)
 
 
-def test_ways_take_turns() -> None:
+def test_ways_take_turns_and_a_turn_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
+
+    def seconds_of(call: Callable[[], object]) -> float:
+        call()
+        return 0.2 if order[-1] == "a" else 0.6
+
+    monkeypatch.setattr(measure, "seconds_of", seconds_of)
     calls = {name: (lambda name=name: order.append(name)) for name in "ab"}
     seconds = interleaved_seconds(calls, repeats=2)
-    assert order == ["a", "b", "a", "b"]
-    assert [len(times) for times in seconds.values()] == [2, 2]
+    assert order == ["a", "a", "a", "b"] * 2
+    assert seconds["a"] == pytest.approx([0.2, 0.2])
+    assert seconds["b"] == [0.6, 0.6]
 
 
 def test_table_shows_what_is_missing_as_nothing() -> None:
@@ -228,7 +236,7 @@ def test_a_problem_is_solved_on_the_study_model() -> None:
 
 def test_two_processes_give_the_same_meta_gradient() -> None:
     command = [sys.executable, "-m", "benchmarks.meta_step", "--repeats=1", "--ways"]
-    names = ["ours_in_2_processes", "ours_first_order_in_2_processes"]
+    names = ["ours", "ours_first_order"]  # in two processes
     done = subprocess.run(
         [*command, *names], cwd=ROOT, capture_output=True, text=True, check=True, timeout=300
     )

@@ -28,11 +28,13 @@ class GRUDirection:
     sums: dict[str, TaskMatrix]
     num_courses: int
 
+    @torch.inference_mode()
     def plus(self, other: "GRUDirection", scale: float) -> "GRUDirection":
         """`self + scale * other`."""
         sums = {name: x.plus(other.sums[name], scale) for name, x in self.sums.items()}
         return GRUDirection(sums, self.num_courses)
 
+    @torch.inference_mode()
     def sum_over_tasks(self) -> Weights:
         """Ordinary tensors; the padding row of the embedding is 0."""
         result = {}
@@ -51,6 +53,7 @@ class GRUFastWeights:
     shared: Weights
     own: GRUDirection
 
+    @torch.inference_mode()
     def plus(self, other: GRUDirection, scale: float) -> "GRUFastWeights":
         """`self + scale * other`."""
         return GRUFastWeights(self.shared, self.own.plus(other, scale))
@@ -85,6 +88,7 @@ class GRULearner:
     def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
 
+    @torch.inference_mode()
     def prepare(self, examples: Examples) -> Packed:
         """The layout of the examples, worked out once for all inner steps."""
         return pack_examples(examples, self.device, self.dtype)
@@ -95,7 +99,7 @@ class GRULearner:
         own = GRUDirection(dict.fromkeys(names, OuterSum()), len(weights["head.bias"]))
         return GRUFastWeights(weights, own)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def scores(self, fast: GRUFastWeights, examples: Packed) -> Tensor:
         """Logits [tasks, pairs, C] of every pair, each task with its own weights."""
         return self._forward(fast, examples)[3]
@@ -116,7 +120,7 @@ class GRULearner:
         at_pairs = _at_pairs(states, layout)
         return layers, head, at_pairs, head.affine(at_pairs)
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def gradient(
         self, fast: GRUFastWeights, examples: Packed
     ) -> tuple[Tensor, GRUDirection, GRUTape]:
@@ -138,7 +142,7 @@ class GRULearner:
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(dx))
         return losses, GRUDirection(sums, fast.own.num_courses), tape
 
-    @torch.no_grad()
+    @torch.inference_mode()
     def hessian_product(self, tape: GRUTape, direction: GRUDirection) -> GRUDirection:
         """See `Learner`; the tangent, in the given direction, of all that `gradient` does."""
         layout, v = tape.layout, direction.sums
