@@ -88,7 +88,7 @@ def train(
     optimizer = torch.optim.Adam(weights.values(), lr=meta_lr)
     drawn = torch_generator(seed, "sinusoid-training")
     for _ in range(iterations):
-        _, gradient = meta_gradient(
+        _, gradient, _ = meta_gradient(
             learner,
             weights,
             *draw_tasks(META_BATCH, shots, shots, drawn),

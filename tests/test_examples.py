@@ -46,11 +46,14 @@ def test_groups_add_up_to_the_whole() -> None:
     weights = gru_weights(9)
     learner = GRULearner(torch.device("cpu"), torch.float64)
     how = {"steps": 2, "inner_lr": 0.3, "second_order": True}
-    losses, whole = meta_gradient(learner, weights, SUPPORT, QUERY, **how)
+    losses, whole, _ = meta_gradient(learner, weights, SUPPORT, QUERY, **how)
     groups = groups_by_size(SUPPORT, QUERY, [3, 2, 1, 0], 2)
     parts = [meta_gradient(learner, weights, SUPPORT.take(g), QUERY.take(g), **how) for g in groups]
     torch.testing.assert_close(
-        torch.cat([x for x, _ in parts]), losses[[task for group in groups for task in group]]
+        torch.cat([part.losses for part in parts]),
+        losses[[task for group in groups for task in group]],
     )
     for name, gradient in whole.items():
-        torch.testing.assert_close(sum(g[name] for _, g in parts), gradient, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(
+            sum(part.weights[name] for part in parts), gradient, rtol=1e-9, atol=1e-12
+        )

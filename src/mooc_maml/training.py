@@ -187,7 +187,7 @@ def shared_meta_gradient(
     mine = world.share(costs(support, query))
     for group in groups_by_size(support, query, mine, tasks_at_once):
         own = support.take(group), query.take(group)
-        losses, gradient = meta_gradient(learner, weights, *own, **how)
+        losses, gradient, _ = meta_gradient(learner, weights, *own, **how)
         loss += losses.sum()
         for name, g in gradient.items():
             total[name] += g

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.func import grad, grad_and_value, jvp, vmap
 
-from mooc_maml.meta.inner import Weights
+from mooc_maml.meta.inner import Rates, Weights
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,18 @@ class DenseWeights:
         return DenseWeights(
             {name: torch.add(x, other.values[name], alpha=scale) for name, x in self.values.items()}
         )
+
+    def scaled(self, rates: float | Rates) -> "DenseWeights":
+        """See `TaskWeights`."""
+        rate = dict.fromkeys(self.values, rates) if isinstance(rates, float) else rates
+        return DenseWeights({name: x * rate.get(name, 0.0) for name, x in self.values.items()})
+
+    def rate_gradient(self, gradient: "DenseWeights", rates: Rates) -> Weights:
+        """See `TaskWeights`."""
+        return {
+            name: (self.values[name] * gradient.values[name]).sum(0).sum_to_size(rate.shape)
+            for name, rate in rates.items()
+        }
 
     def sum_over_tasks(self) -> Weights:
         """Tensors without the task axis."""

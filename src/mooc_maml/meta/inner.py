@@ -9,11 +9,16 @@ to task are held, and how gradients and Hessian-vector products are computed. `D
 both for any module; `GRULearner` does them fast for the GRU.
 """
 
-from typing import Any, Protocol, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol, Self
 
 from torch import Tensor
 
 Weights = dict[str, Tensor]
+# Step sizes by parameter name, each a number or one for every value; parameters left out stay.
+Rates = Mapping[str, Tensor]
+# One number for all parameters and steps, or the rates of each step; the last serve later steps.
+StepSizes = float | Sequence[Rates]
 
 
 class TaskWeights(Protocol):
@@ -21,6 +26,12 @@ class TaskWeights(Protocol):
 
     def plus(self, other: Any, scale: float) -> Self:
         """`self + scale * other`, task by task; neither is changed."""
+
+    def scaled(self, rates: float | Rates) -> Self:
+        """Each parameter's part times its rate; 0 for parameters that have none."""
+
+    def rate_gradient(self, gradient: Any, rates: Rates) -> Weights:
+        """What d/d rates of `self . (rates * gradient)` is, summed over tasks, by name."""
 
     def sum_over_tasks(self) -> Weights:
         """The sum over tasks as ordinary tensors, by parameter name."""
@@ -45,21 +56,41 @@ class Learner(Protocol):
         """The Hessian of each task's loss, where the tape was recorded, times a direction."""
 
 
+class Step(NamedTuple):
+    """One step of the inner loop: the weights before it, their gradient, its tape, its sizes."""
+
+    fast: Any
+    gradient: Any
+    tape: Any
+    rates: float | Rates
+
+
 def adapt(
-    learner: Learner, weights: Weights, support: Any, steps: int, inner_lr: float
-) -> tuple[Any, list[Any]]:
+    learner: Learner, weights: Weights, support: Any, steps: int, inner_lr: StepSizes
+) -> tuple[Any, list[Step]]:
     """Take `steps` steps of gradient descent on the support loss, in every task for itself.
 
     Args:
         support: prepared examples.
 
     Returns:
-        The adapted (fast) weights, and the tape of each step, first to last.
+        The adapted (fast) weights, and the steps, first to last.
     """
     fast = learner.initial(weights, support)
-    tapes = []
-    for _ in range(steps):
+    taken = []
+    for number in range(steps):
         _, gradient, tape = learner.gradient(fast, support)
-        fast = fast.plus(gradient, -inner_lr)
-        tapes.append(tape)
-    return fast, tapes
+        rates = rates_of(inner_lr, number)
+        taken.append(Step(fast, gradient, tape, rates))
+        if isinstance(rates, float):
+            fast = fast.plus(gradient, -rates)
+        else:
+            fast = fast.plus(gradient.scaled(rates), -1.0)
+    return fast, taken
+
+
+def rates_of(inner_lr: StepSizes, step: int) -> float | Rates:
+    """The step sizes of one step, counted from 0."""
+    if isinstance(inner_lr, float | int):
+        return float(inner_lr)
+    return inner_lr[min(step, len(inner_lr) - 1)]

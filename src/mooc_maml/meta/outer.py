@@ -1,20 +1,38 @@
 """The outer loop's gradient: how the query loss after adaptation depends on the weights before.
 
-One step is theta' = theta - alpha g(theta), with Jacobian I - alpha H(theta). So by the chain
-rule the gradient v of the query loss is carried back through the steps, last to first, by
+One step is theta' = theta - A g(theta), A the step sizes: one number alpha, or a diagonal. Its
+Jacobian is I - A H(theta). So by the chain rule the gradient v of the query loss is carried back
+through the steps, last to first, by
 
-    v <- v - alpha H(theta_s) v,
+    v <- v - H(theta_s) A v,
 
 one Hessian-vector product a step. This is exact second-order MAML; no graph is built through the
 inner loop, and what is kept grows with the number of steps by their tapes only. First-order MAML
-is the same without the products.
+is the same without the products. Where step sizes are learned, that of a parameter at step s has
+the gradient -v g(theta_s), with v as it is just after that step.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from mooc_maml.meta.inner import Learner, Weights, adapt
+from mooc_maml.meta.inner import Learner, StepSizes, Weights, adapt
+
+
+class MetaGradient(NamedTuple):
+    """What one meta-batch says; sums over its tasks, so that those of chunks add up.
+
+    Attributes:
+        losses: query loss of each task after the last step, [tasks].
+        weights: gradient of the summed query loss, by parameter name.
+        rates: the same with respect to the step sizes of each step, first to last, by parameter
+            name; empty where there is one number for all.
+    """
+
+    losses: Tensor
+    weights: Weights
+    rates: list[Weights]
 
 
 def meta_gradient(
@@ -24,18 +42,35 @@ def meta_gradient(
     query: Any,
     *,
     steps: int,
-    inner_lr: float,
+    inner_lr: StepSizes,
     second_order: bool,
-) -> tuple[Tensor, Weights]:
-    """Query losses after adaptation, and the gradient of their sum with respect to `weights`.
+    step_weights: Sequence[float] | None = None,
+) -> MetaGradient:
+    """Query losses after adaptation, and the gradient of their sum.
 
-    Returns:
-        Losses [tasks], and the gradient summed over tasks, by parameter name: sums of chunks of
-        tasks add up to the sum of the whole meta-batch.
+    Args:
+        step_weights: weight of the query loss after each of the `steps` steps, in the sum that is
+            differentiated; None: 1 for the last, 0 for the others.
     """
-    fast, tapes = adapt(learner, weights, learner.prepare(support), steps, inner_lr)
-    losses, direction, _ = learner.gradient(fast, learner.prepare(query))
-    if second_order:
-        while tapes:  # a tape's memory is free for the direction, which may grow, once it is used
-            direction = direction.plus(learner.hessian_product(tapes.pop(), direction), -inner_lr)
-    return losses, direction.sum_over_tasks()
+    fast, taken = adapt(learner, weights, learner.prepare(support), steps, inner_lr)
+    prepared = learner.prepare(query)
+    losses, direction, _ = learner.gradient(fast, prepared)
+    if step_weights is not None:
+        direction = direction.scaled(float(step_weights[-1]))
+    rates: list[Weights] = []
+    while taken:  # a step's memory is free for the direction, which may grow, once it is used
+        step = taken.pop()
+        if isinstance(step.rates, float):
+            if second_order:
+                product = learner.hessian_product(step.tape, direction)
+                direction = direction.plus(product, -step.rates)
+        else:
+            rates.append(direction.rate_gradient(step.gradient, step.rates))
+            if second_order:
+                product = learner.hessian_product(step.tape, direction.scaled(step.rates))
+                direction = direction.plus(product, -1.0)
+        if step_weights is not None and taken and step_weights[len(taken) - 1]:
+            _, earlier, _ = learner.gradient(step.fast, prepared)
+            direction = direction.plus(earlier, step_weights[len(taken) - 1])
+    rates = [{name: -x for name, x in of_step.items()} for of_step in reversed(rates)]
+    return MetaGradient(losses, direction.sum_over_tasks(), rates)

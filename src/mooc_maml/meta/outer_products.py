@@ -23,6 +23,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+Rate = Tensor | float | None
+
 
 class Rows:
     """Rows [tasks, r, d] of several tasks, to which more can be appended.
@@ -44,6 +46,8 @@ class Rows:
 
     def appended(self, more: "Rows", scale: float | None = None) -> "Rows":
         """These rows, then `more`, times `scale` if given."""
+        if not more.blocks:
+            return self
         rank = sum(block.shape[1] for block in self.blocks)
         new_rank = rank + sum(block.shape[1] for block in more.blocks)
         result = Rows()
@@ -90,12 +94,43 @@ class OuterSum:
     def plus(self, other: "TaskMatrix", scale: float) -> "TaskMatrix":
         """`self + scale * other`."""
         if isinstance(other, Matrix):
-            return other.scaled(scale) if self.is_zero else self.as_matrix().plus(other, scale)
+            if self.is_zero and self.bias is None:
+                return other.scaled(scale, scale)
+            return self.as_matrix(other).plus(other, scale)
         return OuterSum(
             self.inputs.appended(other.inputs),
             self.outputs.appended(other.outputs, scale),
             _add(self.bias, other.bias, scale),
         )
+
+    def scaled(self, weight_rate: Rate, bias_rate: Rate) -> "TaskMatrix":
+        """The matrix and the bias times their rates; None is 0.
+
+        A rate for every value makes a `Matrix`, so it takes one task alone; not with one-hot
+        inputs, where each product has a row of the matrix to itself.
+        """
+        bias = None if bias_rate is None or self.bias is None else self.bias * bias_rate
+        if weight_rate is None or self.is_zero:
+            return OuterSum(bias=bias)
+        inputs, outputs = self.inputs.tensor, self.outputs.tensor
+        if isinstance(weight_rate, float) or weight_rate.dim() == 0:
+            return OuterSum(self.inputs, Rows(outputs * weight_rate), bias)
+        if not inputs.is_floating_point():
+            return OuterSum(self.inputs, Rows(outputs * weight_rate[inputs]), bias)
+        weight = self.total() * weight_rate
+        return Matrix(weight, weight.new_zeros(1, len(weight)) if bias is None else bias)
+
+    def products(self, other: "TaskMatrix") -> tuple[Tensor, Tensor | None]:
+        """Per task the sum of products with another's values, [tasks]; of biases, [tasks, out].
+
+        (sum_j d_j u_j^T) . (sum_k e_k w_k^T) = sum_jk (d_j . e_k)(u_j . w_k).
+        """
+        if isinstance(other, Matrix):
+            return self.as_matrix(other).products(other)
+        biases = None if self.bias is None or other.bias is None else self.bias * other.bias
+        outputs = self.outputs.tensor
+        gram = _gram(self.inputs.tensor, other.inputs.tensor, outputs.dtype)
+        return (gram * (outputs @ other.outputs.tensor.mT)).sum((1, 2)), biases
 
     def apply(self, u: Tensor, *, with_bias: bool = True) -> Tensor | None:
         """The matrix times u [tasks, n, in] (or int64 [tasks, n]) -> [tasks, n, out]; None is 0."""
@@ -115,16 +150,21 @@ class OuterSum:
 
         ||sum_j d_j u_j^T||^2 = sum_ij (d_i . d_j)(u_i . u_j).
         """
+        if self.is_zero:
+            return torch.zeros(1) if self.bias is None else self.bias.double().square().sum(1)
         inputs, outputs = self.inputs.tensor, self.outputs.tensor.double()
         inputs = inputs.double() if inputs.is_floating_point() else inputs
         norm = (_gram(inputs, inputs, outputs.dtype) * (outputs @ outputs.mT)).sum((1, 2))
         return norm if self.bias is None else norm + self.bias.double().square().sum(1)
 
-    def as_matrix(self) -> "Matrix":
-        """The same of one task alone, with every product carried out."""
-        outputs = self.outputs.tensor
-        bias = outputs.new_zeros(1, outputs.shape[2]) if self.bias is None else self.bias
-        return Matrix(self.total(), bias)
+    def as_matrix(self, like: "Matrix | None" = None) -> "Matrix":
+        """The same of one task alone, with every product carried out; `like` gives the shape of 0.
+
+        Of one-hot inputs no `Matrix` is made.
+        """
+        weight = torch.zeros_like(like.weight) if like and self.is_zero else self.total()
+        bias = weight.new_zeros(1, len(weight)) if self.bias is None else self.bias
+        return Matrix(weight, bias)
 
     def total(self, size: int | None = None) -> Tensor:
         """The sum over tasks as one matrix [out, in]; one-hot inputs give rows: [size, out]."""
@@ -141,14 +181,21 @@ class Matrix:
     weight: Tensor
     bias: Tensor
 
-    def scaled(self, scale: float) -> "Matrix":
-        """`scale * self`."""
-        return Matrix(self.weight * scale, self.bias * scale)
+    def scaled(self, weight_rate: Rate, bias_rate: Rate) -> "Matrix":
+        """The matrix and the bias times their rates; None is 0."""
+        weight = self.weight * (0.0 if weight_rate is None else weight_rate)
+        return Matrix(weight, self.bias * (0.0 if bias_rate is None else bias_rate))
+
+    def products(self, other: "TaskMatrix") -> tuple[Tensor, Tensor | None]:
+        """See `OuterSum.products`."""
+        if isinstance(other, OuterSum):
+            other = other.as_matrix(self)
+        return (self.weight * other.weight).sum().view(1), self.bias * other.bias
 
     def plus(self, other: "TaskMatrix", scale: float) -> "Matrix":
         """`self + scale * other`."""
         if isinstance(other, OuterSum):
-            other = other.as_matrix()
+            other = other.as_matrix(self)
         weight = torch.add(self.weight, other.weight, alpha=scale)
         return Matrix(weight, torch.add(self.bias, other.bias, alpha=scale))
 

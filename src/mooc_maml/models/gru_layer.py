@@ -233,7 +233,8 @@ class GRUTangent:
         """tx [tasks, n, in] -> th [steps, H]."""
         self.tx, layer, layout, n_block = tx, self.layer, self.layer.layout, 2 * self.layer.size
         ti = layout.pack(add(layer.inner.product(tx), self.v_inner.apply(layer.x)))
-        tg = layout.pack(_required(self.v_hidden.apply(layer.h_grouped)))
+        own = self.v_hidden.apply(layer.h_grouped)
+        tg = torch.zeros_like(self.m) if own is None else layout.pack(own)
         changes = torch.cat([ti[:, :n_block] + tg[:, :n_block], tg[:, n_block:]], 1)
         u = blocks_of(self.m * changes).sum(1)
         u.addcmul_(self.c, ti[:, n_block:])
@@ -272,8 +273,3 @@ class GRUTangent:
         hidden = Rows(layer.h_grouped, self.th_grouped), Rows(tdg, self.dg_grouped), tdg.sum(1)
         tdx = add(layer.inner.transposed(tdi), self.v_inner.apply_transposed(self.di_grouped))
         return tdx, outer_sum(*inner), outer_sum(*hidden)
-
-
-def _required(x: Tensor | None) -> Tensor:
-    assert x is not None
-    return x

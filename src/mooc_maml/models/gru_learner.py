@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from mooc_maml.examples import Examples
-from mooc_maml.meta.inner import Weights
+from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
 from mooc_maml.models.gru_layer import GRULayer, GRUTangent, TaskLinear, add
 from mooc_maml.models.packed import Packed, pack_examples
@@ -35,14 +35,43 @@ class GRUDirection:
         return GRUDirection(sums, self.num_courses)
 
     @torch.inference_mode()
+    def scaled(self, rates: float | Rates) -> "GRUDirection":
+        """See `TaskWeights`; a rate for every value of a weight matrix takes one task alone."""
+        sums = {}
+        for name, own in self.sums.items():
+            pair = (name, _bias(name))
+            of = [rates if isinstance(rates, float) else rates.get(x) for x in pair]
+            sums[name] = own.scaled(*of)
+        return GRUDirection(sums, self.num_courses)
+
+    @torch.inference_mode()
+    def rate_gradient(self, gradient: "GRUDirection", rates: Rates) -> Weights:
+        """See `TaskWeights`."""
+        result = {}
+        for name, own in self.sums.items():
+            other, rate, bias_rate = gradient.sums[name], rates.get(name), rates.get(_bias(name))
+            products, biases = own.products(other)
+            if rate is not None and rate.dim() == 0:
+                result[name] = products.sum()
+            elif rate is not None:
+                size = self._rows(name)
+                result[name] = own.total(size) * other.total(size)
+            if bias_rate is not None and biases is not None:
+                result[_bias(name)] = biases.sum(0).sum_to_size(bias_rate.shape)
+        return result
+
+    def _rows(self, name: str) -> int | None:
+        """Rows of a matrix whose inputs are one-hot."""
+        return self.num_courses + 1 if name == "embedding.weight" else None
+
+    @torch.inference_mode()
     def sum_over_tasks(self) -> Weights:
         """Ordinary tensors; the padding row of the embedding is 0."""
         result = {}
         for name, own in self.sums.items():
-            size = self.num_courses + 1 if name == "embedding.weight" else None
-            result[name] = own.total(size)
+            result[name] = own.total(self._rows(name))
             if own.bias is not None:
-                result[name.replace("weight", "bias")] = own.bias.sum(0)
+                result[_bias(name)] = own.bias.sum(0)
         return result
 
 
@@ -60,7 +89,7 @@ class GRUFastWeights:
 
     def linear(self, name: str) -> TaskLinear:
         """The layer whose weight matrix has this name."""
-        weight, bias = self.shared[name], self.shared[name.replace("weight", "bias")]
+        weight, bias = self.shared[name], self.shared[_bias(name)]
         own = self.own.sums[name]
         if isinstance(own, Matrix):  # one task: its weights are all there is
             return TaskLinear(weight + own.weight, bias + own.bias[0], OuterSum())
@@ -146,8 +175,9 @@ class GRULearner:
     def hessian_product(self, tape: GRUTape, direction: GRUDirection) -> GRUDirection:
         """See `Learner`; the tangent, in the given direction, of all that `gradient` does."""
         layout, v = tape.layout, direction.sums
-        tx = v["embedding.weight"].apply(layout.courses)
-        assert tx is not None
+        embedded = v["embedding.weight"].apply(layout.courses)
+        shape = (*layout.courses.shape, tape.layers[0].x.shape[2])
+        tx = tape.states.new_zeros(shape) if embedded is None else embedded
         tangents = []
         for k, layer in enumerate(tape.layers):
             pair = v[f"gru.weight_ih_l{k}"], v[f"gru.weight_hh_l{k}"]
@@ -169,6 +199,11 @@ class GRULearner:
             tdh = layout.pack(tdx)
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(tdx))
         return GRUDirection(sums, direction.num_courses)
+
+
+def _bias(name: str) -> str:
+    """The bias that goes with a weight matrix; the embedding has none."""
+    return name.replace("weight", "bias")
 
 
 def _at_pairs(states: Tensor, layout: Packed) -> Tensor:
