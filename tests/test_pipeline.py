@@ -5,6 +5,7 @@ import hashlib
 import io
 import random
 import struct
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -295,3 +296,29 @@ def test_several_processes_train_the_same_model(project: Project) -> None:
     assert any(not torch.equal(x, alone[name]) for name, x in together["3"].items()), (
         "really shared"
     )
+
+
+def test_two_seeds_are_trained_tested_and_gathered(project: Project) -> None:
+    set_params(project, {"baselines.models": ["popularity", "gru"]})
+    seeds = (sys.executable, "-m", "sweeps.seeds", "--number")
+    project.run(*seeds, "1")
+    one = project.read_json("results/seeds_K5_Q10.json")
+    said = project.run(*seeds, "2")
+    assert "seed_1: " not in said, "it is not trained and tested again"
+    found = project.read_json("results/seeds_K5_Q10.json")
+    assert (one["test_set_read"], found["test_set_read"]) == (1, 2)
+    assert set(found["models"]) == {"popularity", "gru", "zero_shot", "few_shot", "oracle"}
+    for model, metrics in found["models"].items():
+        for metric, over in metrics.items():
+            assert over["values"][:1] == one["models"][model][metric]["values"]
+            assert over["mean"] == pytest.approx(sum(over["values"]) / 2)
+            assert over["low"] <= over["mean"] <= over["high"]
+    few, gru = (found["models"][name]["HR@10"]["values"] for name in ("few_shot", "gru"))
+    differences = found["differences"]["few_shot_minus_gru"]["HR@10"]["values"]
+    assert differences == pytest.approx([x - y for x, y in zip(few, gru, strict=True)])
+    assert gru[0] != gru[1], "another split and another initialisation"
+    assert "results/maml" not in project.git("status", "--porcelain"), "the workspace's own stand"
+    project.dvc("repro", "--force", "--single-item", "visualize")
+    page = (project.path / "results" / "report" / "index.html").read_text()
+    assert "Mean of 2 seeds" in page
+    assert "the test set was read 2 times" in " ".join(page.split())

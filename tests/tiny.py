@@ -69,7 +69,7 @@ class Project:
             process = subprocess.Popen(
                 command,
                 cwd=self.path,
-                env=self._environment(),
+                env=self.environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=subprocess.STDOUT,
@@ -96,7 +96,8 @@ class Project:
                 if process.environ().get(MARK) == str(self.path):
                     process.kill()
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """As a user has it, and marked."""
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         who = {"NAME": "A Tester", "EMAIL": "tester@example.org"}
         return {

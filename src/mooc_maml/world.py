@@ -102,7 +102,7 @@ def join_world() -> Iterator[World]:
     place = [int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
     world = World(*place)
     if RENDEZVOUS in os.environ:
-        threading.Thread(target=_end_with_launcher, daemon=True).start()
+        end_with_starter()
     if world.rank:  # the first process alone decides to stop; torchrun asks all of them
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.SIG_IGN)
@@ -212,7 +212,12 @@ def _wait(running: Sequence["subprocess.Popen[bytes]"]) -> int | None:
     return min(failed, key=lambda rank: (running[rank].returncode > 0, rank), default=None)
 
 
-def _end_with_launcher() -> None:
-    while os.read(0, 1):  # until the launcher is gone, however it ended
+def end_with_starter() -> None:
+    """End this process when its standard input does: the one that started it is gone, somehow."""
+    threading.Thread(target=_read_to_the_end, daemon=True).start()
+
+
+def _read_to_the_end() -> None:
+    while os.read(0, 1):
         pass
     os._exit(1)
