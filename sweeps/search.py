@@ -23,7 +23,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from mooc_maml.errors import UserError, main_guard
-from mooc_maml.files import sha256
+from mooc_maml.files import atomic_path, sha256
 from mooc_maml.params import Params, load_params, parse_params
 from mooc_maml.randomness import generator
 from sweeps.search_settings import Range, SearchSettings, Value, load_search
@@ -283,20 +283,16 @@ def _yaml(value: Value) -> str:
 
 
 def write_settings(path: Path, changes: dict[str, Value]) -> Params:
-    """Change settings in a file by their dotted keys; comments stay."""
-    from ruamel.yaml import YAML
-
-    reader = YAML()
-    reader.preserve_quotes, reader.width = True, 4096
-    content = reader.load(path.read_text(encoding="utf-8"))
+    """Change settings in a file by their dotted keys; every other character stays."""
+    text = path.read_text(encoding="utf-8")
     for key, value in changes.items():
-        *sections, name = key.split(".")
-        place = content
-        for section in sections:
-            place = place[section]
-        place[name] = value
-    with path.open("w", encoding="utf-8") as file:
-        reader.dump(content, file)
+        node: Any = yaml.compose(text, Loader=yaml.SafeLoader)
+        for part in key.split("."):
+            node = next(inner for name, inner in node.value if name.value == part)
+        text = text[: node.start_mark.index] + _yaml(value) + text[node.end_mark.index :]
+    parse_params(yaml.safe_load(text))
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
     return load_params(path)
 
 

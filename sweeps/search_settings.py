@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, StrictBool, ValidationError, model_validator
+from pydantic import Discriminator, Field, StrictBool, Tag, ValidationError, model_validator
 
 from mooc_maml.errors import UserError
 from mooc_maml.setting_types import Count, Number, Section
@@ -54,12 +54,21 @@ class Choices(Section):
         return list(self.choices)
 
 
+def _kind(values: object) -> str:
+    return "choices" if isinstance(values, dict) and "choices" in values else "range"
+
+
+Values = Annotated[
+    Annotated[Range, Tag("range")] | Annotated[Choices, Tag("choices")], Discriminator(_kind)
+]
+
+
 class SearchSettings(Section):
     """search.yaml."""
 
     trials: Count
     startup_trials: Count
-    space: Annotated[dict[str, Range | Choices], Field(min_length=1)]
+    space: Annotated[dict[str, Values], Field(min_length=1)]
 
     @model_validator(mode="after")
     def _keys_exist(self) -> "SearchSettings":
@@ -84,7 +93,8 @@ def load_search(path: Path) -> SearchSettings:
         raise UserError(f"{path}: not valid YAML: {error}") from None
     except ValidationError as error:
         fault = error.errors()[0]
-        key = ".".join(str(part) for part in fault["loc"]) or "the whole file"
+        parts = [*fault["loc"][:2], *fault["loc"][3:]]  # the third says which kind of values
+        key = ".".join(map(str, parts)) or "the whole file"
         allowed = fault["msg"].removeprefix("Value error, ")
         found = "" if isinstance(fault["input"], dict) else f"found {fault['input']!r}; "
         raise UserError(f"{path}: {key}: {found}{allowed[0].lower()}{allowed[1:]}") from None
