@@ -55,7 +55,8 @@ class Choices(Section):
 
 
 def _kind(values: object) -> str:
-    return "choices" if isinstance(values, dict) and "choices" in values else "range"
+    has_choices = isinstance(values, Choices) or (isinstance(values, dict) and "choices" in values)
+    return "choices" if has_choices else "range"
 
 
 Values = Annotated[

@@ -24,9 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
     project = tiny_project(tmp_path / "project")
-    set_params(
-        project, {"num_meta_iterations": 150, "eval_interval": 50, "checkpoint_interval": 10}
-    )
+    set_params(project, {"num_meta_iterations": 90, "eval_interval": 30, "checkpoint_interval": 10})
     settings = {"trials": 2, "startup_trials": 1, "space": SPACE}
     (project.path / "search.yaml").write_text(yaml.safe_dump(settings))
     project.commit("A search")
@@ -131,7 +129,11 @@ def test_applying_keeps_comments(tmp_path: Path) -> None:
 
 def test_the_search_that_is_shipped_can_be_run() -> None:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    search_program._check(load_search(ROOT / "search.yaml"), content, ROOT / "search.yaml")
+    search = load_search(ROOT / "search.yaml")
+    search_program._check(search, content, ROOT / "search.yaml")
+    assert search_program.study_name(search, content) != search_program.study_name(
+        search, content | {"seed": 1}
+    )
 
 
 @pytest.mark.parametrize(
