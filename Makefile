@@ -26,7 +26,7 @@ test: setup
 lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --upgrade pip
-	.venv-lock/bin/python -m pip install --quiet "setuptools>=77" -e ".[dev]"
+	.venv-lock/bin/python -m pip install --quiet "setuptools>=77" -e ".[dev,search]"
 	{ echo "# Every package of the pipeline and its tests, pinned. Made from pyproject.toml by \`make lock\`."; \
 	  .venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -vi '^pip==' | sed 's/+cpu//'; } > requirements.lock
 	rm -r .venv-lock

@@ -16,14 +16,14 @@ from mooc_maml.leakage import read_checked
 from mooc_maml.params import Params, load_params
 from mooc_maml.run_state import RunState
 from mooc_maml.training import MetaTrainer, meta_train, warning_signs
-from mooc_maml.training_files import keep_checkpoint, keep_model, write_curves
-from mooc_maml.world import in_a_world, join_world, launch
+from mooc_maml.training_files import keep_checkpoint, keep_model, write_curves, write_looks
+from mooc_maml.world import end_with_starter, in_a_world, join_world, launch
 
 SECONDS_BETWEEN_SAVES = 120
 
 
-def main(episodes: Path, model: Path, plots: Path) -> None:
-    """Read episodes; write the meta-model, its checkpoints and its curves."""
+def main(episodes: Path, model: Path, plots: Path, looks: Path | None = None) -> None:
+    """Read episodes; write the meta-model, its checkpoints, its curves, and looks as they come."""
     params = load_params("params.yaml")
     processes = params.hardware.processes
     if processes > 1 and not in_a_world():
@@ -38,7 +38,7 @@ def main(episodes: Path, model: Path, plots: Path) -> None:
             return
         with run:
             _take_up(trainer, run)
-            _train(trainer, run)
+            _train(trainer, run, looks)
             keep_model(run.kept, trainer)
             write_curves(plots, trainer.progress)
             run.publish(model)
@@ -81,14 +81,20 @@ def _take_up(trainer: MetaTrainer, run: RunState) -> None:
         print(f"going on after meta-update {done}", file=sys.stderr)
 
 
-def _train(trainer: MetaTrainer, run: RunState) -> None:
+def _train(trainer: MetaTrainer, run: RunState, looks: Path | None) -> None:
     params, saved_at, stop = trainer.params, time.monotonic(), []
     for name in (signal.SIGINT, signal.SIGTERM):
         signal.signal(name, lambda number, _: stop.append(number))
     total, done = params.num_meta_iterations, trainer.progress.iteration
     # disable=None: no bar where standard error is no terminal
     with tqdm(total=total, initial=done, desc="meta-training", disable=None) as bar:
-        for loss in meta_train(trainer, lambda look: _show(trainer, look, bar)):
+
+        def on_look(look: dict[str, Any]) -> None:
+            _show(trainer, look, bar)
+            if looks is not None:
+                write_looks(looks, trainer.progress)
+
+        for loss in meta_train(trainer, on_look):
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             checkpoint = trainer.progress.iteration % params.checkpoint_interval == 0
@@ -125,8 +131,16 @@ def _from_command_line() -> None:
     parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
     parser.add_argument("--model", type=Path, required=True, help="folder of models to write")
     parser.add_argument("--plots", type=Path, required=True, help="folder for the curves")
+    parser.add_argument(
+        "--looks",
+        type=Path,
+        help="CSV of the looks at validation, written at each for a program that started this one "
+        "and watches it: when its standard input ends, so does the run",
+    )
     arguments = parser.parse_args()
-    main(arguments.episodes, arguments.model, arguments.plots)
+    if arguments.looks is not None and not in_a_world():
+        end_with_starter()
+    main(arguments.episodes, arguments.model, arguments.plots, arguments.looks)
 
 
 if __name__ == "__main__":

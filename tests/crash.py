@@ -68,6 +68,7 @@ def _forked(work: Callable[[], object]) -> int:
         return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     status = 70
     try:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)  # not the handler of pytest-timeout
         signal.alarm(120)
         work()
         status = 0

@@ -102,7 +102,7 @@ def test_plots_are_drawn_from_files_that_a_stage_writes() -> None:
 
 def is_ignored(path: str) -> bool:
     command = ["git", "check-ignore", "--quiet", "--no-index", path]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+    return subprocess.run(command, cwd=ROOT, check=False, timeout=60).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -217,6 +217,7 @@ def planned(folder: Path, target: str) -> str:
         check=True,
         capture_output=True,
         text=True,
+        timeout=60,
         env={"PATH": "/usr/bin:/bin"},
     ).stdout
 

@@ -42,6 +42,8 @@ def test_split_is_disjoint_complete_and_follows_the_seed():
     again, other = split_learners(learners, params()), split_learners(learners, params(seed=1))
     assert all(np.array_equal(a, b) for a, b in zip(parts, again, strict=True))
     assert not np.array_equal(parts[0], other[0])
+    apart = split_learners(learners, params(seed=7, episodes={"split_seed": 1}))
+    assert all(np.array_equal(a, b) for a, b in zip(apart, other, strict=True))
 
 
 def test_a_learner_without_pairs_is_in_no_split():

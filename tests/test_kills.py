@@ -1,6 +1,6 @@
 """Stages killed at random moments and started again, until the result is there.
 
-MOOC_MAML_KILLS=20 python -m pytest tests/test_kills.py -s    # more of them; -s shows where
+MOOC_MAML_KILLS=20 python -m pytest tests/test_kills.py -s --timeout 0    # more; -s shows where
 """
 
 import os
@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +42,18 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system"),
 ]
 
+STARTED: "list[subprocess.Popen[bytes]]" = []
+
+
+@pytest.fixture(autouse=True)
+def none_left() -> Iterator[None]:
+    """Nothing that a test has started outlives it, however it ends."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.wait(60)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -52,18 +65,21 @@ class Run:
     def start(self) -> "subprocess.Popen[bytes]":
         command = ["-m", f"stages.{self.stage}", "--episodes", "episodes", *OUTPUTS[self.stage]]
         with (self.folder / "said.txt").open("ab") as said:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, *command],
                 cwd=self.folder,
                 env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
                 stdout=said,
                 stderr=subprocess.STDOUT,
             )
+        STARTED.append(process)
+        return process
 
     def wait_until_at_work(self, process: "subprocess.Popen[bytes]") -> None:
         """Until it says its first word, which is after the modules are loaded."""
-        before = (self.folder / "said.txt").stat().st_size
+        before, until = (self.folder / "said.txt").stat().st_size, time.monotonic() + 120
         while (self.folder / "said.txt").stat().st_size == before and process.poll() is None:
+            assert time.monotonic() < until, f"silent for two minutes: {self.said()}"
             time.sleep(0.002)
 
     def said(self) -> str:

@@ -33,7 +33,13 @@ def run_stage(workspace):
     command += ["--raw", "raw", "--pairs", "pairs", "--report", "report.json"]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        command, cwd=workspace, env=environment, capture_output=True, text=True, check=False
+        command,
+        cwd=workspace,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
     )
 
 

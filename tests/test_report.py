@@ -417,10 +417,11 @@ def test_the_stage_prints_the_table_or_one_line_of_error(tmp_path: Path) -> None
     results_path = write_run(tmp_path)
     command = [sys.executable, "-m", "stages.visualize", "--results", str(results_path)]
     command += ["--models", str(tmp_path / "models"), "--report", str(results_path / "report")]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    how = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120}
+    done = subprocess.run(command, check=True, **how)
     assert re.search(r"MAML few-shot +31\.3 %", done.stdout)
     (results_path / "preprocess.json").unlink()
-    failed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    failed = subprocess.run(command, check=False, **how)
     assert failed.returncode == 1
     assert failed.stderr.count("\n") == 1
     assert "preprocess.json: no such file" in failed.stderr

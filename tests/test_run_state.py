@@ -163,7 +163,7 @@ from pathlib import Path
 from mooc_maml.run_state import RunState
 with RunState("meta_train", "seed: 1", Path("episodes")):
     print("locked", flush=True)
-    time.sleep(600)
+    time.sleep(120)
 """
 
 
@@ -217,7 +217,7 @@ def test_a_run_waits_for_the_end_of_one_that_was_just_killed(inputs, monkeypatch
         assert other.stdout.readline() == "locked\n"
         threading.Timer(0.3, other.kill).start()
         with RunState("meta_train", "seed: 1", inputs):
-            assert other.wait() == -signal.SIGKILL
+            assert other.wait(60) == -signal.SIGKILL
 
 
 # --- publishing -------------------------------------------------------------------------------

@@ -3,7 +3,7 @@ import pytest
 
 from mooc_maml import statistics
 from mooc_maml.randomness import generator
-from mooc_maml.statistics import bootstrap_mean, paired_permutation_test
+from mooc_maml.statistics import bootstrap_mean, paired_permutation_test, t_interval
 
 
 def rng(index: int = 0) -> np.random.Generator:
@@ -72,3 +72,15 @@ def test_what_is_no_value_a_learner_is_refused():
         bootstrap_mean(np.zeros((2, 3)), rng())
     with pytest.raises(ValueError, match="3 and 2 learners"):
         paired_permutation_test(np.zeros(3), np.zeros(2), rng())
+
+
+def test_t_interval_of_the_tables():
+    """Half widths in standard errors with 1, 2, 4 and 29 degrees of freedom."""
+    for n, quantile in ((2, 12.7062), (3, 4.30265), (5, 2.77645), (30, 2.04523)):
+        values = np.arange(n, dtype=float)
+        found = t_interval(values)
+        error = values.std(ddof=1) / n**0.5
+        assert found.mean == (n - 1) / 2
+        assert (found.high - found.mean) / error == pytest.approx(quantile, rel=1e-5)
+        assert found.mean - found.low == pytest.approx(found.high - found.mean)
+    assert np.isnan(t_interval(np.array([0.3])).low)

@@ -2,12 +2,14 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -19,8 +21,10 @@ HEAD = f"""
 import os, sys, time
 sys.path.insert(0, {str(ROOT / "src")!r})
 import torch
+import mooc_maml.world
 from mooc_maml.errors import main_guard
 from mooc_maml.world import in_a_world, join_world, launch
+{{before}}
 
 def work(world):
 {{work}}
@@ -35,15 +39,36 @@ main_guard(main)
 """
 
 
-def script(folder: Path, work: str) -> Path:
-    path = folder / "work.py"
-    path.write_text(HEAD.format(work=textwrap.indent(textwrap.dedent(work), "    ")))
+def script(folder: Path, work: str, before: str = "") -> Path:
+    path, work = folder / "work.py", textwrap.dedent(work) or "pass"
+    path.write_text(HEAD.format(before=before, work=textwrap.indent(work, "    ")))
     return path
 
 
-def run(folder: Path, processes: int, work: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, script(folder, work), str(processes)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+def run(
+    folder: Path, processes: int, work: str, before: str = ""
+) -> "subprocess.CompletedProcess[str]":
+    return said_by([sys.executable, script(folder, work, before), str(processes)])
+
+
+def said_by(command: list[object], **environment: str) -> "subprocess.CompletedProcess[str]":
+    """A command and what it said, in files: a process left over would keep a pipe open for ever."""
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdin=subprocess.PIPE,
+            stdout=out,
+            stderr=errors,
+        )
+        try:
+            status = process.wait(120)
+        finally:
+            process.kill()
+            process.wait(10)
+        out.seek(0)
+        errors.seek(0)
+        return subprocess.CompletedProcess(command, status, out.read(), errors.read())
 
 
 def test_work_is_shared_so_that_all_have_about_as_much() -> None:
@@ -92,6 +117,43 @@ def test_a_killed_process_ends_the_run_with_a_word(tmp_path: Path, victim: int) 
     assert "Traceback" not in done.stderr
 
 
+def test_a_process_that_stands_still_ends_the_run_with_a_word(tmp_path: Path) -> None:
+    done = run(
+        tmp_path,
+        2,
+        """
+        import signal
+        world.sum(torch.ones(1))
+        if world.rank == 1:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        world.sum(torch.ones(1))
+        """,
+        "mooc_maml.world.SECONDS_FOR_A_SUM = 3",
+    )
+    assert done.returncode == 1
+    assert "error: process 0 of 2 lost the others" in done.stderr
+    assert "go on from the last saved state" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("address", [None, "127.0.0.1"])
+def test_a_process_whose_partner_never_comes_says_so(
+    tmp_path: Path, rank: int, address: str | None
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": address, "MASTER_PORT": str(port)} if address else {}
+    if not address:
+        place = {"MOOC_MAML_RENDEZVOUS": (tmp_path / "rendezvous").as_uri()}
+    own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    file = script(tmp_path, "", "mooc_maml.world.SECONDS_TO_MEET = 2")
+    done = said_by([sys.executable, file], **own, **place)
+    assert done.returncode == 1
+    assert f"error: process {rank} of 2 has not met the others within 2 s" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_what_another_process_said_last_is_shown(tmp_path: Path) -> None:
     done = run(
         tmp_path,
@@ -106,11 +168,29 @@ def test_what_another_process_said_last_is_shown(tmp_path: Path) -> None:
     assert "no memory left on this one" in done.stderr
 
 
-def started(folder: Path, work: str) -> Any:
-    command = [sys.executable, script(folder, work), "2"]
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert running.stdout is not None
-    return running, [int(x) for x in running.stdout.readline().split()]
+Start = Callable[[str], tuple["subprocess.Popen[bytes]", list[int]]]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts two processes that write their numbers to `said.txt`; ends them after the test."""
+    launchers = []
+
+    def start(work: str) -> tuple["subprocess.Popen[bytes]", list[int]]:
+        command, said = [sys.executable, script(tmp_path, work), "2"], tmp_path / "said.txt"
+        with said.open("wb") as output:
+            launchers.append(subprocess.Popen(command, stdout=output))
+        until = time.monotonic() + 120
+        while not said.read_text().endswith("\n"):
+            assert time.monotonic() < until
+            assert launchers[-1].poll() is None
+            time.sleep(0.05)
+        return launchers[-1], [int(x) for x in said.read_text().split()]
+
+    yield start
+    for launcher in launchers:
+        launcher.kill()  # the others end with it
+        launcher.wait(60)
 
 
 PIDS = """
@@ -136,15 +216,15 @@ def assert_gone(pids: list[int]) -> None:
     assert [alive(pid) for pid in pids] == [False] * len(pids)
 
 
-def test_no_process_outlives_the_launcher(tmp_path: Path) -> None:
-    running, pids = started(tmp_path, PIDS + "time.sleep(60)")
+def test_no_process_outlives_the_launcher(start: Start) -> None:
+    running, pids = start(PIDS + "time.sleep(60)")
     assert all(map(alive, pids))
     running.kill()
-    running.wait()
+    running.wait(60)
     assert_gone(pids)
 
 
-def test_a_signal_to_stop_reaches_the_first_process(tmp_path: Path) -> None:
+def test_a_signal_to_stop_reaches_the_first_process(start: Start, tmp_path: Path) -> None:
     asked = """
 import signal
 def stop(number, frame):
@@ -153,8 +233,8 @@ def stop(number, frame):
 if world.rank == 0:
     signal.signal(signal.SIGTERM, stop)
 """
-    running, pids = started(tmp_path, asked + PIDS + "time.sleep(60)")
+    running, pids = start(asked + PIDS + "time.sleep(60)")
     running.send_signal(signal.SIGTERM)
     assert running.wait(timeout=30) == 143
-    assert running.stdout.read() == "saved\n"
+    assert (tmp_path / "said.txt").read_text().splitlines()[1:] == ["saved"]
     assert_gone(pids)

@@ -5,11 +5,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from pipeline_files import ROOT, leaves
 
@@ -46,27 +49,55 @@ SETTINGS = {
 }
 
 
+SECONDS = 300  # that one command may take
+MARK = "MOOC_MAML_TINY_PROJECT"  # tells the processes of a project, detached ones too
+
+
 @dataclass(frozen=True)
 class Project:
     """A working copy with its own git repository and its own DVC cache."""
 
     path: Path
 
-    def run(self, *command: str, succeeds: bool = True) -> str:
-        """What a command says, errors too; fails if its exit status is not as expected."""
-        done = subprocess.run(
-            command,
-            cwd=self.path,
-            env=self._environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-        assert (done.returncode == 0) is succeeds, f"{command}:\n{done.stdout}"
-        return done.stdout
+    def run(self, *command: str, succeeds: bool = True, seconds: float = SECONDS) -> str:
+        """What a command says, errors too; fails if its exit status is not as expected.
 
-    def _environment(self) -> dict[str, str]:
+        It also fails, and ends all processes of the project, when the command takes too long. The
+        output goes to a file: a detached process that holds a pipe would keep us waiting for it.
+        """
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as said:
+            process = subprocess.Popen(
+                command,
+                cwd=self.path,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                status: int | str = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                status = f"still running after {seconds} s"
+            finally:
+                if process.poll() is None:
+                    self.end()
+                    process.wait(10)
+            said.seek(0)
+            output = said.read()
+        is_expected = (status == 0) if succeeds else isinstance(status, int) and status != 0
+        assert is_expected, f"{command}: {status}:\n{output}"
+        return output
+
+    def end(self) -> None:
+        """Kill what still runs in the project; DVC's queue workers live on by themselves."""
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if process.environ().get(MARK) == str(self.path):
+                    process.kill()
+
+    def environment(self) -> dict[str, str]:
+        """As a user has it, and marked."""
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         who = {"NAME": "A Tester", "EMAIL": "tester@example.org"}
         return {
@@ -78,6 +109,7 @@ class Project:
             },
             "PATH": programs,
             "GIT_CONFIG_GLOBAL": os.devnull,
+            MARK: str(self.path),
             "DVC_NO_ANALYTICS": "1",
             "DVC_SITE_CACHE_DIR": str(self.path / ".dvc" / "tmp" / "site"),
         }

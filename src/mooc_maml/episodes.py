@@ -97,9 +97,11 @@ def split_learners(learners: NDArray[np.int64], params: Params) -> list[NDArray[
 
     Args:
         learners: int64 [n], those with pairs.
-        params: fractions and seed. Shares are rounded down; what is left goes to the test learners.
+        params: fractions and seeds. Shares are rounded down; test learners get what is left.
     """
-    shuffled = generator(params.seed, "split-learners").permutation(learners)
+    own = params.episodes.split_seed
+    seed = params.seed if own is None else own
+    shuffled = generator(seed, "split-learners").permutation(learners)
     shares = (params.episodes.train_fraction, params.episodes.validation_fraction)
     # The small number undoes shares like 0.29 x 100 = 28.999999999999996.
     sizes = [int(share * len(learners) + 1e-9) for share in shares]

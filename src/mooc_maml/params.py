@@ -85,6 +85,7 @@ class SessionParams(_Section):
 class EpisodeParams(_Section):
     """How pairs become few-shot tasks."""
 
+    split_seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None
     support_size: Count
     query_size: Count
     stride: Count

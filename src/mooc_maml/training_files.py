@@ -40,10 +40,7 @@ def _write(path: Path, trainer: MetaTrainer, weights: Weights) -> None:
 
 
 def write_curves(folder: Path, progress: Progress) -> None:
-    """Write training.csv (means of blocks if there are many updates) and validation.csv.
-
-    The second has a row for each look and a column for each mode and metric ("few_shot HR@10").
-    """
+    """Write training.csv (means of blocks if there are many updates) and validation.csv."""
     block = -(-len(progress.losses) // _CURVE_POINTS)
     starts = range(0, len(progress.losses), block)
     training = pd.DataFrame(
@@ -52,6 +49,13 @@ def write_curves(folder: Path, progress: Progress) -> None:
             "train_loss": [np.mean(progress.losses[start : start + block]) for start in starts],
         }
     )
+    with atomic_path(folder / "training.csv") as temporary:
+        training.to_csv(temporary, index=False)
+    write_looks(folder / "validation.csv", progress)
+
+
+def write_looks(path: Path, progress: Progress) -> None:
+    """A row for each look at validation, a column for each mode and metric ("few_shot HR@10")."""
     looks = [
         {
             "iteration": look["iteration"],
@@ -59,6 +63,5 @@ def write_curves(folder: Path, progress: Progress) -> None:
         }
         for look in progress.validation
     ]
-    for name, table in (("training", training), ("validation", pd.DataFrame(looks))):
-        with atomic_path(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
+    with atomic_path(path) as temporary:
+        pd.DataFrame(looks).to_csv(temporary, index=False)

@@ -4,6 +4,7 @@ torch.distributed carries the sums: gloo on the CPU, NCCL on CUDA. The processes
 or from torchrun, which may span machines; both tell a process its place by RANK and WORLD_SIZE.
 """
 
+import atexit
 import os
 import signal
 import subprocess
@@ -14,13 +15,17 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import torch
 from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
 
 from mooc_maml.errors import UserError
 
+SECONDS_TO_MEET = 120  # that all processes may take to load, on all machines
+SECONDS_FOR_A_SUM = 1800  # that a process may take over its share before the others give it up
 RENDEZVOUS = "MOOC_MAML_RENDEZVOUS"  # where the processes of `launch` find each other
 
 
@@ -86,22 +91,59 @@ def in_a_world() -> bool:
 
 @contextmanager
 def join_world() -> Iterator[World]:
-    """Take this process's place among those that were started with it; alone: do nothing."""
+    """Take this process's place among those that were started with it; alone: do nothing.
+
+    Raises:
+        UserError: not all of them come.
+    """
     if not in_a_world():
         yield ALONE
         return
     place = [int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
     world = World(*place)
     if RENDEZVOUS in os.environ:
-        threading.Thread(target=_end_with_launcher, daemon=True).start()
+        end_with_starter()
     if world.rank:  # the first process alone decides to stop; torchrun asks all of them
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.SIG_IGN)
-    backend = "cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo"
-    how = os.environ.get(RENDEZVOUS, "env://")
-    distributed.init_process_group(backend, init_method=how, rank=world.rank, world_size=world.size)
-    yield world
+    _meet(world)
+    try:
+        yield world
+    except BaseException as error:
+        code = error.code if isinstance(error, SystemExit) else 1
+        atexit.register(_leave, code if isinstance(code, int) else 1)
+        raise
     distributed.destroy_process_group()  # waits for the others, so not after an error
+
+
+def _leave(status: int) -> None:
+    """End now: taking down gloo's threads while others are gone may abort, or wait for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _meet(world: World) -> None:
+    backend = "cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo"
+    place, patience = os.environ.get(RENDEZVOUS, "env://"), timedelta(seconds=SECONDS_TO_MEET)
+    try:
+        met = rendezvous(place, world.rank, world.size, timeout=patience)
+        store, _, _ = next(met)
+        store.set(f"here/{world.rank}", "yes")
+        store.wait([f"here/{rank}" for rank in range(world.size)], patience)
+    except (distributed.DistError, RuntimeError) as error:
+        raise UserError(
+            f"process {world.rank} of {world.size} has not met the others within "
+            f"{SECONDS_TO_MEET} s ({_first_line(error)}); start all of them at about the same "
+            "time, with an address and a port that each can reach"
+        ) from None
+    distributed.init_process_group(
+        backend,
+        store=store,
+        rank=world.rank,
+        world_size=world.size,
+        timeout=timedelta(seconds=SECONDS_FOR_A_SUM),
+    )
 
 
 def launch(processes: int, command: Sequence[str]) -> int:
@@ -170,7 +212,12 @@ def _wait(running: Sequence["subprocess.Popen[bytes]"]) -> int | None:
     return min(failed, key=lambda rank: (running[rank].returncode > 0, rank), default=None)
 
 
-def _end_with_launcher() -> None:
-    while os.read(0, 1):  # until the launcher is gone, however it ended
+def end_with_starter() -> None:
+    """End this process when its standard input does: the one that started it is gone, somehow."""
+    threading.Thread(target=_read_to_the_end, daemon=True).start()
+
+
+def _read_to_the_end() -> None:
+    while os.read(0, 1):
         pass
     os._exit(1)

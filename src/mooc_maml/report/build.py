@@ -7,9 +7,10 @@ from mooc_maml.files import write_json
 from mooc_maml.params import Params
 from mooc_maml.report.figures import draw_figures
 from mooc_maml.report.findings import results
-from mooc_maml.report.inputs import read_inputs
+from mooc_maml.report.inputs import read_inputs, tag
 from mooc_maml.report.manifest import artefacts, configuration
 from mooc_maml.report.page import write_page
+from mooc_maml.report.repeated import read_seeds
 from mooc_maml.report.signs import training_signs
 from mooc_maml.report.summary import report, terminal_table
 
@@ -32,6 +33,7 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
         UserError: an input is missing or unreadable.
     """
     inputs = read_inputs(results_path, params)
+    seeds = read_seeds(results_path / f"seeds_{tag(params)}.json", params)
     sizes = (params.episodes.support_size, params.episodes.query_size)
     plots = results_path / "plots"
     draw_figures(inputs, plots)
@@ -46,7 +48,7 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
         for entry in artefacts(folders[:2], root, *sizes)
         if not (root / entry["path"]).is_relative_to(folders[2])
     ]
-    write_page(report_path / "index.html", plots, inputs, findings, settings, made_from)
+    write_page(report_path / "index.html", plots, inputs, findings, settings, made_from, seeds)
     listed = [
         entry
         for entry in made_from + artefacts(folders[2:], root, *sizes)

@@ -1,6 +1,7 @@
 """The report as one HTML page; every text is escaped by the template engine."""
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mooc_maml.files import atomic_path
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.findings import Finding, interval
-from mooc_maml.report.inputs import METRICS, Inputs
+from mooc_maml.report.inputs import LABELS, METRICS, Inputs
 from mooc_maml.report.words import flatten, number, percent, points, signed_percent
 
 _COMPARED = {"few_vs_zero": "few-shot − zero-shot", "few_vs_gru": "few-shot − GRU"}
@@ -23,6 +24,7 @@ def write_page(
     findings: list[Finding],
     configuration: dict[str, Any],
     artefacts: list[dict[str, Any]],
+    seeds: dict[str, Any] | None = None,
 ) -> None:
     """Write the page; it needs nothing from the network and only the figures beside it.
 
@@ -33,6 +35,7 @@ def write_page(
         findings: what they say.
         configuration: settings and versions.
         artefacts: path, bytes and sha256 of the files that the page was made from.
+        seeds: results of several seeds, if there are any.
     """
     environment = Environment(
         loader=PackageLoader("mooc_maml.report", "."),
@@ -49,6 +52,7 @@ def write_page(
         settings=flatten(configuration["settings"]),
         versions=configuration["versions"],
         artefacts=artefacts,
+        seeds=None if seeds is None else _seeds(seeds),
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -91,6 +95,47 @@ def _models(inputs: Inputs) -> list[dict[str, Any]]:
             ],
         }
         for row in inputs.rows()
+    ]
+
+
+_VARIED = {
+    "both": "the learner split, the initialisation and all sampling",
+    "split": "the learner split alone",
+    "training": "the initialisation and all sampling, on one learner split",
+}
+_MINUS = {
+    "few_shot_minus_zero_shot": "few-shot − zero-shot, points",
+    "few_shot_minus_gru": "few-shot − GRU, points",
+}
+
+
+def _seeds(found: dict[str, Any]) -> dict[str, Any]:
+    """The table over seeds: models in percent, differences in points."""
+    names = [name for name in LABELS if name in found["models"]]
+    names = [name for name in found["models"] if name not in LABELS] + names
+    rows = [
+        {"label": LABELS.get(name, name), "cells": _over_seeds(found["models"][name], percent)}
+        for name in names
+    ]
+    rows += [
+        {
+            "label": label,
+            "cells": _over_seeds(found["differences"][key], lambda x: points(x, unit=False)),
+        }
+        for key, label in _MINUS.items()
+    ]
+    number = len(found["seeds"])
+    varied = _VARIED.get(found["varied"], found["varied"])
+    return {"number": number, "varied": varied, "read": found["test_set_read"], "rows": rows}
+
+
+def _over_seeds(of: dict[str, Any], told: Callable[[float], str]) -> list[dict[str, str]]:
+    return [
+        {
+            "value": told(number(of[metric]["mean"])),
+            "interval": f"{told(number(of[metric]['low']))} to {told(number(of[metric]['high']))}",
+        }
+        for metric in METRICS
     ]
 
 

@@ -1,0 +1,165 @@
+"""The search for hyper-parameters: killed and taken up, pruned, and applied, on a tiny platform."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny import Project, set_params, tiny_project
+
+from mooc_maml.errors import UserError
+from mooc_maml.params import load_params
+from sweeps import search as search_program
+from sweeps import stage_runs
+from sweeps.search import write_settings
+from sweeps.search_settings import load_search
+
+SPACE = {"outer_lr": {"choices": [0.02, 0.001]}, "num_inner_steps": {"low": 1, "high": 3}}
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    project = tiny_project(tmp_path / "project")
+    set_params(project, {"num_meta_iterations": 90, "eval_interval": 30, "checkpoint_interval": 10})
+    settings = {"trials": 2, "startup_trials": 1, "space": SPACE}
+    (project.path / "search.yaml").write_text(yaml.safe_dump(settings))
+    project.commit("A search")
+    yield project
+    project.end()
+
+
+def until(happened, seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def words(project: Project, name: str) -> str:
+    """What the running trial has written so far into one of its files."""
+    found = list((project.path / ".state" / "search").glob(f"*/*/{name}"))
+    return found[0].read_text() if found else ""
+
+
+def start(project: Project) -> "subprocess.Popen[bytes]":
+    with (project.path / "said.txt").open("wb") as said:
+        return subprocess.Popen(
+            [sys.executable, "-m", "sweeps.search"],
+            cwd=project.path,
+            env=project.environment(),
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+
+
+def trials(project: Project) -> list[tuple[str, dict[str, float], float | None]]:
+    optuna = pytest.importorskip("optuna")
+    storage = f"sqlite:///{project.path}/.state/search/trials.db"
+    (name,) = optuna.get_all_study_names(storage)
+    study = optuna.load_study(study_name=name, storage=storage)
+    return [(t.state.name, t.params, t.value) for t in search_program.ended(study)]
+
+
+@pytest.mark.slow
+def test_a_killed_search_goes_on_and_ends_in_settings(project: Project) -> None:
+    first = start(project)
+    until(lambda: words(project, "looks.csv").count("\n") >= 3)  # a head and two looks
+    first.kill()
+    first.wait(60)
+    second = start(project)
+    until(lambda: "going on after meta-update" in words(project, "said.txt"))
+    assert second.wait(200) == 0, (project.path / "said.txt").read_text()
+    said = (project.path / "said.txt").read_text()
+    found = trials(project)
+    assert len(found) == 2
+    value, best = max((value, number) for number, (state, _, value) in enumerate(found) if value)
+    assert f"best of validation: few-shot NDCG@10 {value:.4f}" in said
+    steps, rate = found[best][1]["num_inner_steps"], found[best][1]["outer_lr"]
+    assert f"dvc exp run -S num_inner_steps={steps} -S outer_lr={rate}" in said
+    changed = project.git("status", "--porcelain", "results", "models")
+    assert "results/episodes.json" in changed
+    assert "maml" not in changed, "the test stage has not run"
+    assert not (project.path / "models").joinpath("baselines").exists()
+
+    said = project.run(sys.executable, "-m", "sweeps.search", "--apply")
+    assert "1/2" not in said, "nothing is left to do"
+    assert len(trials(project)) == 2
+    assert project.params()["num_inner_steps"] == steps
+    assert project.params()["outer_lr"] == rate
+
+
+@pytest.mark.parametrize("value", [0.1, 0.5])
+def test_a_trial_below_the_median_is_ended_early(tmp_path: Path, monkeypatch, value) -> None:
+    """Two trials had 0.2 and 0.4 after 50 meta-updates; before those nothing is judged."""
+    optuna = pytest.importorskip("optuna")
+    monkeypatch.chdir(ROOT)
+    pruner = optuna.pruners.MedianPruner(n_startup_trials=2, n_warmup_steps=50)
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    for other in (0.2, 0.4):
+        trial = study.ask()
+        trial.report(other, 50)
+        study.tell(trial, other)
+    path = tmp_path / "search.yaml"
+    path.write_text(yaml.safe_dump({"trials": 3, "startup_trials": 2, "space": SPACE}))
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    search = search_program.Search(study, load_search(path), content)
+    looks = f"iteration,few_shot NDCG@10\\n0,0.01\\n50,{value}\\n"
+    work = f"import time; open('looks.csv', 'w').write('{looks}'); time.sleep(3)"
+    with stage_runs.running([sys.executable, "-c", work], tmp_path) as process:
+        was_pruned = search._watch(study.ask(), process, tmp_path / "looks.csv")
+    assert was_pruned is (value < 0.3)
+    assert process.returncode == (-signal.SIGTERM if was_pruned else 0)
+
+
+def test_applying_keeps_comments(tmp_path: Path) -> None:
+    before = (ROOT / "params.yaml").read_text()
+    path = tmp_path / "params.yaml"
+    path.write_text(before)
+    write_settings(path, {"inner_lr": 0.0371, "model.hidden_dim": 64})
+    assert (load_params(path).inner_lr, load_params(path).model.hidden_dim) == (0.0371, 64)
+    lines = zip(before.splitlines(), path.read_text().splitlines(), strict=True)
+    changed = [(a, b) for a, b in lines if a != b]
+    assert len(changed) == 2
+    assert all(a.split("#")[1] == b.split("#")[1] for a, b in changed)
+
+
+def test_the_search_that_is_shipped_can_be_run() -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    search = load_search(ROOT / "search.yaml")
+    search_program._check(search, content, ROOT / "search.yaml")
+    assert search_program.study_name(search, content) != search_program.study_name(
+        search, content | {"seed": 1}
+    )
+
+
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        ({"inner_lrr": {"low": 1, "high": 2}}, "inner_lrr: cannot be searched; allowed: use_sec"),
+        ({"seed": {"low": 1, "high": 2}}, "seed: cannot be searched"),
+        ({"inner_lr": {"low": 2, "high": 1}}, "low must be below high, found 2 and 1"),
+        ({"inner_lr": {"low": 0, "high": 1, "log": True}}, "low must be above 0, found 0"),
+        ({"inner_lr": {"low": 0, "high": 1}}, "inner_lr: found 0.0; input should be greater"),
+        ({"num_inner_steps": {"low": 1, "high": 2.5}}, "num_inner_steps: found 2.5"),
+        ({"model.hidden_dim": {"choices": []}}, "at least 1 item"),
+        ({"inner_lr": {"low": "much", "high": 1}}, "expected a number"),
+        ({}, "at least 1 item"),
+    ],
+)
+def test_a_space_that_cannot_be_searched_is_named(tmp_path: Path, space, said: str) -> None:
+    path = tmp_path / "search.yaml"
+    path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    with pytest.raises(UserError, match=r"search\.yaml: ") as raised:
+        search_program._check(load_search(path), content, path)
+    assert said in str(raised.value)
+
+
+def test_without_optuna_one_line_says_what_to_install(monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[search\]'"):
+        search_program.main(Path("search.yaml"), False)
