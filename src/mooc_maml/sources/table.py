@@ -101,7 +101,7 @@ def _csv_batches(
         return "skip"
 
     yield from pacsv.open_csv(
-        io.BufferedReader(_Utf8(file), 1 << 20),
+        io.BufferedReader(_Utf8(file), 1 << 20),  # type: ignore[type-var]
         read_options=pacsv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
         parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
         convert_options=pacsv.ConvertOptions(
