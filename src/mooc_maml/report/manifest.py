@@ -13,6 +13,7 @@ from mooc_maml.files import sha256
 from mooc_maml.report.inputs import Inputs
 
 _PACKAGES = ("torch", "dvc", "numpy", "duckdb", "pandas", "pyarrow", "matplotlib", "mooc-maml")
+_ROOT = Path(__file__).parents[3]
 _TAG = re.compile(r"_K(\d+)(?:_Q(\d+))?(?=\.|$)")
 
 
@@ -23,7 +24,7 @@ def configuration(inputs: Inputs) -> dict[str, Any]:
         "synthetic": inputs.synthetic,
         "method": inputs.method,
         "seed": inputs.params.seed,
-        "code": {name: git_tree(Path(name)) for name in ("src", "stages")},
+        "code": {name: git_tree(_ROOT / name) for name in ("src", "stages")},
         "raw_sha256": inputs.preprocess.get("raw_sha256"),
         "pairs_sha256": inputs.preprocess.get("pairs_sha256"),
         "threads": inputs.params.hardware.threads,
