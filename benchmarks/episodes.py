@@ -4,13 +4,13 @@ Made-up learners behave like the study's: each goes back and forth between two t
 which are drawn by popularity. They are synthetic; only their shapes matter here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mooc_maml.episode_store import EpisodeStore, read_episodes, sample_tasks
+from mooc_maml.episode_store import SPLITS, EpisodeStore, read_episodes, sample_tasks
 from mooc_maml.examples import Examples
 from mooc_maml.randomness import generator
 
@@ -79,19 +79,52 @@ def from_store(folder: Path, seed: int, tasks: int = 32) -> Setting:
     return Setting(f"store:{folder.name}", support, query, store.num_courses)
 
 
+def training_store(seed: int, learners: int, num_courses: int) -> EpisodeStore:
+    """Learners of one session of 16 to 40 steps each, to train on and to validate on.
+
+    The last tenth of them validates; training episodes are all windows of K + Q pairs.
+    """
+    rng = generator(seed, "benchmark-training-store")
+    lengths = [[int(rng.integers(16, 41))] for _ in range(learners)]
+    store = _store(_sessions(rng, lengths, num_courses), [1] * learners, num_courses)
+    split, size = np.zeros(learners, np.int8), SUPPORT_SIZE + QUERY_SIZE
+    split[-(learners // 10) :] = SPLITS["validation"]
+    episodes = {
+        name: np.array(
+            [
+                (learner, row)
+                for learner in np.flatnonzero(split == SPLITS[name])
+                for row in range(store.learner_start[learner], store.learner_start[learner + 1])
+                if row + size <= store.learner_start[learner + 1]
+                and (name == "train" or row + size == store.learner_start[learner + 1])
+            ]
+        )
+        for name in ("train", "validation")
+    }
+    return replace(store, learner_split=split, episodes=episodes)
+
+
 def _made_up(
     name: str, rng: np.random.Generator, lengths: list[list[int]], num_courses: int
 ) -> Setting:
     """One learner a list of session lengths (steps), each with at least K + Q pairs."""
+    sessions = _sessions(rng, lengths, num_courses)
+    store = _store(sessions, [len(of_learner) for of_learner in lengths], num_courses)
+    pairs = store.learner_start[1:, None] - np.arange(SUPPORT_SIZE + QUERY_SIZE, 0, -1)
+    support, query = np.split(pairs, [SUPPORT_SIZE], axis=1)
+    return Setting(name, store.batch(support), store.batch(query), num_courses)
+
+
+def _sessions(
+    rng: np.random.Generator, lengths: list[list[int]], num_courses: int
+) -> list[NDArray[np.int32]]:
+    """The sessions of these lengths (steps), a list of them a learner, back to back."""
     popularity = 1 / np.arange(1, num_courses + 1)
     sessions = []
     for of_learner in lengths:
         tastes = _distinct(rng, popularity, int(rng.integers(2, 6)))
         sessions += [_back_and_forth(rng, tastes, steps) for steps in of_learner]
-    store = _store(sessions, [len(of_learner) for of_learner in lengths], num_courses)
-    pairs = store.learner_start[1:, None] - np.arange(SUPPORT_SIZE + QUERY_SIZE, 0, -1)
-    support, query = np.split(pairs, [SUPPORT_SIZE], axis=1)
-    return Setting(name, store.batch(support), store.batch(query), num_courses)
+    return sessions
 
 
 def _distinct(

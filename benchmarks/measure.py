@@ -83,6 +83,12 @@ def peak_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
+def resident_mb() -> float:
+    """The memory (10^6 bytes) that this process holds now; Linux only."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def in_own_process(module: str, arguments: Sequence[str]) -> Any:
     """Run `python -m module arguments` and read the JSON that it prints last.
 

@@ -26,6 +26,8 @@ def is_code(path: str) -> bool:
 def test_deps_list_exactly_the_code_that_the_stage_imports(stage: str) -> None:
     listed = {dep for dep in STAGES[stage]["deps"] if is_code(dep)}
     needed = code_of(stage)
+    if {"src", "stages"} <= set(STAGES[stage]["deps"]):
+        return  # all of it: the stage records what the code was
     assert sorted(needed - listed) == [], "imported, but a change would not make the stage stale"
     assert sorted(listed - needed) == [], "listed, but not imported or not there"
 

@@ -23,7 +23,7 @@ from mooc_maml.report.build import build_report
 from mooc_maml.report.figures import CAPTIONS, draw_figures, draw_training
 from mooc_maml.report.findings import TARGET_PERCENT, Finding, results
 from mooc_maml.report.inputs import METRICS, Inputs, read_inputs
-from mooc_maml.report.manifest import artefacts
+from mooc_maml.report.manifest import artefacts, git_tree
 from mooc_maml.report.signs import training_signs
 from mooc_maml.report.words import count, flatten, percent, points, signed_percent
 
@@ -411,6 +411,24 @@ def test_config_holds_every_setting_and_the_versions(tmp_path: Path, params: Par
     assert parse_params(config["settings"]) == params
     assert {"python", "torch", "dvc", "numpy", "duckdb"} <= set(config["versions"])
     assert (config["threads"], config["data_source"], config["synthetic"]) == (2, "synthetic", True)
+
+
+def test_code_is_recorded_by_the_name_that_git_gives_it(tmp_path: Path) -> None:
+    (tmp_path / "code" / "b").mkdir(parents=True)
+    (tmp_path / "code" / "b.py").write_text("b")
+    (tmp_path / "code" / "b" / "run").write_text("x")
+    (tmp_path / "code" / "b" / "run").chmod(0o755)
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=n", "-c", "user.email=e"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "m"]):
+        subprocess.run([*git, *words], check=True)
+    told = subprocess.run(
+        [*git, "rev-parse", "HEAD:code"], capture_output=True, text=True, check=True
+    )
+    assert git_tree(tmp_path / "code") == told.stdout.strip()
+    (tmp_path / "code" / "__pycache__").mkdir()
+    assert git_tree(tmp_path / "code") == told.stdout.strip()
+    (tmp_path / "code" / "b.py").write_text("changed")
+    assert git_tree(tmp_path / "code") != told.stdout.strip()
 
 
 def test_the_stage_prints_the_table_or_one_line_of_error(tmp_path: Path) -> None:

@@ -19,6 +19,13 @@ def main_guard(main: Callable[[], None]) -> None:
     except OSError as error:
         print(f"error: {_in_words(error)}", file=sys.stderr)
         sys.exit(1)
+    except MemoryError:
+        print(
+            "error: out of memory; close other programs, or lower hardware.tasks_at_once, "
+            "data.memory_limit or the batch sizes in params.yaml",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     except KeyboardInterrupt:
         print("stopped by Ctrl-C", file=sys.stderr)
         sys.exit(130)

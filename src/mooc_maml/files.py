@@ -137,7 +137,7 @@ def _sync(path: Path) -> None:
 
 def _delete(path: Path) -> None:
     """Delete a file or folder; what cannot be deleted now is tidied up by a later call."""
-    if path.is_dir():
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
         with suppress(OSError):

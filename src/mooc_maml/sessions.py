@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mooc_maml.errors import UserError
-from mooc_maml.files import atomic_path, naming, scratch_folder
+from mooc_maml.files import atomic_path, naming, scratch_folder, sha256
 from mooc_maml.params import DataParams, Params
 from mooc_maml.session_tables import COUNTS, OUTPUTS, PREFIX_LENGTHS, session_tables
 from mooc_maml.sources import SOURCES, check_boundary
@@ -67,9 +67,12 @@ def preprocess(
                 f"(now {params.data.memory_limit}) or free disk space in {pairs.parent}"
             ) from None
     names = [report.name(path) for path in files]
-    return {"source": source, "synthetic": source == "synthetic", "files": names} | _account(
-        report, counts
-    )
+    hashes = {
+        "raw_sha256": {name: sha256(path) for name, path in zip(names, files, strict=True)},
+        "pairs_sha256": {path.name: sha256(path) for path in sorted(pairs.glob("*.parquet"))},
+    }
+    about = {"source": source, "synthetic": source == "synthetic", "files": names}
+    return about | hashes | _account(report, counts)
 
 
 def _check(report: ReadReport, raw: Path, data: DataParams) -> None:

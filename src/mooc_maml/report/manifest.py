@@ -1,5 +1,6 @@
 """What a run was made with, and a list of everything that it made."""
 
+import hashlib
 import os
 import platform
 import re
@@ -12,6 +13,7 @@ from mooc_maml.files import sha256
 from mooc_maml.report.inputs import Inputs
 
 _PACKAGES = ("torch", "dvc", "numpy", "duckdb", "pandas", "pyarrow", "matplotlib", "mooc-maml")
+_ROOT = Path(__file__).parents[3]
 _TAG = re.compile(r"_K(\d+)(?:_Q(\d+))?(?=\.|$)")
 
 
@@ -21,11 +23,48 @@ def configuration(inputs: Inputs) -> dict[str, Any]:
         "data_source": inputs.maml["data_source"],
         "synthetic": inputs.synthetic,
         "method": inputs.method,
+        "seed": inputs.params.seed,
+        "code": {name: git_tree(_ROOT / name) for name in ("src", "stages")},
+        "raw_sha256": inputs.preprocess.get("raw_sha256"),
+        "pairs_sha256": inputs.preprocess.get("pairs_sha256"),
         "threads": inputs.params.hardware.threads,
         "settings": inputs.params.model_dump(mode="json"),
         "versions": {"python": platform.python_version()}
         | {package: _version(package) for package in _PACKAGES},
     }
+
+
+def git_tree(folder: Path) -> str:
+    """The name that git gives to a folder of these contents: `git rev-parse COMMIT:src`.
+
+    It is found without git and is the same in every clone. A commit that has it holds the code; no
+    commit has it where the code was changed and not committed.
+    """
+    return _git_tree(folder).hex()
+
+
+def _git_tree(folder: Path) -> bytes:
+    entries = []
+    for path in folder.iterdir():
+        if path.name == "__pycache__" or path.name.endswith((".egg-info", ".pyc")):
+            continue
+        if path.is_dir() and not any(inner.is_file() for inner in path.rglob("*[!c]")):
+            continue  # git knows no empty folder
+        if path.is_dir():
+            entries.append((f"{path.name}/", b"40000", path.name, _git_tree(path)))
+        else:
+            mode = b"100755" if os.access(path, os.X_OK) else b"100644"
+            entries.append((path.name, mode, path.name, _git_object("blob", path.read_bytes())))
+    content = b"".join(
+        mode + b" " + name.encode() + b"\0" + digest
+        for _, mode, name, digest in sorted(entries, key=lambda entry: entry[0].encode())
+    )
+    return _git_object("tree", content)
+
+
+def _git_object(kind: str, content: bytes) -> bytes:
+    header = f"{kind} {len(content)}\0".encode()
+    return hashlib.sha1(header + content, usedforsecurity=False).digest()
 
 
 def _version(package: str) -> str:

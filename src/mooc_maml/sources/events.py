@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mooc_maml.errors import UserError
@@ -25,6 +26,9 @@ EVENT_SCHEMA = pa.schema(
 WHOLE_HISTORY = "history"  # the one session of each learner of a source without a clock
 BATCH_ROWS = 100_000
 MAX_EXAMPLES = 20
+MAX_ID = 1_000  # characters; a longer one is damage, and would be repeated with every event
+TOO_LONG = f"an id is longer than {MAX_ID:,} characters"
+_MAX_PLACE = 300  # characters of a place that are shown
 
 
 @dataclass
@@ -64,11 +68,12 @@ class ReadReport:
         inside = self.folder is not None and path.is_relative_to(self.folder)
         return str(path.relative_to(self.folder)) if inside and self.folder else path.name
 
-    def add_bad(self, path: Path, place: str, reason: str) -> None:
-        """Count one unreadable record."""
-        self.bad[reason] += 1
+    def add_bad(self, path: Path, place: str, reason: str, count: int = 1) -> None:
+        """Count one unreadable record, or several in one place."""
+        self.bad[reason] += count
         if self.wants_examples:
-            self.examples.append({"file": self.name(path), "place": place, "reason": reason})
+            where = shortened(place)
+            self.examples.append({"file": self.name(path), "place": where, "reason": reason})
 
     def check(self, max_bad_share: float) -> None:
         """Stop when too much of what was read is unreadable.
@@ -92,6 +97,11 @@ class ReadReport:
         )
 
 
+def shortened(place: str) -> str:
+    """A place whose ids may be of any length, as it is shown."""
+    return place if len(place) <= _MAX_PLACE else f"{place[:_MAX_PLACE]}…"
+
+
 class Reader(Protocol):
     """Reads raw files in constant memory into batches of EVENT_SCHEMA."""
 
@@ -107,6 +117,7 @@ def drop_bad(
     report: ReadReport,
     path: Path,
     place: Callable[[int], str],
+    lines: Callable[[int], int] = lambda row: 1,
 ) -> pa.RecordBatch:
     """Make a batch of the rows without a problem; count the others under their first problem.
 
@@ -116,18 +127,29 @@ def drop_bad(
         report: counts both kinds of rows.
         path: the raw file.
         place: row -> where in the file it stands.
+        lines: row -> how many records were lost with it.
     """
     first = np.full(len(columns["time"]), -1)  # [rows], which problem, -1: none
     reasons = []
-    for number, (faulty, reason) in enumerate(problems):
+    too_long = np.zeros(len(first), bool)
+    for name in ("learner", "course", "session"):
+        too_long |= _is_true(pc.greater(pc.utf8_length(columns[name]), MAX_ID))
+    for number, (faulty, reason) in enumerate([*problems, (too_long, TOO_LONG)]):
         first[faulty & (first < 0)] = number
         reasons.append(reason)
     for row in np.flatnonzero(first >= 0):
-        report.add_bad(path, place(int(row)) if report.wants_examples else "", reasons[first[row]])
+        where = place(int(row)) if report.wants_examples else ""
+        report.add_bad(path, where, reasons[first[row]], lines(int(row)))
     good = first < 0
     report.kept += int(good.sum())
     arrays: list[Any] = [columns[name].filter(pa.array(good)) for name in EVENT_SCHEMA.names]
     return pa.RecordBatch.from_arrays(arrays, schema=EVENT_SCHEMA)
+
+
+def _is_true(column: pa.Array) -> NDArray[np.bool_]:
+    """bool [rows]: where a column of truth values holds true, and not nothing."""
+    mask: NDArray[np.bool_] = pc.fill_null(column, False).to_numpy(zero_copy_only=False)
+    return mask
 
 
 def nulls(column: pa.Array) -> NDArray[np.bool_]:

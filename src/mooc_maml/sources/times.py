@@ -12,6 +12,7 @@ _ISO = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?\s?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
 )
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+_A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _MAX_SECONDS = 2.5e11  # the year 9892; larger ones are milliseconds by mistake
 
 
@@ -46,6 +47,24 @@ def _parse_one(text: str | None) -> datetime | None:
         return time if time.tzinfo is None else time.astimezone(UTC).replace(tzinfo=None)
     except (ValueError, OverflowError):
         return None
+
+
+def parse_moments(moments: pa.Array) -> pa.Array:
+    """Read a column of dates or timestamps of any unit; a zone is converted to UTC and dropped.
+
+    Returns:
+        timestamp[us] [rows]; null where the year is none that people write.
+
+    Raises:
+        pyarrow.ArrowNotImplementedError: the column is a time of day or a duration.
+    """
+    if pa.types.is_date(moments.type):
+        moments = moments.cast(pa.timestamp("s" if moments.type.bit_width == 32 else "ms"))
+    elif not pa.types.is_timestamp(moments.type):
+        return moments.cast(pa.timestamp("us"))
+    count = moments.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    sane = np.abs(count / _A_SECOND[moments.type.unit]) <= _MAX_SECONDS  # False where null
+    return pc.if_else(pa.array(sane), moments, None).cast(pa.timestamp("us"), safe=False)
 
 
 def parse_seconds(numbers: pa.Array) -> pa.Array:

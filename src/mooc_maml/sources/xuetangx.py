@@ -13,7 +13,15 @@ import pyarrow as pa
 
 from mooc_maml.errors import UserError
 from mooc_maml.params import DataParams
-from mooc_maml.sources.events import BATCH_ROWS, ReadReport, drop_bad, nulls
+from mooc_maml.sources.events import (
+    BATCH_ROWS,
+    MAX_ID,
+    TOO_LONG,
+    ReadReport,
+    drop_bad,
+    nulls,
+    shortened,
+)
 from mooc_maml.sources.raw_files import open_raw
 from mooc_maml.sources.times import parse_iso
 
@@ -32,13 +40,14 @@ def read_events(
     """
     for path in files:
         with open_raw(path, report.on_bytes) as file:
-            walk = _Walk(ijson.basic_parse(file, buf_size=1 << 18), path, report)
+            # use_float: ijson crashes on whole numbers of more digits than Python reads
+            walk = _Walk(ijson.basic_parse(file, buf_size=1 << 18, use_float=True), path, report)
             try:
                 yield from _batches(walk, data.event_prefixes)
             except (ijson.JSONError, UnicodeDecodeError) as error:
                 raise UserError(
                     f"{path}: broken JSON within the first {file.tell():,} bytes (unpacked), after "
-                    f"{walk.place}: {_one_line(error)}; fetch the file again"
+                    f"{shortened(walk.place)}: {_one_line(error)}; fetch the file again"
                 ) from None
 
 
@@ -74,6 +83,9 @@ class _Walk:
         if kind != "string" or not course:
             self._bad("the course id is no text", token)
             return self._skip_rest() if kind != "end_array" else None
+        if len(course) > MAX_ID:
+            self._bad(TOO_LONG, token)
+            return self._skip_rest()
         self.place = f"course {course!r}"
         token = next(self.tokens)
         for learner, inner in self._items(token, "expected {learner: {session: ...}}"):
@@ -96,10 +108,10 @@ class _Walk:
             if kind == "end_map":
                 return
             value = next(self.tokens)
-            if key:
+            if 0 < len(key) <= MAX_ID:
                 yield key, value
             else:
-                self._bad("an id is empty", value)
+                self._bad(TOO_LONG if key else "an id is empty", value)
 
     def events(self) -> Iterator[tuple[str, str] | None]:
         """Yield (kind, time) of each event of the session; None for another shape."""

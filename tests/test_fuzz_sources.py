@@ -1,0 +1,453 @@
+"""Raw files with all kinds of damage: a plain word or a right count, never anything else.
+
+MOOC_MAML_FUZZ=2000 python -m pytest tests/test_fuzz_sources.py    # so many cases of each kind
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from conftest import ROOT
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from mooc_maml.errors import UserError
+from mooc_maml.params import Params, parse_params
+from mooc_maml.sessions import preprocess
+from mooc_maml.sources import SOURCES
+from mooc_maml.sources.events import EVENT_SCHEMA, MAX_ID, ReadReport
+from mooc_maml.sources.times import parse_iso
+
+CASES = int(os.environ.get("MOOC_MAML_FUZZ", "60"))
+fuzz = settings(
+    max_examples=CASES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+NOON = datetime(2018, 9, 28, 12)
+TIME = "2018-09-28 12:00:00"
+HEAD = b"who,what,when\n"
+
+
+def params(source: str, **changes: Any) -> Params:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content["data"] |= {"source": source, "event_prefixes": ["load_"], **changes}
+    content["data"]["table"] |= {"learner": "who", "item": "what", "time": "when"}
+    content["sessions"]["boundary"] = "platform" if source == "mooccubex" else "gap"
+    return parse_params(content)
+
+
+PARAMS = {source: params(source) for source in ("xuetangx", "mooccubex", "table")}
+
+
+def read(source: str, content: bytes) -> tuple[list[tuple[str, str, datetime]], ReadReport]:
+    """The events of one raw file, sound to the last byte, and the account of it."""
+    report = ReadReport()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "raw"
+        path.write_bytes(content)
+        batches = list(SOURCES[source].read_events([path], PARAMS[source].data, report))
+    table = pa.Table.from_batches(batches, EVENT_SCHEMA)
+    table.validate(full=True)
+    assert report.kept == table.num_rows
+    assert report.records == report.kept + report.other_kinds + sum(report.bad.values())
+    assert bool(report.examples) == bool(report.bad)
+    rows = zip(*(table[name].to_pylist() for name in ("learner", "course", "time")), strict=True)
+    return list(rows), report
+
+
+# --- Damage of a known kind in known places: the counts and the rows are known too ---------------
+
+ids = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8)
+too_long = st.just("x" * (MAX_ID + 1))
+nonsense = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(ids, inner, max_size=3),
+    max_leaves=5,
+)
+bad_times = nonsense | st.sampled_from(
+    ["", "noon", "2018-02-30 12:00:00", "2018-09-28T25:00:00", "28.9.2018", "1538136000"]
+)
+
+GOOD, OTHER, BAD = "good", "other", "bad"
+events = st.one_of(
+    st.just((GOOD, ["load_video", TIME])),
+    st.just((OTHER, ["stop_video", "whenever"])),
+    st.tuples(st.just(BAD), bad_times.map(lambda time: ["load_video", time])),
+    st.tuples(st.just(BAD), nonsense.filter(lambda x: x != ["load_video", TIME])),
+    st.just((BAD, ["load_video", TIME, "more"])),
+    st.just((BAD, ["load_video"])),
+)
+sessions_of_events = st.dictionaries(ids, st.lists(events, max_size=5), max_size=3)
+not_an_object = nonsense.filter(lambda x: not isinstance(x, dict))
+not_a_list = nonsense.filter(lambda x: not isinstance(x, list))
+
+
+@fuzz
+@given(data=st.data())
+def test_nested_records_are_counted_one_by_one(data):
+    log: list[Any] = []
+    kept, other, bad = [], 0, 0
+    for _ in range(data.draw(st.integers(1, 4))):
+        course, learners = data.draw(ids), {}
+        for learner in data.draw(st.lists(ids, max_size=3, unique=True)):
+            found = data.draw(sessions_of_events)
+            learners[learner] = {s: [event for _, event in many] for s, many in found.items()}
+            fates = [fate for many in found.values() for fate, _ in many]
+            kept += [(learner, course, NOON)] * fates.count(GOOD)
+            other, bad = other + fates.count(OTHER), bad + fates.count(BAD)
+            if data.draw(st.booleans()):
+                learners[learner]["another session"] = data.draw(not_a_list)
+                bad += 1
+        log.append([course, learners])
+        damaged = data.draw(
+            st.none()
+            | not_a_list
+            | st.builds(lambda c, x: [c, x], ids, not_an_object)
+            | st.builds(lambda c: [c, {"7": {"s": [["load_video", TIME]]}}], too_long)
+            | st.builds(lambda c: ["c", {c: {"s": [["load_video", TIME]]}}], too_long)
+        )
+        if damaged is not None:
+            log.append(damaged)
+            bad += 1
+    rows, report = read("xuetangx", json.dumps(log).encode())
+    assert sorted(rows) == sorted(kept)
+    assert (report.other_kinds, report.bad_records) == (other, bad)
+
+
+lines_of_users = st.one_of(
+    st.tuples(st.integers(1, 9), st.just(0), st.just("")),
+    st.tuples(st.just(0), st.just(1), nonsense.map(json.dumps)),
+    st.tuples(st.just(0), st.just(1), st.sampled_from(["{", '{"id": 5', "[[", "\ufeff{}", "nil"])),
+    st.tuples(st.just(0), st.just(1), too_long.map(lambda x: json.dumps(user(x, [1], [TIME])))),
+    st.tuples(st.just(1), st.just(1), bad_times.map(lambda t: json.dumps(two_courses(t)))),
+    st.tuples(
+        st.just(0),
+        st.just(1),
+        ids.map(lambda x: json.dumps(user(x, [1, 2], [TIME]))),  # lists of two lengths
+    ),
+)
+
+
+def user(name: Any, courses: list[Any], times: list[Any]) -> dict[str, Any]:
+    return {"id": name, "course_order": courses, "enroll_time": times}
+
+
+def two_courses(time: Any) -> dict[str, Any]:
+    """The first is good, the second has a bad time."""
+    return user("U", [1, 2], [TIME, time])
+
+
+@fuzz
+@given(drawn=st.lists(st.tuples(ids, lines_of_users), max_size=12))
+def test_lines_of_json_are_counted_one_by_one(drawn):
+    lines, expected, lost = [], [], 0
+    for name, (good, bad, line) in drawn:
+        courses = [f"C_{n}" for n in range(good)]
+        lines.append(line or json.dumps(user(name, courses, [TIME] * good)))
+        expected += [("U", "1", NOON)] if line and good else [(name, c, NOON) for c in courses]
+        lost += bad
+    rows, report = read("mooccubex", "\n".join(lines).encode())
+    assert rows == expected
+    assert (report.bad_records, report.other_kinds) == (lost, 0)
+
+
+bad_rows = st.one_of(
+    st.tuples(st.just(""), ids, st.just(TIME)),
+    st.tuples(ids, st.just(""), st.just(TIME)),
+    st.tuples(too_long, ids, st.just(TIME)),
+    st.tuples(ids, ids, st.sampled_from(["", "noon", "2018-02-30 12:00:00", "9" * 400])),
+    st.tuples(ids, ids),
+    st.tuples(ids, ids, st.just(TIME), ids),
+).filter(lambda row: not any(set(text) & set("\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028") for text in row))
+
+
+@fuzz
+@given(
+    drawn=st.lists(
+        st.tuples(st.just(GOOD), st.tuples(ids, ids, st.just(TIME)))
+        | st.tuples(st.just(BAD), bad_rows),
+        max_size=12,
+    )
+)
+def test_rows_are_counted_one_by_one(drawn):
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows(row for _, row in drawn)
+    rows, report = read("table", HEAD + text.getvalue().encode())
+    assert rows == [(row[0], row[1], NOON) for fate, row in drawn if fate == GOOD]
+    assert report.bad_records == sum(fate == BAD for fate, _ in drawn)
+
+
+def test_a_quote_that_is_not_closed_costs_all_the_lines_that_it_swallows():
+    lines = [f"l{n},c,{TIME}" for n in range(50)]
+    lines[10] = f'l10,"c,{TIME}'
+    rows, report = read("table", HEAD + "\n".join(lines).encode())
+    assert [row[0] for row in rows] == [f"l{n}" for n in range(10)]
+    assert report.bad_records == 40
+    lines[10] = f'l10,c,"{TIME}'
+    assert read("table", HEAD + "\n".join(lines).encode())[1].bad_records == 40
+
+
+# --- Damage anywhere: a plain word, or sound events and a true account ---------------------------
+
+LOG = [
+    [f"c{c}", {f"{u}": {"s": [["load_video", TIME], ["stop_video", TIME]]} for u in range(3)}]
+    for c in range(3)
+]
+USERS = [json.dumps(user(f"U_{n}", [n, n + 1], [TIME, TIME])) for n in range(6)]
+ROWS = [f"l{n},c{n},{TIME}" for n in range(8)]
+
+
+def parquet(**columns: pa.Array) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, write_page_checksum=True)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+TEXTS = pa.array([f"é{n}" for n in range(8)])
+WHOLE = {
+    "nested": ("xuetangx", json.dumps(LOG, indent=1).encode(), 9),
+    "lines": ("mooccubex", "\n".join(USERS).encode(), 12),
+    "csv": ("table", HEAD + "\n".join(ROWS).encode(), 8),
+    "parquet": ("table", parquet(who=TEXTS, what=TEXTS, when=pa.array([TIME] * 8)), 8),
+}
+
+damages = st.lists(
+    st.one_of(
+        st.tuples(st.just("set"), st.floats(0, 1, exclude_max=True), st.integers(0, 255)),
+        st.tuples(st.just("cut"), st.floats(0, 1, exclude_max=True), st.just(0)),
+        st.tuples(st.just("add"), st.floats(0, 1, exclude_max=True), st.binary(max_size=12)),
+        st.tuples(st.just("drop"), st.floats(0, 1, exclude_max=True), st.integers(1, 20)),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+def damaged(content: bytes, changes: list[tuple[str, float, Any]]) -> bytes:
+    for kind, where, what in changes:
+        at = int(where * len(content))
+        if kind == "set":
+            content = content[:at] + bytes([what]) + content[at + 1 :]
+        elif kind == "cut":
+            content = content[:at]
+        elif kind == "add":
+            content = content[:at] + what + content[at:]
+        else:
+            content = content[:at] + content[at + what :]
+    return content
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@fuzz
+@given(changes=damages)
+def test_damaged_bytes_give_a_plain_word_or_sound_events(name, changes):
+    source, content, _ = WHOLE[name]
+    with suppress(UserError):
+        read(source, damaged(content, changes))
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_the_control_without_damage_is_read_whole(name):
+    source, content, kept = WHOLE[name]
+    rows, report = read(source, content)
+    assert (len(rows), report.bad_records) == (kept, 0)
+
+
+@fuzz
+@given(content=st.binary(max_size=200), source=st.sampled_from(sorted(PARAMS)))
+def test_bytes_of_no_meaning_at_all(content, source):
+    for whole in (content, b"\x1f\x8b" + content, b"PAR1" + content + b"PAR1", HEAD + content):
+        with suppress(UserError):
+            read(source, whole)
+
+
+@pytest.mark.parametrize("name", ["lines", "csv"])
+@fuzz
+@given(data=st.data())
+def test_a_damaged_line_costs_itself_alone(name, data):
+    source, content, _ = WHOLE[name]
+    head = HEAD if name == "csv" else b""
+    lines = content[len(head) :].split(b"\n")
+    number = data.draw(st.integers(0, len(lines) - 1))
+    spoilt = data.draw(st.binary(max_size=30).filter(lambda x: not set(x) & set(b'\r\n"\x1f')))
+    whole, _ = read(source, content)
+    lines[number] = spoilt
+    rows, report = read(source, head + b"\n".join(lines))
+    a_line = len(whole) // len(lines)
+    left = whole[: number * a_line] + whole[(number + 1) * a_line :]
+    assert rows == left
+    assert report.bad_records == (1 if spoilt.strip() or (spoilt and name == "csv") else 0)
+
+
+@pytest.mark.parametrize("number", ["1e9999999999999999999", "9" * 5000, "-" + "9" * 5000])
+def test_a_number_too_large_for_any_type_is_told_in_words(number):
+    log = f'[["c", {{"7": {{"s": [["load_video", {number}]]}}}}]]'
+    with pytest.raises(UserError, match="broken JSON within the first"):
+        read("xuetangx", log.encode())
+    rows, report = read("mooccubex", f'{{"id": {number}}}\n{USERS[0]}'.encode())
+    assert (len(rows), report.bad_records) == (2, 1)
+
+
+@pytest.mark.parametrize("depth", [100, 100_000])
+def test_nesting_of_any_depth_is_one_bad_record(depth):
+    deep = "[" * depth + "]" * depth
+    rows, report = read("xuetangx", f'[{deep}, ["c", {{"7": {{"s": [{deep}]}}}}]]'.encode())
+    assert (rows, report.bad_records) == ([], 2)
+    rows, report = read("mooccubex", f"{deep}\n{USERS[0]}".encode())
+    assert (len(rows), report.bad_records) == (2, 1)
+
+
+def test_text_of_a_parquet_file_that_is_no_utf8_is_a_bad_row():
+    odd = pa.Array.from_buffers(pa.string(), 2, pa.array([b"\xff\xfe", b"fine"]).buffers())
+    for who in (odd, odd.dictionary_encode()):
+        content = parquet(who=who, what=TEXTS[:2], when=pa.array([TIME] * 2))
+        rows, report = read("table", content)
+        assert ([row[0] for row in rows], report.bad_records) == (["fine"], 1)
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        pa.array([2**62, 0], pa.timestamp("ms")),
+        pa.array([2**40, 0], pa.timestamp("s")),
+        pa.array([-(2**62), 0], pa.timestamp("us")),
+        pa.array([2**31 - 1, 0], pa.int32()).cast(pa.date32()),
+    ],
+)
+def test_a_moment_out_of_all_range_is_no_other_moment(moments):
+    rows, report = read("table", parquet(who=TEXTS[:2], what=TEXTS[:2], when=moments))
+    assert ([row[2] for row in rows], report.bad_records) == ([datetime(1970, 1, 1)], 1)
+
+
+def test_two_columns_of_one_name_are_refused():
+    with pytest.raises(UserError, match=r"2 columns are called 'who' \(data\.table\.learner\)"):
+        read("table", b"who,who,what,when\na,b,c," + TIME.encode() + b"\n")
+
+
+# --- Time ----------------------------------------------------------------------------------------
+
+zones = st.integers(-23 * 60, 23 * 60)
+spellings = st.sampled_from(
+    [
+        "{d:%Y-%m-%dT%H:%M:%S}{z}",
+        "{d:%Y-%m-%d %H:%M:%S}{z}",
+        "{d:%Y-%m-%d %H:%M:%S.%f}{z}",
+        "{d:%Y-%m-%dT%H:%M:%S,%f}{z}",
+        " {d:%Y-%m-%dT%H:%M:%S}{z} ",
+    ]
+)
+
+
+@fuzz
+@given(
+    moments=st.lists(
+        st.tuples(
+            st.datetimes(datetime(1001, 1, 1), datetime(9998, 1, 1)), st.none() | zones, spellings
+        ),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_every_spelling_of_a_moment_is_that_moment(moments):
+    texts, expected = [], []
+    for moment, minutes, spelling in moments:
+        zone = None if minutes is None else timezone(timedelta(minutes=minutes))
+        sign, size = ("-" if (minutes or 0) < 0 else "+"), abs(minutes or 0)
+        z = "" if zone is None else f"{sign}{size // 60:02}:{size % 60:02}"
+        texts.append(spelling.format(d=moment, z=z))
+        exact = moment if "%f" in spelling else moment.replace(microsecond=0)
+        utc = exact if zone is None else exact.replace(tzinfo=zone).astimezone(UTC)
+        expected.append(utc.replace(tzinfo=None))
+    assert parse_iso(pa.array(texts)).to_pylist() == expected
+
+
+def test_the_hour_that_comes_twice_and_the_one_that_never_comes():
+    autumn = ["2018-10-28T02:30:00+02:00", "2018-10-28T02:30:00+01:00"]  # summer, then winter time
+    rows, _ = read("table", HEAD + "\n".join(f"l,c,{time}" for time in autumn).encode())
+    assert [row[2] for row in rows] == [
+        datetime(2018, 10, 28, 0, 30),
+        datetime(2018, 10, 28, 1, 30),
+    ]
+    spring = pa.array([datetime(2018, 3, 25, hour, 30, tzinfo=UTC) for hour in (0, 1)])
+    zoned = spring.cast(pa.timestamp("s", "Europe/Berlin"))  # 1:30, then 3:30 on the wall
+    rows, _ = read("table", parquet(who=TEXTS[:2], what=TEXTS[:2], when=zoned))
+    assert [row[2].hour for row in rows] == [0, 1]
+
+
+# --- A whole dump, one record in a hundred or three in ten of it damaged -------------------------
+
+
+def dump(source: str, bad: int, total: int = 300) -> bytes:
+    good = [(NOON + timedelta(seconds=n)).isoformat(" ") for n in range(total)]
+    times = ["never" if n < bad else time for n, time in enumerate(good)]
+    if source == "xuetangx":
+        return json.dumps(
+            [[f"c{c}", {"7": {"s": [["load_video", t] for t in times[c::3]]}}] for c in range(3)]
+        ).encode()
+    if source == "mooccubex":
+        courses = [n % 3 for n in range(30)]
+        users = [user(f"U{n}", courses, times[n::10]) for n in range(10)]
+        return "\n".join(map(json.dumps, users)).encode()
+    return HEAD + "\n".join(f"7,c{n % 3},{time}" for n, time in enumerate(times)).encode()
+
+
+@pytest.mark.parametrize("source", PARAMS)
+def test_one_in_a_hundred_is_listed_and_three_in_ten_stop(source, tmp_path: Path):
+    (tmp_path / "raw").mkdir()
+    raw = tmp_path / "raw" / "dump"
+    raw.write_bytes(dump(source, 3))
+    account: Any = preprocess(tmp_path / "raw", tmp_path / "pairs", PARAMS[source])
+    assert (account["raw_events"], account["dropped"]["bad_records"]) == (300, 3)
+    lost = sum(account["dropped"].values())
+    assert account["raw_events"] == account["events_in_sessions"] + lost
+    assert len(account["bad_records"]["first"]) == 3
+    assert all(bad["file"] == "dump" and bad["place"] for bad in account["bad_records"]["first"])
+    before = {path.name: path.read_bytes() for path in (tmp_path / "pairs").iterdir()}
+    raw.write_bytes(dump(source, 90))
+    with pytest.raises(UserError, match=r"90 of 300 raw records cannot be read(.|\n)*dump: "):
+        preprocess(tmp_path / "raw", tmp_path / "pairs", PARAMS[source])
+    assert {path.name: path.read_bytes() for path in (tmp_path / "pairs").iterdir()} == before
+
+
+# --- Ids -----------------------------------------------------------------------------------------
+
+NAMES = ["../../up", "/tmp/root", "a\x00b", "<script>", "é", "e\u0301", "\u202eright to left", "🎓"]
+
+
+def test_any_id_survives_and_none_becomes_a_file_name(tmp_path: Path):
+    names = [*NAMES, "y" * MAX_ID]
+    clicks = [["load_video", f"2018-09-28 12:00:{n:02}"] for n in range(len(names))]
+    log = [[c, {u: {u: [clicks[n]]} for u in names}] for n, c in enumerate(names)]
+    made = {}
+    for name, content in (("odd", log), ("plain", json.loads(dump("xuetangx", 0)))):
+        folder = tmp_path / name
+        (folder / "raw").mkdir(parents=True)
+        (folder / "raw" / "dump.json").write_text(json.dumps(content))
+        preprocess(folder / "raw", folder / "data" / "pairs", PARAMS["xuetangx"])
+        made[name] = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*"))
+    assert made["odd"] == made["plain"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["odd", "plain"]
+    for table in ("courses", "learners"):
+        found = pq.read_table(tmp_path / "odd" / "data" / "pairs" / f"{table}.parquet")["id"]
+        assert set(found.to_pylist()) == set(names)
+    shutil.rmtree(tmp_path / "odd")
+
+
+def test_places_that_are_shown_are_short(tmp_path: Path):
+    long = "z" * MAX_ID
+    _, report = read("xuetangx", json.dumps([[long, {long: {long: [5]}}]]).encode())
+    assert len(report.examples[0]["place"]) <= 301
