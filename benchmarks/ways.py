@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -9,6 +10,7 @@ from torch import Tensor
 from benchmarks.episodes import Setting
 from benchmarks.rivals import MetaGradient, study_loop, with_higher, with_vmap
 from mooc_maml.examples import Examples
+from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.randomness import torch_generator
@@ -39,17 +41,13 @@ def ours(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The engine of this project, as meta-training runs it, in one process or several."""
     any_weight = weights["head.bias"]
-    return shared_meta_gradient(
-        GRULearner(any_weight.device, any_weight.dtype),
-        dict(weights),
-        support,
-        query,
-        world,
-        tasks_at_once=support.num_tasks,
-        steps=steps,
-        inner_lr=lr,
-        second_order=second_order,
-    )
+    learner = GRULearner(any_weight.device, any_weight.dtype)
+
+    def way(*batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        found = meta_gradient(learner, *batch, steps=steps, inner_lr=lr, second_order=second_order)
+        return found.losses, found.weights
+
+    return shared_meta_gradient(way, dict(weights), support, query, world, support.num_tasks)
 
 
 WAYS: dict[str, Way] = {

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from mooc_maml.errors import UserError, main_guard
 from mooc_maml.hardware import setup
 from mooc_maml.leakage import read_checked
+from mooc_maml.models.gru import read_model
 from mooc_maml.params import Params, load_params
 from mooc_maml.run_state import RunState
 from mooc_maml.training import MetaTrainer, meta_train, warning_signs
@@ -22,17 +23,22 @@ from mooc_maml.world import end_with_starter, in_a_world, join_world, launch
 SECONDS_BETWEEN_SAVES = 120
 
 
-def main(episodes: Path, model: Path, plots: Path, looks: Path | None = None) -> None:
-    """Read episodes; write the meta-model, its checkpoints, its curves, and looks as they come."""
+def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None = None) -> None:
+    """Read episodes; write the meta-model, its checkpoints, its curves, and looks as they come.
+
+    `gru` is the baseline to begin with, if a warm start is asked for.
+    """
     params = load_params("params.yaml")
     processes = params.hardware.processes
     if processes > 1 and not in_a_world():
         sys.exit(launch(processes, [sys.executable, "-m", "stages.meta_train", *sys.argv[1:]]))
     with join_world() as world:
         device, store = setup(params.hardware, world), read_checked(episodes)
-        trainer = MetaTrainer(store, params, device, world)
+        start = read_model(gru, store.num_courses) if params.meta.warm_start else None
+        trainer = MetaTrainer(store, params, device, world, start)
         settings = f"{_settings(params)} on {device.type} by {world.size}"
-        run = RunState("meta_train", settings, episodes, Path(__file__))
+        inputs = [episodes, Path(__file__), *([gru] if params.meta.warm_start else [])]
+        run = RunState("meta_train", settings, *inputs)
         if world.rank:
             _follow(trainer, run)
             return
@@ -129,6 +135,7 @@ def _show(trainer: MetaTrainer, look: dict[str, Any], bar: "tqdm[Any]") -> None:
 def _from_command_line() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
+    parser.add_argument("--gru", type=Path, required=True, help="baseline for a warm start")
     parser.add_argument("--model", type=Path, required=True, help="folder of models to write")
     parser.add_argument("--plots", type=Path, required=True, help="folder for the curves")
     parser.add_argument(
@@ -140,7 +147,7 @@ def _from_command_line() -> None:
     arguments = parser.parse_args()
     if arguments.looks is not None and not in_a_world():
         end_with_starter()
-    main(arguments.episodes, arguments.model, arguments.plots, arguments.looks)
+    main(arguments.episodes, arguments.gru, arguments.model, arguments.plots, arguments.looks)
 
 
 if __name__ == "__main__":

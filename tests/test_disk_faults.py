@@ -22,7 +22,10 @@ STAGES = {
     "train_baselines": (
         "--episodes data/episodes --model models/baselines --results results/baselines_K5_Q10.json"
     ),
-    "meta_train": "--episodes data/episodes --model models/maml --plots results/plots",
+    "meta_train": (
+        "--episodes data/episodes --gru models/baselines/gru.pth --model models/maml "
+        "--plots results/plots"
+    ),
     "test": (
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
         "--model models/maml --truth data/truth --results results/maml_K5_Q10.json "

@@ -8,8 +8,10 @@ from torch.nn.functional import cross_entropy
 from training_helpers import CPU, STORE, run, tiny_params, tiny_trainer
 
 from mooc_maml.errors import UserError
+from mooc_maml.evaluation import ScoreFunction
 from mooc_maml.examples import Examples
 from mooc_maml.few_shot import MetaModel, adapted_scores, read_meta_model, relative_changes
+from mooc_maml.meta.inner import adapt
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.randomness import torch_generator
@@ -57,6 +59,12 @@ class _PairScores(torch.nn.Module):
         return self.inner.pair_scores(examples)
 
 
+def scorer(weights: dict, steps: int) -> ScoreFunction:
+    return adapted_scores(
+        LEARNER, lambda support: adapt(LEARNER, weights, LEARNER.prepare(support), steps, 0.5)[0]
+    )
+
+
 def adapted(of: GRURecommender, support: Examples, steps: int, inner_lr: float) -> dict:
     """Plain gradient descent by autograd on the one task of `support`."""
     fast = {name: weight.requires_grad_() for name, weight in detached(of).items()}
@@ -69,14 +77,14 @@ def adapted(of: GRURecommender, support: Examples, steps: int, inner_lr: float) 
 def test_no_step_is_the_model_itself():
     tasks, start = np.arange(4), model()
     support, query = STORE.support("test", tasks), STORE.query("test", tasks)
-    scores = adapted_scores(LEARNER, detached(start), 0, 0.5)(support, query)
+    scores = scorer(detached(start), 0)(support, query)
     torch.testing.assert_close(scores, start.pair_scores(query).detach())
 
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_scores_after_steps_are_those_of_plain_gradient_descent(layers):
     tasks, start = np.arange(4), model(layers)
-    score = adapted_scores(LEARNER, detached(start), 3, 0.5)
+    score = scorer(detached(start), 3)
     scores = score(STORE.support("test", tasks), STORE.query("test", tasks))
     for task in tasks:
         own = np.array([task])
@@ -94,7 +102,7 @@ def test_scores_after_steps_are_those_of_plain_gradient_descent(layers):
 def test_queries_do_not_matter_to_adaptation():
     """The control of leakage: other queries, the same scores for the one that stays."""
     tasks, weights = np.array([0]), detached(model())
-    score = adapted_scores(LEARNER, weights, 2, 0.5)
+    score = scorer(weights, 2)
     support, query = STORE.support("test", tasks), STORE.query("test", tasks)
     changed = query._replace(label=query.label.flip(1))
     torch.testing.assert_close(score(support, query), score(support, changed))

@@ -242,7 +242,7 @@ def test_training_does_not_begin_on_episodes_that_leak(tmp_path: Path, store, mo
     monkeypatch.setattr(meta_train, "load_params", lambda _: settings)
     monkeypatch.setattr(meta_train, "setup", lambda *_: "cpu")
     with pytest.raises(UserError, match="leakage: train episode 0"):
-        meta_train.main(tmp_path / "episodes", tmp_path / "model", tmp_path / "plots")
+        meta_train.main(*(tmp_path / name for name in ("episodes", "gru", "model", "plots")))
     assert not (tmp_path / "model").exists()
 
 

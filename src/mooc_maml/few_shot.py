@@ -1,6 +1,8 @@
 """What a meta-model scores before and after adaptation, and how far adaptation moves it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,29 +13,30 @@ from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.evaluation import ScoreFunction, episode_groups
 from mooc_maml.examples import Examples
 from mooc_maml.hardware import dtype, setup
-from mooc_maml.meta.inner import Weights, adapt
+from mooc_maml.meta.inner import Weights
+from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.gru import read_model
 from mooc_maml.models.gru_learner import GRUFastWeights, GRULearner
+from mooc_maml.models.model_file import read_learned
 from mooc_maml.params import Params
 
 LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
 
 
 def adapted_scores(
-    learner: GRULearner, weights: Weights, steps: int, inner_lr: float
+    learner: GRULearner, adapt: Callable[[Examples], GRUFastWeights]
 ) -> ScoreFunction:
-    """A scorer of query pairs that first takes `steps` steps on the support pairs; 0: zero-shot."""
+    """A scorer of query pairs with the fast weights that `adapt` makes of the support pairs."""
 
     def score(support: Examples, query: Examples) -> Tensor:
-        fast, _ = adapt(learner, weights, learner.prepare(support), steps, inner_lr)
-        return learner.scores(fast, learner.prepare(query))
+        return learner.scores(adapt(support), learner.prepare(query))
 
     return score
 
 
 @dataclass(frozen=True)
 class MetaModel:
-    """Trained meta-weights and how they are adapted."""
+    """All that was meta-learned, and how it is adapted."""
 
     learner: GRULearner
     weights: Weights
@@ -41,7 +44,13 @@ class MetaModel:
 
     def scores(self, steps: int) -> ScoreFunction:
         """A scorer that adapts with so many steps; 0: zero-shot."""
-        return adapted_scores(self.learner, self.weights, steps, self.params.inner_lr)
+        return adapted_scores(self.learner, partial(self.adapt, steps=steps))
+
+    def adapt(self, support: Examples, steps: int) -> GRUFastWeights:
+        """Every task's own weights after so many steps on its support pairs."""
+        variant = variant_of(self.params)
+        fast: GRUFastWeights = variant.adapt(self.learner, self.weights, support, steps)
+        return fast
 
 
 def read_meta_model(folder: Path, params: Params, num_courses: int) -> MetaModel:
@@ -51,9 +60,11 @@ def read_meta_model(folder: Path, params: Params, num_courses: int) -> MetaModel
         UserError: the model is missing, damaged, or made for another catalogue.
     """
     learner = GRULearner(setup(params.hardware), dtype(params.hardware))
-    model = read_model(model_path(folder, params), num_courses).to(learner.device, learner.dtype)
+    path = model_path(folder, params)
+    model = read_model(path, num_courses).to(learner.device, learner.dtype)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}
-    return MetaModel(learner, weights, params)
+    learned = read_learned(path, variant_of(params).learned(weights))
+    return MetaModel(learner, weights | learned, params)
 
 
 def model_path(folder: Path, params: Params) -> Path:
@@ -70,9 +81,7 @@ def relative_changes(meta: MetaModel, store: EpisodeStore) -> dict[str, NDArray[
     params, total = meta.params, len(store.episodes["test"])
     found: dict[str, NDArray[np.float64]] = {}
     for indices, support, _ in episode_groups(store, "test", params.hardware.tasks_at_once):
-        prepared = meta.learner.prepare(support)
-        steps, inner_lr = params.num_inner_steps, params.inner_lr
-        fast, _ = adapt(meta.learner, meta.weights, prepared, steps, inner_lr)
+        fast = meta.adapt(support, params.num_inner_steps)
         for layer, change in _relative_changes(fast).items():
             found.setdefault(layer, np.zeros(total))[indices] = change.cpu().numpy()
     return found

@@ -119,6 +119,15 @@ class ModelParams(_Section):
     dropout: Annotated[Number, Field(ge=0, lt=1)]
 
 
+class MetaParams(_Section):
+    """How the model is adapted, and how that is learned."""
+
+    variant: Literal["maml", "anil", "context", "meta_sgd", "maml_plus_plus", "reptile"]
+    warm_start: StrictBool
+    first_order_updates: Annotated[StrictInt, Field(ge=0)]
+    multi_step_updates: Annotated[StrictInt, Field(ge=0)]
+
+
 class AblationParams(_Section):
     """Values that the ablations walk through."""
 
@@ -161,6 +170,7 @@ class Params(_Section):
     sessions: SessionParams
     episodes: EpisodeParams
     model: ModelParams
+    meta: MetaParams
     baselines: BaselineParams
     ablations: AblationParams
     evaluation: EvaluationParams

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from mooc_maml.examples import Examples, costs, groups_by_size
 from mooc_maml.few_shot import adapted_scores
 from mooc_maml.hardware import dtype
 from mooc_maml.meta.inner import Weights
-from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.params import Params
@@ -47,25 +48,35 @@ class MetaTrainer:
     The meta-batch of an update is drawn from (seed, its number), so no sampler has a state. In a
     world of several processes each adapts its share of the tasks; the sums of their gradients, and
     so the weights, are the same in all.
+
+    Args:
+        start: the model to begin with (a warm start); None: random weights.
+
+    Attributes:
+        weights: all that is meta-learned, by name: the model's weights, and what the variant adds.
     """
 
     def __init__(
-        self, store: EpisodeStore, params: Params, device: torch.device, world: World = ALONE
+        self,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        world: World = ALONE,
+        start: GRURecommender | None = None,
     ) -> None:
         self.store, self.params, self.world = store, params, world
-        drawn = torch_generator(params.seed, "meta-initial")
-        shape = params.model.model_dump()
-        model = GRURecommender(store.num_courses, **shape, generator=drawn)
-        self.model = model.to(device, dtype(params.hardware))
-        self.best = self._copy_of_weights()
+        self.variant = variant_of(params)
         self.learner = GRULearner(device, dtype(params.hardware))
-        self.optimiser = torch.optim.Adam(self.model.parameters(), lr=params.outer_lr)
+        if start is None:
+            drawn = torch_generator(params.seed, "meta-initial")
+            shape = params.model.model_dump()
+            start = GRURecommender(store.num_courses, **shape, generator=drawn)
+        start = start.to(device, dtype(params.hardware))
+        model = {name: weight.detach() for name, weight in start.named_parameters()}
+        self.weights: Weights = model | self.variant.learned(model)
+        self.best = self._copy_of_weights()
+        self.optimiser = torch.optim.Adam(self.weights.values(), lr=params.outer_lr)
         self.progress = Progress()
-
-    @property
-    def weights(self) -> Weights:
-        """The meta-weights, as they are now; not copies."""
-        return {name: weight.detach() for name, weight in self.model.named_parameters()}
 
     def _copy_of_weights(self) -> Weights:
         return {name: weight.clone() for name, weight in self.weights.items()}
@@ -81,7 +92,8 @@ class MetaTrainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up a run where `state` was taken."""
-        self.model.load_state_dict(state["weights"])
+        for name, weight in self.weights.items():
+            weight.copy_(state["weights"][name])
         self.best = state["best"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = Progress(**state["progress"])
@@ -111,7 +123,8 @@ class MetaTrainer:
         found: dict[str, Any] = {"iteration": self.progress.iteration}
         for mode in MODES:
             steps = self.params.num_inner_steps if mode == "few_shot" else 0
-            score = adapted_scores(self.learner, self.weights, steps, self.params.inner_lr)
+            adapt = partial(self.variant.adapt, self.learner, self.weights, steps=steps)
+            score = adapted_scores(self.learner, adapt)
             found[mode] = summary(
                 query_ranks(
                     score,
@@ -144,7 +157,7 @@ class MetaTrainer:
                 f"(now {self.params.inner_lr:g}) or outer_lr (now {self.params.outer_lr:g})"
             )
         scale = min(1.0, self.params.max_grad_norm / norm) if norm else 1.0
-        for name, weight in self.model.named_parameters():
+        for name, weight in self.weights.items():
             weight.grad = gradient[name] * scale
         self.optimiser.step()
         self.progress.iteration += 1
@@ -154,40 +167,38 @@ class MetaTrainer:
     def _meta_gradient(self, tasks: Any) -> tuple[float, Weights]:
         """Mean over the tasks of all processes of the query loss, and its gradient."""
         loss, gradient = shared_meta_gradient(
-            self.learner,
+            partial(self.variant.meta_gradient, self.learner, update=self.progress.iteration),
             self.weights,
             self.store.support("train", tasks),
             self.store.query("train", tasks),
             self.world,
-            tasks_at_once=self.params.hardware.tasks_at_once,
-            steps=self.params.num_inner_steps,
-            inner_lr=self.params.inner_lr,
-            second_order=self.params.use_second_order,
+            1 if self.variant.one_task_alone else self.params.hardware.tasks_at_once,
         )
         return float(loss), gradient
 
 
 def shared_meta_gradient(
-    learner: GRULearner,
+    way: Callable[[Weights, Examples, Examples], tuple[Tensor, Weights]],
     weights: Weights,
     support: Examples,
     query: Examples,
     world: World,
-    *,
     tasks_at_once: int,
-    **how: Any,
 ) -> tuple[Tensor, Weights]:
     """Mean over tasks of the query loss after adaptation, and its gradient.
 
     Each process adapts its share of the tasks, those of similar size together, at most
-    `tasks_at_once` of them; all get the same result. `how` is that of `meta_gradient`.
+    `tasks_at_once` of them; all get the same result.
+
+    Args:
+        way: (weights, support, query) -> losses [tasks] and the gradient summed over tasks.
     """
+    any_weight = next(iter(weights.values()))
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
-    loss = torch.zeros((), dtype=learner.dtype, device=learner.device)
+    loss = any_weight.new_zeros(())
     mine = world.share(costs(support, query))
     for group in groups_by_size(support, query, mine, tasks_at_once):
-        own = support.take(group), query.take(group)
-        losses, gradient, _ = meta_gradient(learner, weights, *own, **how)
+        losses, gradient = way(weights, support.take(group), query.take(group))
         loss += losses.sum()
         for name, g in gradient.items():
             total[name] += g

@@ -1,6 +1,7 @@
 """The files that meta-training leaves: the model, its checkpoints, and its curves."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from mooc_maml.few_shot import model_path
 from mooc_maml.files import atomic_path
 from mooc_maml.meta.inner import Weights
+from mooc_maml.meta.variants import model_weights
 from mooc_maml.models.gru import GRURecommender, write_model
 from mooc_maml.training import MODES, MetaTrainer, Progress
 
@@ -35,8 +37,12 @@ def keep_checkpoint(folder: Path, trainer: MetaTrainer) -> None:
 
 def _write(path: Path, trainer: MetaTrainer, weights: Weights) -> None:
     model = GRURecommender(trainer.store.num_courses, **trainer.params.model.model_dump())
-    model.to(trainer.learner.dtype).load_state_dict(weights)
-    write_model(path, model, {name: getattr(trainer.params, name) for name in MAML_SETTINGS})
+    own = model_weights(weights)
+    model.to(trainer.learner.dtype).load_state_dict(own)
+    settings: dict[str, Any] = {name: getattr(trainer.params, name) for name in MAML_SETTINGS}
+    settings["meta"] = trainer.params.meta.model_dump()
+    learned = {name: x for name, x in weights.items() if name not in own}
+    write_model(path, model, settings, learned)
 
 
 def write_curves(folder: Path, progress: Progress) -> None:

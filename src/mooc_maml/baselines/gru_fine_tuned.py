@@ -13,6 +13,7 @@ from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.examples import Examples
 from mooc_maml.few_shot import adapted_scores
+from mooc_maml.meta.inner import adapt
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.params import Params
@@ -35,7 +36,10 @@ class FineTunedGRU:
         self.num_courses = int(model.settings["num_courses"])
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
         learner = GRULearner(model.head.weight.device, model.head.weight.dtype)
-        self._score = adapted_scores(learner, weights, steps, rate)
+        self._score = adapted_scores(
+            learner,
+            lambda support: adapt(learner, weights, learner.prepare(support), steps, rate)[0],
+        )
 
     @classmethod
     def train(

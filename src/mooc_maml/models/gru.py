@@ -120,9 +120,14 @@ class GRURecommender(nn.Module):
         return self.scores(hidden[task, examples.row, examples.position])
 
 
-def write_model(path: Path, model: GRURecommender, run: Mapping[str, Any] | None = None) -> None:
-    """Write the model and further settings `run`, of plain Python values; see `write_module`."""
-    write_module(path, model, run)
+def write_model(
+    path: Path,
+    model: GRURecommender,
+    run: Mapping[str, Any] | None = None,
+    learned: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Write the model, further settings `run` and what else was learned; see `write_module`."""
+    write_module(path, model, run, learned)
 
 
 def read_model(path: Path, num_courses: int | None = None) -> GRURecommender:

@@ -26,18 +26,27 @@ class Storable(Protocol):
 Module = TypeVar("Module", bound=torch.nn.Module)
 
 
-def write_module(path: Path, model: Storable, run: Mapping[str, Any] | None = None) -> None:
+def write_module(
+    path: Path,
+    model: Storable,
+    run: Mapping[str, Any] | None = None,
+    learned: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write {"weights": state, "settings": {"model": shape, **run}}; same model, same bytes.
 
     Args:
         path: the file; it appears whole or not at all.
         model: on any device; the weights are stored on the CPU.
         run: further settings, of plain Python values.
+        learned: what was learned besides the weights, under that key; left out if there is none.
     """
     weights = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
     # By way of memory: torch.save writes the name of a file that it is given into the archive.
     buffer = io.BytesIO()
-    torch.save({"weights": weights, "settings": {**(run or {}), "model": model.settings}}, buffer)
+    content = {"weights": weights, "settings": {**(run or {}), "model": model.settings}}
+    if learned:
+        content["learned"] = {name: x.detach().cpu() for name, x in learned.items()}
+    torch.save(content, buffer)
     with atomic_path(path) as temporary:
         temporary.write_bytes(buffer.getvalue())
 
@@ -71,6 +80,22 @@ def read_module(path: Path, kind: type[Module], num_courses: int | None = None) 
             f"{num_courses}; it was trained on other data, run `dvc repro` to train it on these"
         )
     return model
+
+
+def read_learned(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read what `write_module` was given as `learned`, on the device and of the dtype of `like`.
+
+    Raises:
+        UserError: the file is damaged, or its names or shapes are not those of `like`.
+    """
+    found = _load(path).get("learned", {})
+    shapes = {name: tuple(x.shape) for name, x in found.items()}
+    if shapes != {name: tuple(x.shape) for name, x in like.items()}:
+        raise UserError(
+            f"{path}: meta-trained as another variant than meta.variant says; "
+            "run `dvc repro` to train this one"
+        )
+    return {name: found[name].to(x) for name, x in like.items()}
 
 
 def _load(path: Path) -> Any:

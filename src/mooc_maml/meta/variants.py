@@ -1,0 +1,225 @@
+"""Ways to adapt a model to a learner, and to learn how: the table of `meta.variant`.
+
+A variant says what is learned besides the model's weights, how a learner's own weights come from
+the support pairs, and the meta-gradient. All give fast weights of the same kind, so testing,
+ablation and the parameter change are the same for all.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+from mooc_maml.examples import Examples
+from mooc_maml.meta.inner import Rates, StepSizes, Weights, adapt
+from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.models.gru_learner import GRULearner
+from mooc_maml.params import Params
+
+_RATE = "step_size"  # names of learned step sizes: step_size.<step>.<parameter>
+
+
+@dataclass(frozen=True)
+class GradientVariant:
+    """MAML: gradient steps of all weights, one step size (Finn et al., ICML 2017).
+
+    With `use_second_order: false` it is first-order MAML, and so are the variants below.
+    """
+
+    params: Params
+    one_task_alone = False  # whether the engine has to take every task for itself
+
+    def learned(self, weights: Weights) -> Weights:
+        """What is meta-learned besides the model's weights, as it starts, by name."""
+        return {}
+
+    def inner_lr(self, meta: Weights) -> StepSizes:
+        """The step sizes, given all that is meta-learned."""
+        return self.params.inner_lr
+
+    def adapt(self, learner: GRULearner, meta: Weights, support: Examples, steps: int) -> Any:
+        """Every task's own weights after `steps` steps on its support pairs."""
+        prepared = learner.prepare(support)
+        return adapt(learner, model_weights(meta), prepared, steps, self.inner_lr(meta))[0]
+
+    def meta_gradient(
+        self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
+    ) -> tuple[Tensor, Weights]:
+        """Query losses [tasks] and what meta-update number `update`, from 0, follows down.
+
+        The second is summed over tasks, by name, for all that is meta-learned.
+        """
+        losses, gradient, rates = meta_gradient(
+            learner,
+            model_weights(meta),
+            support,
+            query,
+            steps=self.params.num_inner_steps,
+            inner_lr=self.inner_lr(meta),
+            second_order=self.params.use_second_order and self.is_second_order(update),
+            step_weights=self.step_weights(update),
+        )
+        return losses, gradient | self.learned_gradient(rates)
+
+    def is_second_order(self, update: int) -> bool:
+        """Whether this meta-update carries the gradient back through the inner steps exactly."""
+        return True
+
+    def step_weights(self, update: int) -> Sequence[float] | None:
+        """Weights of the query losses after each inner step; None: the last one alone."""
+        return None
+
+    def learned_gradient(self, rates: list[Weights]) -> Weights:
+        """The gradient of what `learned` lists, from that of the rates of each step."""
+        return {}
+
+
+@dataclass(frozen=True)
+class PartVariant(GradientVariant):
+    """Gradient steps of a part of the weights; the rest is shared by all learners.
+
+    `head`: ANIL (Raghu et al., "Rapid Learning or Feature Reuse?", ICLR 2020). `gru.bias_ih`: the
+    part is a vector that enters the state at every step, as the context parameters of CAVIA do
+    (Zintgraf et al., ICML 2019), which start at 0 and act through a learned matrix; here the start
+    is learned and there is no matrix.
+    """
+
+    part: str = "head"
+
+    def inner_lr(self, meta: Weights) -> StepSizes:
+        """One step size for the part, none for the rest."""
+        chosen = [name for name in model_weights(meta) if name.startswith(self.part)]
+        return [{name: torch.tensor(self.params.inner_lr).to(meta[name]) for name in chosen}]
+
+
+@dataclass(frozen=True)
+class MetaSGD(GradientVariant):
+    """A learned step size for every single weight (Li et al., "Meta-SGD", 2017)."""
+
+    one_task_alone = True
+
+    def learned(self, weights: Weights) -> Weights:
+        """All step sizes start at `inner_lr`."""
+        rates = {name: torch.full_like(x, self.params.inner_lr) for name, x in weights.items()}
+        return _named([rates])
+
+    def inner_lr(self, meta: Weights) -> StepSizes:
+        """The same learned rates in every step."""
+        return _rates(meta)
+
+    def learned_gradient(self, rates: list[Weights]) -> Weights:
+        """The steps share their rates, so their gradients add up."""
+        return _named([{name: sum_of([x[name] for x in rates]) for name in rates[0]}])
+
+
+@dataclass(frozen=True)
+class MAMLPlusPlus(GradientVariant):
+    """Antoniou, Edwards, Storkey, "How to train your MAML", ICLR 2019.
+
+    A learned step size for each parameter tensor and step; the query loss after every inner step
+    counts, at first all alike, later the last one; first-order at first, then second-order. The
+    paper's batch normalisation has no place in this model.
+    """
+
+    def learned(self, weights: Weights) -> Weights:
+        """All step sizes start at `inner_lr`."""
+        steps = range(self.params.num_inner_steps)
+        start = self.params.inner_lr
+        return _named([{n: torch.tensor(start).to(x) for n, x in weights.items()} for _ in steps])
+
+    def inner_lr(self, meta: Weights) -> StepSizes:
+        """The learned rates of each step."""
+        return _rates(meta)
+
+    def learned_gradient(self, rates: list[Weights]) -> Weights:
+        """One for each step."""
+        return _named(rates)
+
+    def is_second_order(self, update: int) -> bool:
+        """After `meta.first_order_updates`."""
+        return update >= self.params.meta.first_order_updates
+
+    def step_weights(self, update: int) -> Sequence[float] | None:
+        """From 1 / S each to the last alone, in `meta.multi_step_updates`; they add up to 1.
+
+        As in the authors' code, an earlier step keeps at least 0.03 / S till then.
+        """
+        steps, over = self.params.num_inner_steps, self.params.meta.multi_step_updates
+        if update >= over or steps == 1:
+            return None
+        early = max((1 - update / over) / steps, 0.03 / steps)
+        return [early] * (steps - 1) + [1 - (steps - 1) * early]
+
+
+@dataclass(frozen=True)
+class Reptile(GradientVariant):
+    """Move towards where gradient steps lead (Nichol, Achiam, Schulman, 2018).
+
+    The steps are taken on all pairs of the task, support and query; (theta - theta') / alpha
+    stands for a gradient, as the paper proposes for use with Adam.
+    """
+
+    def meta_gradient(
+        self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
+    ) -> tuple[Tensor, Weights]:
+        """The mean loss before the first step, and the sum of the gradients met on the way."""
+        both = learner.prepare(joined(support, query))
+        steps, inner_lr = self.params.num_inner_steps, self.params.inner_lr
+        _, taken = adapt(learner, meta, both, steps, inner_lr)
+        losses, _, _ = learner.gradient(taken[0].fast, both)
+        met = [step.gradient.sum_over_tasks() for step in taken]
+        return losses, {name: sum_of([gradient[name] for gradient in met]) for name in meta}
+
+
+VARIANTS: dict[str, Callable[[Params], GradientVariant]] = {
+    "maml": GradientVariant,
+    "anil": PartVariant,
+    "context": lambda params: PartVariant(params, part="gru.bias_ih"),
+    "meta_sgd": MetaSGD,
+    "maml_plus_plus": MAMLPlusPlus,
+    "reptile": Reptile,
+}
+
+
+def variant_of(params: Params) -> GradientVariant:
+    """The variant that the settings name."""
+    return VARIANTS[params.meta.variant](params)
+
+
+def model_weights(meta: Weights) -> Weights:
+    """Those of all that is meta-learned that are weights of the model."""
+    return {name: x for name, x in meta.items() if not name.startswith(f"{_RATE}.")}
+
+
+def _named(rates: Sequence[Rates]) -> Weights:
+    """Rates of each step -> one dictionary."""
+    return {f"{_RATE}.{i}.{n}": x for i, of_step in enumerate(rates) for n, x in of_step.items()}
+
+
+def _rates(meta: Weights) -> list[Rates]:
+    """What `_named` put in one dictionary, by step."""
+    steps: dict[int, Weights] = {}
+    for name, x in meta.items():
+        if name.startswith(f"{_RATE}."):
+            step, parameter = name.removeprefix(f"{_RATE}.").split(".", 1)
+            steps.setdefault(int(step), {})[parameter] = x
+    return [steps[i] for i in sorted(steps)]
+
+
+def sum_of(tensors: Sequence[Tensor]) -> Tensor:
+    """Their sum."""
+    return torch.stack(list(tensors)).sum(0)
+
+
+def joined(support: Examples, query: Examples) -> Examples:
+    """All pairs of each task: the rows of the query behind those of the support."""
+    time = max(support.courses.shape[2], query.courses.shape[2])
+    courses = [pad(x.courses, (0, time - x.courses.shape[2])) for x in (support, query)]
+    row = torch.cat([support.row, query.row + support.courses.shape[1]], 1)
+    position = torch.cat([support.position, query.position], 1)
+    return Examples(
+        torch.cat(courses, 1), row, position, torch.cat([support.label, query.label], 1)
+    )
