@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,10 @@ BATCH_ROWS = 100_000
 MAX_EXAMPLES = 20
 
 
+def _nobody(count: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass
 class ReadReport:
     """What became of every raw record: records = kept + other_kinds + bad.
@@ -38,7 +42,7 @@ class ReadReport:
     """
 
     folder: Path | None = None
-    on_bytes: Callable[[int], object] = lambda count: None
+    on_bytes: Callable[[int], object] = _nobody
     kept: int = 0
     other_kinds: int = 0
     bad: Counter[str] = field(default_factory=Counter)
@@ -69,6 +73,17 @@ class ReadReport:
         self.bad[reason] += 1
         if self.wants_examples:
             self.examples.append({"file": self.name(path), "place": place, "reason": reason})
+
+    def add(self, other: "ReadReport") -> None:
+        """Count what another file's report counted; call in the order of the files."""
+        self.kept += other.kept
+        self.other_kinds += other.other_kinds
+        self.bad.update(other.bad)
+        self.examples += other.examples[: MAX_EXAMPLES - len(self.examples)]
+
+    def without_listener(self) -> "ReadReport":
+        """The same for another process, which `on_bytes` cannot be sent to."""
+        return replace(self, on_bytes=_nobody)
 
     def check(self, max_bad_share: float) -> None:
         """Stop when too much of what was read is unreadable.
