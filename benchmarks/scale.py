@@ -160,7 +160,7 @@ def _write_rows(
     file.write(f"{close_session}{close_learner}{close_course}\n]\n".encode())
 
 
-def measure(folder: Path, settings: Path, say: bool) -> Row:
+def measure(folder: Path, settings: Path) -> Row:
     """Run both stages on `folder`/raw as the pipeline does; give their time and memory.
 
     Raises:
@@ -170,9 +170,8 @@ def measure(folder: Path, settings: Path, say: bool) -> Row:
     content["data"]["source"] = "xuetangx"
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     row: Row = {"gigabytes": sum(path.stat().st_size for path in (folder / "raw").iterdir()) / 1e9}
-    for stage, arguments in _STAGES.items():
-        used = _run([sys.executable, "-m", f"stages.{stage}", *arguments], folder, say)
-        row |= {f"{stage}_{name}": value for name, value in used.items()}
+    for stage in _STAGES:
+        row |= {f"{stage}_{name}": value for name, value in run_stage(stage, folder).items()}
     account = json.loads((folder / "preprocess.json").read_text(encoding="utf-8"))
     return {
         "events": account["raw_events"],
@@ -187,12 +186,20 @@ def measure(folder: Path, settings: Path, say: bool) -> Row:
     }
 
 
-def _run(command: list[str], folder: Path, say: bool) -> Row:
-    """Seconds, most memory held at once by the process with all that it started, most disk."""
+def run_stage(stage: str, folder: Path) -> Row:
+    """Run a stage on what lies in `folder`, with the params.yaml there.
+
+    Returns:
+        Seconds, most memory held at once by the process with all that it started, most disk for
+        tables in between.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    command = [sys.executable, "-m", f"stages.{stage}", *_STAGES[stage]]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    output = None if say else subprocess.DEVNULL
     start, peak, disk = time.perf_counter(), 0, 0
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=output) as process:
+    with subprocess.Popen(command, cwd=folder, env=environment) as process:
         while process.poll() is None:
             peak = max(peak, _held(process.pid))
             disk = max(disk, sum(path.stat().st_size for path in _files_between(folder)))
@@ -254,7 +261,7 @@ def main() -> None:
         folder = arguments.folder / str(events)
         if not (folder / "raw").exists():
             write_dumps(folder / "raw", events)
-        rows.append(measure(folder, arguments.params.resolve(), say=True))
+        rows.append(measure(folder, arguments.params.resolve()))
         print(rows[-1], flush=True)
         if not arguments.keep:
             shutil.rmtree(folder)
