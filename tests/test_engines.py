@@ -40,11 +40,15 @@ COLUMNS = ["learner", "course", "time", "event", "session"]
 TABLE = {"time_format": "epoch", "event": "event", "session": "session"}
 
 
-@pytest.fixture
-def spark() -> None:
+def skip_without_spark() -> None:
     pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
     if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
         pytest.skip("Spark needs Java, and there is none")
+
+
+@pytest.fixture
+def spark() -> None:
+    skip_without_spark()
 
 
 def write_table(folder: Path, rows) -> Path:
@@ -85,8 +89,8 @@ def made(raw: Path, pairs: Path, make_params, data, **changes):
 
 def assert_alike(raw, tmp_path, make_params, data, spark_data, **changes) -> None:
     embedded = made(raw, tmp_path / "duckdb", make_params, data, **changes)
-    settings = {"engine": "spark", "spark": spark_data} | {k: data[k] for k in data}
-    assert made(raw, tmp_path / "spark", make_params, settings, **changes) == embedded
+    data = data | {"engine": "spark", "spark": spark_data}
+    assert made(raw, tmp_path / "spark", make_params, data, **changes) == embedded
     assert embedded[0]["pairs"] > 100
     left = [path.name for path in tmp_path.iterdir() if "preprocess" in path.name]
     assert left == [], "tables in between are deleted"
@@ -146,12 +150,19 @@ class Cluster:
                 self.kill(process)
 
 
-@pytest.fixture
-def cluster(spark, tmp_path) -> Iterator[Cluster]:
-    (tmp_path / "cluster").mkdir()
-    running = Cluster(tmp_path / "cluster")
+@pytest.fixture(scope="module")
+def any_cluster(tmp_path_factory) -> Iterator[Cluster]:
+    skip_without_spark()
+    running = Cluster(tmp_path_factory.mktemp("cluster"))
     yield running
     running.stop()
+
+
+@pytest.fixture
+def cluster(any_cluster) -> Cluster:
+    while len(any_cluster.workers) < 2:
+        any_cluster.workers.append(any_cluster.add_worker())
+    return any_cluster
 
 
 def on(cluster: Cluster) -> dict[str, object]:
