@@ -1,30 +1,30 @@
 """Apache Spark: a cluster, or the threads of one machine. PySpark is the optional extra `spark`."""
 
-import os
-import re
-import shutil
-import socket
 import threading
 import time
 import uuid
-import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PosixPath, WindowsPath
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import mooc_maml
+from mooc_maml.engines.spark_session import (
+    check_master,
+    first_lines,
+    spark_errors,
+    spark_session,
+)
 from mooc_maml.errors import UserError
 from mooc_maml.event_shards import write_shard
+from mooc_maml.files import scratch_folder
 from mooc_maml.params import DataParams, Params
 from mooc_maml.sources.events import ReadReport
 
 _SECONDS_WITHOUT_WORKERS = 60.0
-_SECONDS_TO_ANSWER = 5.0
 _BATCH_ROWS = 1 << 17
 
 
@@ -120,113 +120,35 @@ def open_spark(params: Params, work: Path) -> Iterator[SparkEngine]:
     Raises:
         UserError: PySpark, Java or the cluster is not there, or the cluster gave up.
     """
-    errors = _errors()
-    _check_master(params.data.spark.master)
-    folder = work / f".preprocess.{uuid.uuid4().hex}.spark"
-    folder.mkdir(parents=True)
-    try:
-        with TemporaryDirectory() as code, _session(params, Path(code), errors) as session:
-            lost = _Watch(session)
-            try:
-                yield SparkEngine(session, params, folder)
-            except errors as error:
-                raise UserError(_in_words(error, params, lost)) from None
-            finally:
-                lost.end()
-    finally:
-        _delete(folder)
-
-
-def _errors() -> tuple[type[Exception], ...]:
-    """What Spark raises, where PySpark and Java are there."""
-    try:
-        from py4j.protocol import Py4JError, Py4JNetworkError
-        from pyspark.errors import PySparkException
-    except ImportError:
-        raise UserError(
-            "data.engine: found 'spark', but PySpark is not installed; install the extra "
-            "(pip install 'mooc-maml[spark]'), or set data.engine to duckdb"
-        ) from None
-    if shutil.which("java") is None and not _java_home():
-        raise UserError(
-            "data.engine: found 'spark', but there is no Java: neither `java` on PATH nor "
-            "JAVA_HOME; install Java 17 or later, or set data.engine to duckdb"
-        )
-    return Py4JError, Py4JNetworkError, PySparkException, ConnectionError
-
-
-def _java_home() -> bool:
-    home = os.environ.get("JAVA_HOME")
-    return bool(home) and (Path(str(home)) / "bin" / "java").is_file()
-
-
-def _check_master(master: str) -> None:
-    """Ask a standalone master whether it is there, since Spark itself takes a minute to say no."""
-    found = re.fullmatch(r"spark://(.+)", master)
-    if found is None:
-        return
-    faults = []
-    for address in found[1].split(","):
-        host, _, port = address.rpartition(":")
+    errors = spark_errors()
+    check_master(params.data.spark.master)
+    with (
+        _scratch(work) as folder,
+        TemporaryDirectory() as code,
+        spark_session(params, Path(code), errors) as session,
+    ):
+        lost = _Watch(session)
         try:
-            socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
-            return
-        except (OSError, ValueError) as error:
-            faults.append(f"{address}: {error}")
-    raise UserError(
-        f"data.spark.master: found {master!r}, but nobody answers there ({'; '.join(faults)}); "
-        "start the cluster, mend the address, or use local[2]"
-    )
+            yield SparkEngine(session, params, folder)
+        except errors as error:
+            raise UserError(_in_words(error, params, lost)) from None
+        finally:
+            lost.end()
 
 
 @contextmanager
-def _session(params: Params, code: Path, errors: tuple[type[Exception], ...]) -> Iterator[Any]:
-    from pyspark.sql import SparkSession
-
-    data = params.data
-    memory = f"{_mebibytes(data.memory_limit)}m"
-    settings = {
-        "spark.driver.memory": memory,
-        "spark.executor.memory": memory,
-        "spark.ui.enabled": "false",
-        "spark.ui.showConsoleProgress": "false",
-        "spark.log.level": "ERROR",
-        "spark.sql.parquet.compression.codec": "zstd",
-    }
-    builder = SparkSession.builder.appName("mooc-maml preprocess").master(data.spark.master)
-    for key, value in (settings | data.spark.config).items():
-        builder = builder.config(key, value)
-    failures: tuple[type[Exception], ...] = (*errors, RuntimeError)
+def _scratch(work: Any) -> Iterator[Path]:
+    """A folder in `work`, a path or what a URL names, that is deleted at the end."""
+    if isinstance(work, PosixPath | WindowsPath):
+        with scratch_folder(work / "preprocess") as folder:
+            yield folder
+        return
+    remote = work / f"preprocess-{uuid.uuid4().hex}"
+    remote.mkdir(parents=True)
     try:
-        session = builder.getOrCreate()
-    except failures as error:
-        raise UserError(
-            f"data.spark.master: {data.spark.master!r} gives no Spark session: {_first(error)}; "
-            "look at the cluster, at data.spark.config and at data.memory_limit "
-            f"(now {data.memory_limit})"
-        ) from None
-    try:
-        session.sparkContext.addPyFile(str(_packed(code)))
-        yield session
+        yield remote
     finally:
-        session.stop()
-
-
-def _mebibytes(limit: str) -> int:
-    """A limit such as 2GB in units of 2^20 bytes, as Java counts."""
-    number, unit = re.fullmatch(r"([\d.]+)\s?([KMGT]i?)B", limit).groups()  # type: ignore[union-attr]
-    base = 1024 if unit.endswith("i") else 1000
-    return max(1, int(float(number) * base ** ("KMGT".index(unit[0]) + 1)) >> 20)
-
-
-def _packed(folder: Path) -> Path:
-    """This package as a zip file, so that workers run the same code."""
-    root = Path(mooc_maml.__file__).parent
-    path = folder / "mooc_maml.zip"
-    with zipfile.ZipFile(path, "w") as file:
-        for module in sorted(root.rglob("*.py")):
-            file.write(module, Path("mooc_maml") / module.relative_to(root))
-    return path
+        remote.fs.rm(remote.path, recursive=True)
 
 
 class _Watch:
@@ -269,7 +191,7 @@ def _in_words(error: Exception, params: Params, lost: _Watch) -> str:
             f"than data.memory_limit = {params.data.memory_limit} and data.spark.config ask for; "
             "nothing was written; mend the cluster and run the same command again"
         )
-    text = _first(error)
+    text = first_lines(error)
     if "OutOfMemory" in str(error) or "heap space" in str(error):
         return (
             f"Spark ran out of memory: {text}; raise data.memory_limit "
@@ -279,17 +201,3 @@ def _in_words(error: Exception, params: Params, lost: _Watch) -> str:
         f"Spark at {master!r} gave up: {text}; nothing was written; look at the workers "
         "(did one die or fill its disk?) and run the same command again"
     )
-
-
-def _first(error: Exception) -> str:
-    """The telling lines of an error that holds Java's."""
-    text = str(getattr(error, "java_exception", None) or error)
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " ".join(lines[:2])[:400] or type(error).__name__
-
-
-def _delete(folder: Any) -> None:
-    if hasattr(folder, "fs"):
-        folder.fs.rm(folder.path, recursive=True)
-    else:
-        shutil.rmtree(folder, ignore_errors=True)
