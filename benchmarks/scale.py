@@ -9,6 +9,7 @@ pipeline does, and deletes it. The figures are of these two stages; making the d
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -40,7 +41,16 @@ _STAGES = {
     "preprocess": ("--raw", "raw", "--pairs", "pairs", "--report", "preprocess.json"),
     "build_episodes": ("--pairs", "pairs", "--episodes", "episodes", "--report", "episodes.json"),
 }
-_COLUMNS = ("events", "gigabytes", "pairs", "preprocess_s", "build_s", "peak_mb", "disk_mb")
+_COLUMNS = (
+    "events",
+    "gigabytes",
+    "pairs",
+    "preprocess_s",
+    "build_s",
+    "cpu_s",
+    "peak_mb",
+    "disk_mb",
+)
 
 
 def write_dumps(folder: Path, events: int, seed: int = 1) -> int:
@@ -179,6 +189,7 @@ def measure(folder: Path, settings: Path) -> Row:
         "pairs": account["pairs"],
         "preprocess_s": row["preprocess_seconds"],
         "build_s": row["build_episodes_seconds"],
+        "cpu_s": row["preprocess_cpu_s"] + row["build_episodes_cpu_s"],
         "peak_mb": max(row["preprocess_peak_mb"], row["build_episodes_peak_mb"]),
         "disk_mb": row["preprocess_disk_mb"],
         "preprocess_peak_mb": row["preprocess_peak_mb"],
@@ -190,15 +201,15 @@ def run_stage(stage: str, folder: Path) -> Row:
     """Run a stage on what lies in `folder`, with the params.yaml there.
 
     Returns:
-        Seconds, most memory held at once by the process with all that it started, most disk for
-        tables in between.
+        Seconds, CPU seconds, most memory held at once by the process with all that it started,
+        most disk for tables in between.
 
     Raises:
         RuntimeError: it failed.
     """
     command = [sys.executable, "-m", f"stages.{stage}", *_STAGES[stage]]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    start, peak, disk = time.perf_counter(), 0, 0
+    start, cpu, peak, disk = time.perf_counter(), _children_cpu(), 0, 0
     with subprocess.Popen(command, cwd=folder, env=environment) as process:
         while process.poll() is None:
             peak = max(peak, _held(process.pid))
@@ -207,7 +218,14 @@ def run_stage(stage: str, folder: Path) -> Row:
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
     seconds = time.perf_counter() - start
-    return {"seconds": seconds, "peak_mb": peak / 1e6, "disk_mb": disk / 1e6}
+    cpu = _children_cpu() - cpu
+    return {"seconds": seconds, "cpu_s": cpu, "peak_mb": peak / 1e6, "disk_mb": disk / 1e6}
+
+
+def _children_cpu() -> float:
+    """CPU seconds of all that this process started and that has ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _held(process: int) -> int:
