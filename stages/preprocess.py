@@ -5,21 +5,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from mooc_maml.errors import main_guard
 from mooc_maml.files import write_json
 from mooc_maml.params import load_params
+from mooc_maml.progress import progress
 from mooc_maml.sessions import preprocess
 
 
 def main(raw: Path, pairs: Path, report: Path) -> None:
     """Read the raw files; write the pairs and an account of everything dropped."""
     params = load_params("params.yaml")
-    size = sum(path.stat().st_size for path in raw.rglob("*") if path.is_file())
-    # disable=None: no bar where standard error is no terminal
-    with tqdm(total=size, unit="B", unit_scale=True, desc="reading", disable=None) as bar:
-        account = preprocess(raw, pairs, params, on_bytes=bar.update)
+    account = preprocess(raw, pairs, params, show=progress)
     write_json(report, account)
     _show(account)
 

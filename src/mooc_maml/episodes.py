@@ -4,7 +4,8 @@ Rules: the study's (K support pairs followed in time by Q query pairs of one lea
 windows slide, validation and test have one episode a learner).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mooc_maml.errors import UserError
 from mooc_maml.params import Params
 from mooc_maml.randomness import generator
 
+_BLOCK = 1 << 18  # rows read and checked at a time
 STEP_COLUMNS = ("learner", "session", "position", "course", "time", "is_pair")
 
 
@@ -45,23 +47,41 @@ def read_steps(folder: Path) -> Steps:
     Raises:
         UserError: a file is missing, damaged, or not in the order and range it should be.
     """
-    table = _table(folder / "steps.parquet")
-    missing = [name for name in STEP_COLUMNS if name not in table.column_names]
-    if missing:
-        raise UserError(
-            f"{folder / 'steps.parquet'}: no column {', '.join(missing)} (found "
-            f"{', '.join(table.column_names)}); run `dvc repro preprocess` to write it anew"
-        )
-    columns = {name: table[name].to_numpy() for name in STEP_COLUMNS}
-    counts = [_table(folder / f"{name}.parquet").num_rows for name in ("learners", "courses")]
+    path = folder / "steps.parquet"
+    with _parquet(path) as file:
+        missing = [name for name in STEP_COLUMNS if name not in file.schema_arrow.names]
+        if missing:
+            raise UserError(
+                f"{path}: no column {', '.join(missing)} (found "
+                f"{', '.join(file.schema_arrow.names)}); "
+                "run `dvc repro preprocess` to write it anew"
+            )
+        columns: dict[str, NDArray[Any]] = {}
+        for name in STEP_COLUMNS:
+            kind = file.schema_arrow.field(name).type.to_pandas_dtype()
+            columns[name] = np.empty(file.metadata.num_rows, kind)
+        row = 0
+        for batch in file.iter_batches(_BLOCK, columns=list(STEP_COLUMNS)):
+            for name in STEP_COLUMNS:
+                found = batch.column(name).to_numpy(zero_copy_only=False)
+                columns[name][row : row + batch.num_rows] = found
+            row += batch.num_rows
+    pa.default_memory_pool().release_unused()
+    counts = []
+    for name in ("learners", "courses"):
+        with _parquet(folder / f"{name}.parquet") as file:
+            counts.append(file.metadata.num_rows)
     steps = Steps(columns, *counts)
-    _check(steps, folder / "steps.parquet")
+    for first in range(0, row, _BLOCK):
+        _check(steps, path, slice(first, first + _BLOCK))
     return steps
 
 
-def _table(path: Path) -> pa.Table:
+@contextmanager
+def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
     try:
-        return pq.read_table(path)
+        with pq.ParquetFile(path, pre_buffer=False) as file:
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run `dvc repro preprocess` to make it") from None
     except (pa.ArrowException, OSError) as error:
@@ -70,21 +90,28 @@ def _table(path: Path) -> pa.Table:
         ) from None
 
 
-def _check(steps: Steps, path: Path) -> None:
-    session, position = steps.columns["session"], steps.columns["position"]
-    learner, course = steps.columns["learner"], steps.columns["course"]
-    step = np.diff(session, prepend=-1)
+def _check(steps: Steps, path: Path, rows: slice) -> None:
+    """Check some rows against each other and the one before them."""
+
+    def differences(name: str, before_all: int) -> NDArray[Any]:
+        before = steps.columns[name][rows.start - 1] if rows.start else before_all
+        return np.diff(steps.columns[name][rows], prepend=before)
+
+    position, learner, course = (
+        steps.columns[name][rows] for name in ("position", "learner", "course")
+    )
+    step = differences("session", -1)
     follows = step == 0  # another step of the session before
     faults = {
         "session": (step != 0) & (step != 1),
-        "position": np.where(follows, np.diff(position, prepend=0) != 1, position != 0),
-        "learner": (follows & (np.diff(learner, prepend=0) != 0)) | (learner >= steps.num_learners),
+        "position": np.where(follows, differences("position", 0) != 1, position != 0),
+        "learner": (follows & (differences("learner", 0) != 0)) | (learner >= steps.num_learners),
         "course": (course < 1) | (course > steps.num_courses),
-        "is_pair": steps.columns["is_pair"] & (position == 0),
+        "is_pair": steps.columns["is_pair"][rows] & (position == 0),
     }
     for name, fault in faults.items():
         if fault.any():
-            row = int(fault.argmax())
+            row = rows.start + int(fault.argmax())
             raise UserError(
                 f"{path}: row {row}, column {name}: found {steps.columns[name][row]}, expected "
                 "sessions numbered from 0 and steps numbered from 0 in each, every session of one "

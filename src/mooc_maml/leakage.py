@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mooc_maml.episode_store import SPLITS, EpisodeStore, read_episodes
 from mooc_maml.errors import UserError
 
+_BLOCK = 1 << 20  # pairs compared with their steps at a time
 _SPLIT_NAMES = {number: name for name, number in SPLITS.items()} | {-1: "pairless"}
 
 
@@ -211,19 +212,38 @@ _CHECKS: tuple[Callable[[EpisodeStore], str | None], ...] = (
 def _unlike_their_steps(store: EpisodeStore, columns: Mapping[str, NDArray[Any]]) -> str | None:
     """A pair that is not the step it stands for, or whose prefix is not strictly earlier."""
     owner, time = store.pair_learner, columns["time"]
-    step = store.label_step
-    back = np.append(False, (np.diff(time) < 0) & (np.diff(columns["session"]) == 0))
-    goes_back = np.cumsum(back)  # [steps]; it differs within a session where time goes back
+    back = time[1:] < time[:-1]
+    back &= columns["session"][1:] == columns["session"][:-1]
+    goes_back = np.cumsum(back, dtype=np.int32)  # differs within a session where time goes back
+    goes_back = np.concatenate([[np.int32(0)], goes_back])  # [steps]
+    for begin in range(0, len(owner), _BLOCK):
+        found = _unlike(store, columns, owner, goes_back, slice(begin, begin + _BLOCK))
+        if found is not None:
+            return found
+    return None
+
+
+def _unlike(
+    store: EpisodeStore,
+    columns: Mapping[str, NDArray[Any]],
+    owner: NDArray[np.int64],
+    goes_back: NDArray[np.int32],
+    pairs: slice,
+) -> str | None:
+    session, position = store.pair_session[pairs], store.pair_position[pairs]
+    step = store.session_start[session] + position
+    time = columns["time"]
     faults = {
-        "is of another learner": columns["learner"][step] != owner,
-        "is of another session": columns["session"][step] != store.pair_session,
-        "has another time": time[step] != store.pair_time,
+        "is of another learner": columns["learner"][step] != owner[pairs],
+        "is of another session": columns["session"][step] != session,
+        "has another time": time[step] != store.pair_time[pairs],
         "has another next course": columns["course"][step] != store.courses[step],
         "has a prefix that is not strictly earlier": (time[step - 1] >= time[step])
-        | (goes_back[step] != goes_back[step - store.pair_position]),
+        | (goes_back[step] != goes_back[step - position]),
     }
     for words, fault in faults.items():
         number = _first(fault)
         if number is not None:
-            return f"pair {number} of learner {owner[number]} {words} (row {step[number]} of steps)"
+            pair = pairs.start + number
+            return f"pair {pair} of learner {owner[pair]} {words} (row {step[number]} of steps)"
     return None

@@ -21,7 +21,7 @@ from pydantic import (
 
 from mooc_maml.baseline_params import BaselineParams
 from mooc_maml.errors import UserError
-from mooc_maml.setting_types import ColumnName, Count, Number, Positive, Share
+from mooc_maml.setting_types import ColumnName, Count, Number, Positive, Share, Text
 from mooc_maml.setting_types import Section as _Section
 
 SourceName = Literal["synthetic", "xuetangx", "mooccubex", "table"]
@@ -61,6 +61,13 @@ Glob = Annotated[StrictStr, AfterValidator(_glob)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 
 
+class SparkParams(_Section):
+    """Which cluster, and how it is set up."""
+
+    master: Text
+    config: dict[StrictStr, StrictStr]
+
+
 class DataParams(_Section):
     """Where the activity comes from."""
 
@@ -68,7 +75,11 @@ class DataParams(_Section):
     files: Annotated[Globs, Field(min_length=1)]
     event_prefixes: tuple[StrictStr, ...]
     max_bad_records: Share
+    raw: Text | None
+    engine: Literal["duckdb", "spark"]
     memory_limit: Annotated[StrictStr, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")]
+    work: Text | None
+    spark: SparkParams
     table: TableParams
     synthetic: SyntheticParams
 

@@ -32,18 +32,29 @@ SELECT learner, course, time_us,
 FROM distinct_events
 """
 
-_SESSIONS = """
-SELECT learner, session_key, events,
-       CAST(ROW_NUMBER() OVER (ORDER BY learner, start_us, session_key) - 1 AS INTEGER) AS session
-FROM (SELECT learner, session_key, COUNT(*) AS events, MIN(time_us) AS start_us
+_LONG_SESSIONS = """
+SELECT learner, session_key,
+       ROW_NUMBER() OVER (PARTITION BY learner ORDER BY start_us, session_key) AS number
+FROM (SELECT learner, session_key, MIN(time_us) AS start_us
       FROM cut_events
       GROUP BY learner, session_key
       HAVING COUNT(*) >= {min_events}) AS long_enough
 """
 
+# A window over all rows is the work of one process: here of a row a learner, below of a row a
+# course, never of one a session or event.
 _LEARNERS = """
-SELECT CAST(ROW_NUMBER() OVER (ORDER BY id) - 1 AS INTEGER) AS learner, id
-FROM (SELECT DISTINCT learner AS id FROM sessions) AS kept
+SELECT CAST(ROW_NUMBER() OVER (ORDER BY id) - 1 AS INTEGER) AS learner, id,
+       CAST(SUM(sessions) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS BIGINT) - sessions
+           AS sessions_before
+FROM (SELECT learner AS id, COUNT(*) AS sessions FROM long_sessions GROUP BY learner) AS kept
+"""
+
+_SESSIONS = """
+SELECT learners.learner, learners.id, long_sessions.session_key,
+       CAST(learners.sessions_before + long_sessions.number - 1 AS INTEGER) AS session
+FROM long_sessions
+JOIN learners ON learners.id = long_sessions.learner
 """
 
 # Courses count from 1: 0 is padding and nothing else.
@@ -51,16 +62,15 @@ _COURSE_IDS = """
 SELECT CAST(ROW_NUMBER() OVER (ORDER BY id) AS INTEGER) AS course, id
 FROM (SELECT DISTINCT cut_events.course AS id
       FROM cut_events
-      JOIN sessions ON sessions.learner = cut_events.learner
+      JOIN sessions ON sessions.id = cut_events.learner
                    AND sessions.session_key = cut_events.session_key) AS kept
 """
 
 _KEPT_EVENTS = """
-SELECT learners.learner, sessions.session, course_ids.course, cut_events.time_us
+SELECT sessions.learner, sessions.session, course_ids.course, cut_events.time_us
 FROM cut_events
-JOIN sessions ON sessions.learner = cut_events.learner
+JOIN sessions ON sessions.id = cut_events.learner
              AND sessions.session_key = cut_events.session_key
-JOIN learners ON learners.id = cut_events.learner
 JOIN course_ids ON course_ids.id = cut_events.course
 """
 
@@ -126,8 +136,9 @@ def session_tables(settings: SessionParams) -> dict[str, str]:
     return {
         "distinct_events": _DISTINCT_EVENTS,
         "cut_events": _CUT_BY_GAP.format(gap_us=gap_us) if by_gap else _CUT_BY_PLATFORM,
-        "sessions": _SESSIONS.format(min_events=settings.min_events),
+        "long_sessions": _LONG_SESSIONS.format(min_events=settings.min_events),
         "learners": _LEARNERS,
+        "sessions": _SESSIONS,
         "course_ids": _COURSE_IDS,
         "kept_events": _KEPT_EVENTS,
         "sequences": _WITHOUT_REPEATS if drop_repeats else _WITH_REPEATS,

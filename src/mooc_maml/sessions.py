@@ -1,20 +1,22 @@
-"""Raw activity -> sessions -> course sequences -> pairs, through embedded DuckDB."""
+"""Raw activity -> sessions -> course sequences -> pairs, through an engine of `data.engine`."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mooc_maml.engines import ENGINES, Engine
 from mooc_maml.errors import UserError
-from mooc_maml.files import atomic_path, naming, scratch_folder, sha256
+from mooc_maml.files import atomic_path, sha256
 from mooc_maml.params import DataParams, Params
 from mooc_maml.session_tables import COUNTS, OUTPUTS, PREFIX_LENGTHS, session_tables
-from mooc_maml.sources import SOURCES, check_boundary
+from mooc_maml.sources import check_boundary
 from mooc_maml.sources.events import ReadReport
-from mooc_maml.sources.raw_files import find_raw_files
+from mooc_maml.sources.raw_files import find_raw_files, location
 
 _ROW_GROUP = 1 << 20  # a fixed size, so that the files do not depend on how rows arrive
 _COLUMN_TYPES = {
@@ -29,43 +31,47 @@ _COLUMN_TYPES = {
 }
 
 
+Show = Callable[[int], AbstractContextManager[Callable[[int], object]]]
+
+
+def _show_nothing(total: int) -> AbstractContextManager[Callable[[int], object]]:
+    return nullcontext(lambda count: None)
+
+
 def preprocess(
-    raw: Path, pairs: Path, params: Params, on_bytes: Callable[[int], object] = lambda count: None
+    raw: Path, pairs: Path, params: Params, show: Show = _show_nothing
 ) -> dict[str, object]:
     """Turn the raw files of `params.data.source` into the folder `pairs`.
 
     The folder holds courses.parquet (course 1..C, id, steps), learners.parquet (learner 0..N-1, id)
     and steps.parquet (learner, session, position, course, time, is_pair), a row for each step of a
     session's course sequence; time is in microseconds since 1970. A step with `is_pair` is the
-    label of the pair whose prefix is the steps before it, all strictly earlier.
+    label of the pair whose prefix is the steps before it, all strictly earlier. The files are the
+    same bytes whichever engine makes them.
 
     Args:
-        raw: folder of the raw files.
+        raw: folder of the raw files, unless `params.data.raw` names another.
         pairs: folder to write; replaced whole.
         params: all settings.
-        on_bytes: told how many raw bytes were read, each time.
+        show: given the number of raw bytes, opens what is told how many were read, each time.
 
     Returns:
         An account of every raw record: what was kept, what was dropped and why.
 
     Raises:
-        UserError: no raw file, unreadable input, or nothing left of it.
+        UserError: no raw file, unreadable input, nothing left of it, or the engine gave up.
     """
     source = params.data.source
     check_boundary(params.data, params.sessions)
+    raw = raw.resolve() if params.data.raw is None else location(params.data.raw)
     files = find_raw_files(raw, source, params.data.files)
-    report = ReadReport(folder=raw, on_bytes=on_bytes)
-    batches = SOURCES[source].read_events(files, params.data, report)
-    with scratch_folder(pairs.with_name("preprocess")) as work:
-        _write_events(batches, work / "events.parquet")
+    work = pairs.parent.resolve() if params.data.work is None else location(params.data.work)
+    with ENGINES[params.data.engine](params, work) as engine:
+        with show(sum(path.stat().st_size for path in files)) as on_bytes:
+            report = ReadReport(raw, on_bytes)
+            engine.read(files, report)
         _check(report, raw, params.data)
-        try:
-            counts = _make_pairs(work, pairs, params)
-        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
-            raise UserError(
-                f"sessions could not be cut: {error}; raise data.memory_limit "
-                f"(now {params.data.memory_limit}) or free disk space in {pairs.parent}"
-            ) from None
+        counts = _make_pairs(engine, pairs, params)
     names = [report.name(path) for path in files]
     hashes = {
         "raw_sha256": {name: sha256(path) for name, path in zip(names, files, strict=True)},
@@ -84,52 +90,31 @@ def _check(report: ReadReport, raw: Path, data: DataParams) -> None:
         )
 
 
-def _write_events(batches: Iterable[pa.RecordBatch], path: Path) -> None:
-    """Put the events into one temporary Parquet file, time as microseconds (int64)."""
-    names = ["learner", "course", "event", "time_us", "session"]
-    types = [pa.string(), pa.string(), pa.string(), pa.int64(), pa.string()]
-    schema = pa.schema(list(zip(names, types, strict=True)))
-    with naming(path), pq.ParquetWriter(path, schema) as writer:
-        for batch in batches:
-            columns = [column.cast(t) for column, t in zip(batch.columns, types, strict=True)]
-            writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=schema))
-
-
-def _make_pairs(work: Path, pairs: Path, params: Params) -> dict[str, int]:
-    """Run the definition over work/events.parquet; write the folder; return the counts."""
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": params.data.memory_limit,
-        "threads": params.hardware.threads,
-        "temp_directory": str(work),
-        "preserve_insertion_order": False,  # every output says its order
-    }
-    with duckdb.connect(str(work / "work.duckdb"), config=settings) as connection:
-        connection.read_parquet(str(work / "events.parquet")).create_view("raw_events")
-        for name, select in session_tables(params.sessions).items():
-            connection.execute(f"CREATE TABLE {name} AS {select}")
-        counts = {name: _one(connection, query) for name, query in COUNTS.items()}
-        if not counts["sessions"]:
-            raise UserError(
-                f"no session has sessions.min_events = {params.sessions.min_events} events: "
-                f"{counts['rows_after_duplicates']:,} events fall into shorter ones; lower "
-                "sessions.min_events or raise sessions.gap_seconds"
-            )
-        counts |= _prefix_lengths(connection)
-        with atomic_path(pairs) as folder:
-            folder.mkdir()
-            for name, query in OUTPUTS.items():
-                _write_rows(connection.sql(query), folder / f"{name}.parquet")
+def _make_pairs(engine: Engine, pairs: Path, params: Params) -> dict[str, int]:
+    """Run the definition over the raw events; write the folder; return the counts."""
+    for name, select in session_tables(params.sessions).items():
+        engine.create(name, select)
+    counts = {name: int(engine.rows(query)[0][0]) for name, query in COUNTS.items()}
+    if not counts["sessions"]:
+        raise UserError(
+            f"no session has sessions.min_events = {params.sessions.min_events} events: "
+            f"{counts['rows_after_duplicates']:,} events fall into shorter ones; lower "
+            "sessions.min_events or raise sessions.gap_seconds"
+        )
+    counts |= _prefix_lengths(engine.rows(PREFIX_LENGTHS))
+    with atomic_path(pairs) as folder:
+        folder.mkdir()
+        for name, query in OUTPUTS.items():
+            _write_rows(engine.batches(query), folder / f"{name}.parquet")
     return counts
 
 
-def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int:
-    row = connection.execute(query).fetchone()
-    return int(row[0]) if row else 0
+def _prefix_lengths(rows: list[tuple[int, int]]) -> dict[str, int]:
+    """Quantiles of the pairs' prefix lengths: the least that this share of pairs does not pass.
 
-
-def _prefix_lengths(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Quantiles of the pairs' prefix lengths: the least that this share of pairs does not pass."""
-    rows = connection.execute(PREFIX_LENGTHS).fetchall()
+    Args:
+        rows: (length, pairs of it), ascending.
+    """
     if not rows:
         return {}
     lengths, pairs = np.array(rows, np.int64).T
@@ -141,10 +126,11 @@ def _prefix_lengths(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
     }
 
 
-def _write_rows(rows: duckdb.DuckDBPyRelation, path: Path) -> None:
-    schema = pa.schema([pa.field(name, _COLUMN_TYPES[name], False) for name in rows.columns])
+def _write_rows(rows: Iterator[pa.RecordBatch], path: Path) -> None:
+    first = next(rows)
+    schema = pa.schema([pa.field(n, _COLUMN_TYPES[n], False) for n in first.schema.names])
     with pq.ParquetWriter(path, schema, compression="zstd") as writer:
-        for table in _fixed_size(rows.to_arrow_reader(_ROW_GROUP)):
+        for table in _fixed_size(chain([first], rows)):
             writer.write_table(table.cast(schema).combine_chunks(), row_group_size=_ROW_GROUP)
 
 

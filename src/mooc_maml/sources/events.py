@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,6 +31,10 @@ TOO_LONG = f"an id is longer than {MAX_ID:,} characters"
 _MAX_PLACE = 300  # characters of a place that are shown
 
 
+def _nobody(count: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass
 class ReadReport:
     """What became of every raw record: records = kept + other_kinds + bad.
@@ -42,7 +46,7 @@ class ReadReport:
     """
 
     folder: Path | None = None
-    on_bytes: Callable[[int], object] = lambda count: None
+    on_bytes: Callable[[int], object] = _nobody
     kept: int = 0
     other_kinds: int = 0
     bad: Counter[str] = field(default_factory=Counter)
@@ -74,6 +78,17 @@ class ReadReport:
         if self.wants_examples:
             where = shortened(place)
             self.examples.append({"file": self.name(path), "place": where, "reason": reason})
+
+    def add(self, other: "ReadReport") -> None:
+        """Count what another file's report counted; call in the order of the files."""
+        self.kept += other.kept
+        self.other_kinds += other.other_kinds
+        self.bad.update(other.bad)
+        self.examples += other.examples[: MAX_EXAMPLES - len(self.examples)]
+
+    def without_listener(self) -> "ReadReport":
+        """The same for another process, which `on_bytes` cannot be sent to."""
+        return replace(self, on_bytes=_nobody)
 
     def check(self, max_bad_share: float) -> None:
         """Stop when too much of what was read is unreadable.

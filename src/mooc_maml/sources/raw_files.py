@@ -6,11 +6,31 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Any, cast
 
 from mooc_maml.errors import UserError
 
 _GZIP_MAGIC = b"\x1f\x8b"
+
+
+def location(text: str) -> Path:
+    """A folder, or what a URL (s3://, hdfs://, ...) names, with the methods of a path.
+
+    Raises:
+        UserError: a URL is given and the extra that reads them is not installed.
+    """
+    if "://" not in text:
+        return Path(text).resolve()
+    try:
+        from upath import UPath
+    except ImportError:
+        raise UserError(
+            f"{text}: URLs need the extra `spark`: pip install 'mooc-maml[spark]'"
+        ) from None
+    try:
+        return cast(Path, UPath(text))
+    except (ValueError, ImportError) as error:
+        raise UserError(f"{text}: no such file system can be read: {error}") from None
 
 
 def find_raw_files(folder: Path, source: str, globs: Sequence[str]) -> list[Path]:
@@ -37,17 +57,27 @@ def find_raw_files(folder: Path, source: str, globs: Sequence[str]) -> list[Path
     return files
 
 
-class _CountedFile(io.FileIO):
+class _Counted(io.RawIOBase):
     """A file that tells how many bytes were read from it."""
 
-    def __init__(self, path: Path, on_bytes: Callable[[int], object]) -> None:
-        super().__init__(path)
+    def __init__(self, file: IO[bytes], on_bytes: Callable[[int], object]) -> None:
+        self._file = file
         self._on_bytes = on_bytes
 
-    def readinto(self, buffer: bytearray) -> int | None:  # type: ignore[override]
-        count = super().readinto(buffer)
-        self._on_bytes(count or 0)
-        return count
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer: Any) -> int:
+        block = self._file.read(len(buffer))
+        buffer[: len(block)] = block
+        self._on_bytes(len(block))
+        return len(block)
 
 
 @contextmanager
@@ -58,8 +88,7 @@ def open_raw(path: Path, on_bytes: Callable[[int], object]) -> Iterator[IO[bytes
         UserError: the packed file is cut off or damaged, or the file may not be read.
     """
     try:
-        raw: io.FileIO = _CountedFile(path, on_bytes)
-        with io.BufferedReader(raw, 1 << 20) as file:
+        with path.open("rb") as raw, io.BufferedReader(_Counted(raw, on_bytes), 1 << 20) as file:
             if file.peek(2)[:2] != _GZIP_MAGIC:
                 yield file
                 return

@@ -15,7 +15,7 @@ from mooc_maml.randomness import generator
 from mooc_maml.sources.synthetic import END_SECOND, FIRST_SECOND, SyntheticActivity
 
 # Published counts of 2017.
-_KEPT = {
+KEPT_KINDS = {
     "pause_video": 10_447_067,
     "seek_video": 4_878_540,
     "problem_get": 4_594_062,
@@ -26,7 +26,7 @@ _KEPT = {
     "problem_save": 655_907,
 }
 # Kinds that readers drop. Their counts are not published one by one; these shares are a guess.
-_DROPPED = {
+DROPPED_KINDS = {
     "play_video": 50,
     "stop_video": 8,
     "click_courseware": 20,
@@ -39,7 +39,7 @@ _DROPPED = {
     "create_thread": 0.5,
     "reset_problem": 0.5,
 }
-_KINDS = (*_KEPT, *_DROPPED)
+_KINDS = (*KEPT_KINDS, *DROPPED_KINDS)
 # The real dump holds one dropped event for each kept one; fewer keep the made-up one small.
 _DROPPED_A_KEPT = 0.15
 _REPEATED = 0.001  # exact repeats of a row, as logs have them
@@ -96,7 +96,7 @@ def _rows(activity: SyntheticActivity, rng: np.random.Generator) -> _Rows:
         course=activity.step_course[step],
         learner=activity.session_learner[session],
         session=session,
-        kind=_kinds(_KEPT, len(step), rng),
+        kind=_kinds(KEPT_KINDS, len(step), rng),
         time=activity.event_time,
     )
     # A dropped event shares course and second with a kept one, so it can move no boundary.
@@ -106,7 +106,7 @@ def _rows(activity: SyntheticActivity, rng: np.random.Generator) -> _Rows:
     rows = kept.take(index)
     extra = np.zeros(len(index), bool)
     extra[np.cumsum(copies + repeated)[copies == 2] - 1] = True
-    rows.kind[extra] = len(_KEPT) + _kinds(_DROPPED, int(extra.sum()), rng)
+    rows.kind[extra] = len(KEPT_KINDS) + _kinds(DROPPED_KINDS, int(extra.sum()), rng)
     return rows.take(np.lexsort((rows.time, rows.session, rows.learner, rows.course)))
 
 

@@ -1,0 +1,113 @@
+"""How building and opening episodes grow with the number of pairs.
+
+    python -m benchmarks.store --pairs 1000000,10000000 --folder /tmp/store
+
+repeats made-up sessions as those of further learners, runs `build_episodes` on them as the pipeline
+does, and opens what it wrote, in a process of its own.
+"""
+
+import argparse
+import json
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from benchmarks.measure import Row, in_own_process, machine, peak_mb, report
+from benchmarks.scale import COURSES, run_stage
+from mooc_maml.leakage import read_checked
+from mooc_maml.params import SyntheticParams
+from mooc_maml.sources.synthetic import simulate
+
+_LEARNERS = 14_000
+_COLUMNS = (
+    "pairs",
+    "steps",
+    "build_s",
+    "build_peak_mb",
+    "bytes_a_pair",
+    "open_s",
+    "open_peak_mb",
+)
+
+
+def write_pairs(folder: Path, pairs: int) -> Row:
+    """Write what `preprocess` would write, with at least `pairs` pairs; tell how many of what."""
+    settings = SyntheticParams(learners=_LEARNERS, courses=COURSES, taste_strength=1.0)
+    activity = simulate(settings, 1)
+    sessions = len(activity.session_learner)
+    steps = np.diff(activity.session_step)
+    session = np.repeat(np.arange(sessions, dtype=np.int32), steps)
+    position = np.arange(len(session), dtype=np.int32) - activity.session_step[session]
+    part: dict[str, Any] = {
+        "learner": activity.session_learner[session].astype(np.int32),
+        "session": session,
+        "position": position.astype(np.int32),
+        "course": activity.step_course + 1,
+        "time": activity.step_time * 1_000_000,
+        "is_pair": position > 0,
+    }
+    copies = -(-pairs // int(part["is_pair"].sum()))
+    folder.mkdir(parents=True)
+    schema = pa.schema([(name, pa.array(column).type) for name, column in part.items()])
+    with pq.ParquetWriter(folder / "steps.parquet", schema, compression="zstd") as writer:
+        for copy in range(copies):
+            shift = {"learner": copy * _LEARNERS, "session": copy * sessions}
+            columns = {name: column + shift[name] for name, column in part.items() if name in shift}
+            writer.write_table(pa.table(part | columns, schema))
+    for name, count in (("learners", copies * _LEARNERS), ("courses", COURSES)):
+        ids = pa.array(np.arange(count)).cast(pa.string())
+        pq.write_table(pa.table({"id": ids}), folder / f"{name}.parquet")
+    return {"pairs": copies * int(part["is_pair"].sum()), "steps": copies * len(session)}
+
+
+def measure(folder: Path, pairs: int) -> Row:
+    """Build and open; `folder` holds params.yaml."""
+    row = write_pairs(folder / "pairs", pairs)
+    used = run_stage("build_episodes", folder)
+    stored = sum(path.stat().st_size for path in (folder / "episodes").iterdir())
+    opened = in_own_process("benchmarks.store", ["--open", str(folder / "episodes")])
+    return row | {
+        "build_s": used["seconds"],
+        "build_peak_mb": used["peak_mb"],
+        "bytes_a_pair": stored / row["pairs"],
+        **opened,
+    }
+
+
+def _open(folder: Path) -> Row:
+    """Seconds and memory of opening a store with all its checks, above the imports alone."""
+    before, start = peak_mb(), time.perf_counter()
+    read_checked(folder)
+    return {"open_s": time.perf_counter() - start, "open_peak_mb": peak_mb() - before}
+
+
+def main() -> None:
+    """Measure every size; print a table and the machine."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--pairs", default="1000000,10000000", help="sizes, with commas")
+    parser.add_argument("--folder", type=Path, default=Path("store"), help="place to work in")
+    parser.add_argument("--json", type=Path, help="file to write")
+    parser.add_argument("--open", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.open is not None:
+        print(json.dumps(_open(arguments.open)))
+        return
+    rows = []
+    for pairs in sorted(int(size) for size in arguments.pairs.split(",")):
+        folder = arguments.folder / str(pairs)
+        folder.mkdir(parents=True)
+        shutil.copy("params.yaml", folder)
+        rows.append(measure(folder, pairs))
+        print(rows[-1], flush=True)
+        shutil.rmtree(folder)
+    report(rows, _COLUMNS, machine(torch.get_num_threads(), torch.device("cpu")), arguments.json)
+
+
+if __name__ == "__main__":
+    main()
