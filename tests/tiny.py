@@ -40,6 +40,7 @@ SETTINGS = {
     "baselines.sasrec.epochs": 1,
     "ablations.support_sizes": [1, 3],
     "ablations.inner_steps": [1, 2],
+    "ablations.control_repeats": 2,
     "hardware.device": "cpu",
     "hardware.threads": 1,
     "hardware.processes": 1,
@@ -57,7 +58,7 @@ class Project:
         done = subprocess.run(
             command,
             cwd=self.path,
-            env=self._environment(),
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -66,7 +67,8 @@ class Project:
         assert (done.returncode == 0) is succeeds, f"{command}:\n{done.stdout}"
         return done.stdout
 
-    def _environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, str]:
+        """As a user has it, and marked."""
         programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         who = {"NAME": "A Tester", "EMAIL": "tester@example.org"}
         return {
