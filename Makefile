@@ -2,7 +2,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup repro test lock
+.PHONY: setup repro test readme lock
 
 setup: .venv/.installed
 
@@ -21,6 +21,10 @@ test: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+
+# Put the tables of results/ into README.md; a test fails where they differ.
+readme: setup
+	$(BIN)/python -m mooc_maml.report.readme
 
 # Resolve pyproject.toml anew in an empty environment and pin what came out.
 lock:

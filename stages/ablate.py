@@ -9,9 +9,9 @@ import pandas as pd
 from mooc_maml.errors import main_guard
 from mooc_maml.evaluation import query_ranks, summary
 from mooc_maml.few_shot import read_meta_model
-from mooc_maml.files import write_json
 from mooc_maml.leakage import read_checked
 from mooc_maml.params import load_params
+from mooc_maml.readings import write_test_results
 from mooc_maml.results import write_table
 from mooc_maml.taken import taken_courses
 
@@ -42,7 +42,8 @@ def main(episodes: Path, model: Path, results: Path, plots: Path) -> None:
     learners, source = len(store.episodes["ablation"]), params.data.source
     content: dict[str, Any] = {"data_source": source, "synthetic": source == "synthetic"}
     content |= {"learners": learners, "queries": learners * store.query_size}
-    write_json(results, {**content, "support_sizes": sizes, "inner_steps": steps})
+    content |= {"support_sizes": sizes, "inner_steps": steps}
+    write_test_results(results, content, store.test_set)
     write_table(plots / "support_sizes.csv", pd.DataFrame(sizes))
     write_table(plots / "inner_steps.csv", pd.DataFrame(steps))
 

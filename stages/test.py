@@ -10,12 +10,12 @@ import pandas as pd
 from mooc_maml.baselines import read_baselines
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import ScoreFunction, query_ranks
+from mooc_maml.evaluation import ScoreFunction, learner_metrics, query_ranks, summary
 from mooc_maml.few_shot import MetaModel, read_meta_model, relative_changes
-from mooc_maml.files import write_json
 from mooc_maml.leakage import read_checked
 from mooc_maml.oracle import Oracle
 from mooc_maml.params import Params, load_params
+from mooc_maml.readings import write_test_results
 from mooc_maml.results import (
     Intervals,
     Ranks,
@@ -24,6 +24,8 @@ from mooc_maml.results import (
     means,
     oracle_ranks,
     paired,
+    strongest,
+    with_holm,
     write_comparison,
     write_table,
 )
@@ -35,10 +37,15 @@ def main(paths: argparse.Namespace) -> None:
     params, store = load_params("params.yaml"), read_checked(paths.episodes)
     meta = read_meta_model(paths.model, params, store.num_courses)
     taken = taken_courses(store, params)
-    ranks = _ranks(params, store, meta, taken, paths)
+    # First all of validation: which model is compared with is chosen there.
+    validation = {
+        name: summary(found)
+        for name, found in _ranks("validation", params, store, meta, taken, paths).items()
+    }
+    ranks = _ranks("test", params, store, meta, taken, paths)
     found = intervals(ranks, params.seed)
-    content = {**_content(params, ranks, found), "taken_courses": taken.told()}
-    write_json(paths.results, content)
+    content = _content(params, ranks, found, validation)
+    write_test_results(paths.results, {**content, "taken_courses": taken.told()}, store.test_set)
     write_comparison(paths.plots / "comparison.csv", found)
     changes = relative_changes(meta, store)
     table = pd.DataFrame(changes).rename_axis("learner").reset_index()
@@ -47,6 +54,7 @@ def main(paths: argparse.Namespace) -> None:
 
 
 def _ranks(
+    episode_set: str,
     params: Params,
     store: EpisodeStore,
     meta: MetaModel,
@@ -61,19 +69,29 @@ def _ranks(
     scorers |= {"zero_shot": meta.scores(0), "few_shot": meta.scores(params.num_inner_steps)}
     at_once = params.hardware.tasks_at_once
     ranks = {
-        name: query_ranks(taken.without(score), store, "test", tasks_at_once=at_once, device=device)
+        name: query_ranks(
+            taken.without(score), store, episode_set, tasks_at_once=at_once, device=device
+        )
         for name, score in scorers.items()
     }
     if params.data.source == "synthetic":
-        ranks["oracle"] = oracle_ranks(store, Oracle.load(paths.truth), paths.pairs)
+        oracle = Oracle.load(paths.truth)
+        ranks["oracle"] = oracle_ranks(store, episode_set, oracle, paths.pairs)
     return ranks
 
 
-def _content(params: Params, ranks: dict[str, Ranks], found: Intervals) -> dict[str, Any]:
+def _content(
+    params: Params,
+    ranks: dict[str, Ranks],
+    found: Intervals,
+    validation: dict[str, dict[str, float]],
+) -> dict[str, Any]:
     few, source = ranks["few_shot"], params.data.source
     mean = {model: means(metrics) for model, metrics in found.items()}
     ours = [name for name in ("zero_shot", "few_shot", "oracle") if name in mean]
     own: dict[str, Any] = {name: mean.pop(name) for name in ours}
+    metric = params.evaluation.validation_metric
+    best = strongest({name: validation[name] for name in mean}, metric)
     return {
         "data_source": source,
         "synthetic": source == "synthetic",
@@ -81,16 +99,26 @@ def _content(params: Params, ranks: dict[str, Ranks], found: Intervals) -> dict[
         "queries": int(np.size(few)),
         **own,
         "baselines": mean,
+        "validation": [{"model": model, **validation[model]} for model in validation],
+        "strongest_baseline": best,
         "improvement_over_gru_percent": improvement_percent(own["few_shot"], mean["gru"]),
         "intervals_95": {
             model: {metric: [x.low, x.high] for metric, x in metrics.items()}
             for model, metrics in found.items()
         },
-        "significance": {
-            "few_vs_zero": paired(few, ranks["zero_shot"], params.seed),
-            "few_vs_gru": paired(few, ranks["gru"], params.seed),
-        },
+        "significance": _significance(ranks, best, params.seed),
     }
+
+
+def _significance(ranks: dict[str, Ranks], best: str, seed: int) -> dict[str, Any]:
+    """Few-shot against its zero-shot, the GRU and, where that is another, the best baseline."""
+    others = {"few_vs_zero": "zero_shot", "few_vs_gru": "gru"}
+    if best != "gru":
+        others["few_vs_strongest"] = best
+    few = learner_metrics(ranks["few_shot"])
+    return with_holm(
+        {key: paired(few, learner_metrics(ranks[name]), seed) for key, name in others.items()}
+    )
 
 
 def _from_command_line() -> None:

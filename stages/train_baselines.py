@@ -8,10 +8,10 @@ from mooc_maml.baselines import baseline_path, train_baselines
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import main_guard
 from mooc_maml.evaluation import query_ranks, summary
-from mooc_maml.files import write_json
 from mooc_maml.hardware import setup
 from mooc_maml.leakage import read_checked
 from mooc_maml.params import Params, load_params
+from mooc_maml.readings import write_test_results
 from mooc_maml.run_state import RunState
 from mooc_maml.taken import taken_courses
 
@@ -35,7 +35,7 @@ def main(episodes: Path, model: Path, results: Path) -> None:
             if baseline.history:
                 training[f"{name}_training"] = baseline.history
         content = {**_about(store, params), "taken_courses": taken.told()}
-        write_json(results, {**content, "baselines": metrics, **training})
+        write_test_results(results, {**content, "baselines": metrics, **training}, store.test_set)
         run.publish(model)
 
 

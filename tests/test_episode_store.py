@@ -113,6 +113,14 @@ def test_any_batch_equals_a_slow_reading_of_the_sessions(seed, cut, tasks, size)
             assert batch.label[task, pair] == session[length]
 
 
+def test_no_support_pairs_are_a_row_of_padding():
+    store = small_store()
+    support = store.support("test", np.arange(3), 0)
+    assert support.courses.tolist() == [[[0]]] * 3
+    assert support.row.shape == support.position.shape == support.label.shape == (3, 0)
+    assert support.take([0, 2]).num_tasks == 2
+
+
 def test_folder_round_trip(tmp_path: Path):
     store = small_store()
     write_episodes(tmp_path / "episodes", store)

@@ -18,7 +18,8 @@ def test_the_committed_settings_are_the_documents(make_params):
     assert (params.sessions.gap_seconds, params.sessions.min_events) == (1800, 2)
     assert (params.episodes.support_size, params.episodes.query_size) == (5, 10)
     assert params.episodes.max_prefix_length == 50
-    assert params.ablations.support_sizes == params.ablations.inner_steps == (1, 3, 5, 10)
+    assert params.ablations.support_sizes == (1, 2, 3, 5, 10)
+    assert params.ablations.inner_steps == (1, 3, 5, 10)
     assert make_params() == params
 
 

@@ -72,6 +72,47 @@ def test_ablations_compare_the_settings_asked_for_on_the_same_queries(done: Proj
         assert all(row.keys() >= METRICS for row in rows)
 
 
+def test_cold_start_gives_every_model_so_many_pairs(done: Project) -> None:
+    found = done.read_json("results/cold_start_K5_Q10.json")
+    maml = done.read_json("results/maml_K5_Q10.json")
+    ablations = done.read_json("results/ablations_K5_Q10.json")["support_sizes"]
+    curves: dict[str, list[float]] = {}
+    for row in found["curves"]:
+        assert row["low"] <= row["mean"] <= row["high"]
+        if row["metric"] == "NDCG@10":
+            curves.setdefault(row["model"], []).append(row["mean"])
+    assert set(curves) == {*maml["baselines"], "few_shot"}
+    assert curves["few_shot"] == pytest.approx([row["NDCG@10"] for row in ablations])
+    for name in ("popularity", "markov", "item_knn", "v_sknn", "gru", "sasrec", "blend"):
+        assert len(set(curves[name])) == 1, f"{name} makes no use of support pairs"
+    assert curves["gru_fine_tuned"][0] == pytest.approx(curves["gru"][0])
+    assert len(set(curves["repeat"])) > 1
+
+
+def test_the_strongest_baseline_is_the_best_on_validation(done: Project) -> None:
+    maml = done.read_json("results/maml_K5_Q10.json")
+    validation = {row["model"]: row["NDCG@10"] for row in maml["validation"]}
+    best = maml["strongest_baseline"]
+    assert validation[best] == max(validation[name] for name in maml["baselines"])
+    assert set(validation) == {*maml["baselines"], "zero_shot", "few_shot", "oracle"}
+    rows = [row for one in maml["significance"].values() for row in one]
+    assert all(row["p"] <= row["p_holm"] <= 1 for row in rows)
+
+
+def test_controls_and_readings_are_written(done: Project) -> None:
+    found, maml = (done.read_json(f"results/{x}_K5_Q10.json") for x in ("controls", "maml"))
+    assert found["models"]["few_shot"] == pytest.approx(maml["few_shot"])
+    assert found["models"]["zero_shot"] == pytest.approx(maml["zero_shot"])
+    assert found["repeats"] == 2
+    assert set(found["helps"]) == {"few_shot", "shuffled", "exchanged"}
+    assert len(found["share_of_the_way_to_the_oracle"]) == len(METRICS)
+    lines = (done.path / "results/test_readings.csv").read_text().splitlines()
+    own = [line for line in lines if line.startswith(maml["test_set"])]
+    assert sorted(line.split(",")[1].split("_K")[0] for line in own) == [
+        *("ablations", "baselines", "cold_start", "controls", "maml")
+    ]
+
+
 def test_models_and_checkpoints_load_without_running_code(done: Project) -> None:
     folder = done.path / "models" / "maml"
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*.pth")}

@@ -1,8 +1,10 @@
 import math
 
+import ir_measures
 import numpy as np
 import pytest
 import torch
+from ir_measures import RR, Success, nDCG
 
 from mooc_maml.ranking import METRICS, metrics, ranks
 
@@ -56,3 +58,25 @@ def test_metrics_by_hand():
     expected = [[1, 0.63093, 0.38685], [0.35621, 0.28906, 0]]
     np.testing.assert_allclose(values["NDCG@10"], expected, atol=1e-5)
     np.testing.assert_allclose(values["MRR"], [[1, 1 / 2, 1 / 5], [1 / 6, 1 / 10, 1 / 11]])
+
+
+def test_ranks_and_metrics_are_those_of_ir_measures():
+    """An outside library (trec_eval's own code) on random rankings without ties."""
+    queries, courses, outside = 60, 40, [Success @ 1, Success @ 5, Success @ 10, nDCG @ 10, RR]
+    rng = np.random.default_rng(5)
+    scores = rng.permuted(np.tile(np.arange(courses), (queries, 1)), axis=1) / 7
+    labels = rng.integers(1, courses + 1, queries)
+    truth = {str(q): {str(label): 1} for q, label in enumerate(labels)}
+    run = {
+        str(q): {str(c + 1): float(score) for c, score in enumerate(row)}
+        for q, row in enumerate(scores)
+    }
+    found = metrics(ranks(torch.from_numpy(scores), torch.from_numpy(labels)).numpy())
+    names = dict(zip(map(str, outside), METRICS, strict=True))
+    compared = 0
+    for value in ir_measures.iter_calc(outside, truth, run):
+        ours = found[names[str(value.measure)]][int(value.query_id)]
+        assert ours == pytest.approx(value.value, abs=1e-6), (value, labels)
+        compared += 1
+    assert compared == queries * len(outside)
+    assert 0 < found["HR@10"].mean() < 1

@@ -21,13 +21,15 @@ from mooc_maml.errors import UserError
 from mooc_maml.params import Params, load_params, parse_params
 from mooc_maml.report.build import build_report
 from mooc_maml.report.figures import CAPTIONS, draw_figures, draw_training
-from mooc_maml.report.findings import TARGET_PERCENT, Finding, results
+from mooc_maml.report.finding import Finding
+from mooc_maml.report.findings import TARGET_PERCENT, results
 from mooc_maml.report.inputs import METRICS, Inputs, read_inputs
 from mooc_maml.report.manifest import artefacts, git_tree
 from mooc_maml.report.signs import training_signs
 from mooc_maml.report.words import count, flatten, percent, points, signed_percent
 
 ROOT = Path(__file__).resolve().parents[1]
+TEST_SET = "0123456789abcdef"
 HR1 = {"popularity": 0.04, "gru": 0.3373, "zero_shot": 0.301, "few_shot": 0.313, "oracle": 0.461}
 
 
@@ -36,17 +38,36 @@ def block(hr1: float) -> dict[str, float]:
     return {metric: hr1 + 0.05 * place for place, metric in enumerate(METRICS)}
 
 
-def maml_json(synthetic: bool = True) -> dict[str, Any]:
-    models = {name: block(value) for name, value in HR1.items()}
-    paired = [
-        {"metric": metric, "difference": 0.012, "low": 0.006, "high": 0.0185, "p": 4e-4}
+def differences(difference: float, low: float, high: float) -> list[dict[str, Any]]:
+    """The same paired difference for every metric."""
+    return [
+        {
+            "metric": metric,
+            "difference": difference,
+            "low": low,
+            "high": high,
+            "cohens_d": 0.31,
+            "p": 4e-4,
+            "p_holm": 0.004,
+        }
         for metric in METRICS
     ]
+
+
+def maml_json(synthetic: bool = True) -> dict[str, Any]:
+    models = {name: block(value) for name, value in HR1.items()}
+    paired = differences(0.012, 0.006, 0.0185)
+    best_last = ("popularity", "gru", "few_shot", "zero_shot", "oracle")
     content = {
         "data_source": "synthetic" if synthetic else "table",
         "synthetic": synthetic,
+        "test_set": TEST_SET,
         "learners": 412,
         "queries": 4120,
+        "validation": [
+            {"model": name, **block(0.1 * place)} for place, name in enumerate(best_last)
+        ],
+        "strongest_baseline": "popularity",
         "zero_shot": models["zero_shot"],
         "few_shot": models["few_shot"],
         "baselines": {name: models[name] for name in ("popularity", "gru")},
@@ -58,9 +79,47 @@ def maml_json(synthetic: bool = True) -> dict[str, Any]:
             name: {metric: [value - 0.01, value + 0.01] for metric, value in models[name].items()}
             for name in ("zero_shot", "few_shot", "gru")
         },
-        "significance": {"few_vs_zero": paired, "few_vs_gru": paired},
+        "significance": dict.fromkeys(("few_vs_zero", "few_vs_gru", "few_vs_strongest"), paired),
     }
     return content | ({"oracle": models["oracle"]} if synthetic else {})
+
+
+def controls_json(synthetic: bool = True) -> dict[str, Any]:
+    own, nothing = differences(0.012, 0.006, 0.0185), differences(0.001, -0.002, 0.003)
+    content = {
+        "learners": 412,
+        "repeats": 5,
+        "judged_by": "NDCG@10",
+        "comparisons": {
+            "few_shot_vs_zero_shot": own,
+            "shuffled_vs_zero_shot": nothing,
+            "exchanged_vs_zero_shot": nothing,
+            "few_shot_vs_shuffled": own,
+            "few_shot_vs_exchanged": own,
+        },
+        "helps": {"few_shot": True, "shuffled": False, "exchanged": False},
+    }
+    share = {"metric": "NDCG@10", "share": 0.12, "low": 0.03, "high": 0.2}
+    return content | ({"share_of_the_way_to_the_oracle": [share]} if synthetic else {})
+
+
+def cold_start_json() -> dict[str, Any]:
+    gain = {"few_shot": 0.02, "gru": 0.0, "popularity": 0.0}
+    curves = [
+        {
+            "model": name,
+            "pairs": pairs,
+            "metric": metric,
+            "mean": x,
+            "low": x - 0.01,
+            "high": x + 0.01,
+        }
+        for name, slope in gain.items()
+        for pairs in (0, 1, 5)
+        for metric in ("HR@10", "NDCG@10")
+        for x in [HR1[name] + slope * pairs]
+    ]
+    return {"learners": 300, "queries": 3000, "curves": curves}
 
 
 def write_run(root: Path, synthetic: bool = True) -> Path:
@@ -87,10 +146,17 @@ def write_run(root: Path, synthetic: bool = True) -> Path:
             "support_sizes": [{"support_size": k, **block(0.3 + k / 1000)} for k in (10, 1, 5)],
             "inner_steps": [{"inner_steps": k, **block(0.31 - k / 1000)} for k in (1, 5)],
         },
+        "cold_start_K5_Q10": cold_start_json(),
+        "controls_K5_Q10": controls_json(synthetic),
         "preprocess": {"raw_rows": 100, "dropped": {"duplicates": 7}, "pairs": 93},
     }
     for name, content in files.items():
         (results_path / f"{name}.json").write_text(json.dumps(content))
+    (results_path / "test_readings.csv").write_text(
+        "test_set,result_file,content\n"
+        f"{TEST_SET},maml_K5_Q10.json,01\n{TEST_SET},maml_K5_Q10.json,02\n"
+        f"fedcba9876543210,maml_K5_Q10.json,03\n{TEST_SET},controls_K5_Q10.json,04\n"
+    )
     iterations = np.arange(1, 2501)
     loss = 3 + np.exp(-iterations / 500)
     pd.DataFrame({"iteration": iterations, "train_loss": loss}).to_csv(
@@ -164,7 +230,7 @@ def test_findings_are_worked_out_from_the_numbers(inputs: Inputs) -> None:
     adaptation = text_of(found, "adaptation")
     assert "Adaptation on 5 pairs changes HR@1 by +1.2 points" in adaptation  # 0.313 - 0.301
     assert "from 30.1 % (zero-shot) to 31.3 % (few-shot)" in adaptation
-    assert "+0.6 to +1.8 points (p = 0.0004): more than chance" in adaptation
+    assert "+0.6 to +1.8 points (p = 0.004 after Holm's correction): more than chance" in adaptation
     # 0.313 / 0.3373 - 1 = -0.0720
     assert "−2.4 points, that is −7.2 % relative" in text_of(found, "against_gru")
     assert "ahead of the GRU on 0 of 5 metrics" in text_of(found, "against_gru")
@@ -242,9 +308,65 @@ def test_the_gru_level_is_that_of_its_best_epoch(inputs: Inputs) -> None:
     assert inputs.gru_validation()["HR@1"] == 0.33
 
 
+def test_models_are_ordered_by_validation_and_not_by_the_test(inputs: Inputs) -> None:
+    names = [row.name for row in inputs.rows()]
+    # few-shot is above zero-shot in the test, and below it here on validation
+    assert names == ["oracle", "zero_shot", "few_shot", "gru", "popularity"]
+    validation = [row for row in inputs.maml["validation"] if row["model"] != "oracle"]
+    without = replace(inputs, maml=inputs.maml | {"validation": validation})
+    assert [row.name for row in without.rows()] == [*names[1:], "oracle"], "unknown ones last"
+
+
+def test_the_strongest_baseline_is_compared_with(inputs: Inputs) -> None:
+    text = text_of(results(inputs), "against_strongest")
+    assert "strongest baseline by validation NDCG@10 is Popularity (4.0 % HR@1" in text
+    assert "few-shot is at +27.3 points of it" in text  # 31.3 - 4.0
+    assert "p = 0.004 after Holm's correction): more than chance" in text
+    is_gru = replace(inputs, maml=inputs.maml | {"strongest_baseline": "gru"})
+    assert text_of(results(is_gru), "against_strongest").endswith("is GRU.")
+
+
+def test_what_holm_does_not_leave_is_not_sure(inputs: Inputs) -> None:
+    rows = [row | {"p_holm": 0.07} for row in inputs.maml["significance"]["few_vs_zero"]]
+    changed = inputs.maml | {"significance": {"few_vs_zero": rows}}
+    assert "chance is not ruled out" in text_of(
+        results(replace(inputs, maml=changed)), "adaptation"
+    )
+
+
+def test_readings_are_those_of_this_test_set(inputs: Inputs) -> None:
+    text = text_of(results(inputs), "readings")
+    assert "read 3 times so far (maml_K5_Q10.json 2, controls_K5_Q10.json 1)" in text
+
+
+def test_controls_that_hold_are_findings(inputs: Inputs) -> None:
+    found = results(inputs)
+    assert not {name for name in warnings_of(found) if name.startswith("control")}
+    exchanged = text_of(found, "control_exchanged")
+    assert "few-shot is at +0.1 points (−0.2 to +0.3) NDCG@10 of zero-shot" in exchanged
+    assert "on its own pairs, at +1.2 points (+0.6 to +1.8)" in exchanged
+    assert "the control holds" in exchanged
+    assert "closes 12 % of the way" in text_of(found, "control_oracle")
+
+
+@pytest.mark.parametrize("name", ["shuffled", "exchanged"])
+def test_a_negative_control_that_helps_is_warned_of(inputs: Inputs, name: str) -> None:
+    helps = inputs.controls["helps"] | {name: True}
+    found = results(replace(inputs, controls=inputs.controls | {"helps": helps}))
+    assert warnings_of(found) == {f"control_{name}"}
+
+
+@pytest.mark.parametrize(("share", "low"), [(0.09, 0.05), (0.2, -0.01), (None, None)])
+def test_a_positive_control_that_fails_is_warned_of(
+    inputs: Inputs, share: float | None, low: float | None
+) -> None:
+    row = {"metric": "NDCG@10", "share": share, "low": low, "high": share}
+    changed = inputs.controls | {"share_of_the_way_to_the_oracle": [row]}
+    assert "control_oracle" in warnings_of(results(replace(inputs, controls=changed)))
+
+
 def test_popularity_takes_its_interval_from_the_plot_data(inputs: Inputs) -> None:
     rows = {row.name: row.measures["HR@1"] for row in inputs.rows()}
-    assert list(rows) == ["popularity", "gru", "zero_shot", "few_shot", "oracle"]
     assert rows["popularity"].low == pytest.approx(0.035)
     assert not rows["oracle"].has_interval
 
@@ -256,7 +378,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, params: Params) -> 
         build(tmp_path, params)
         files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
         taken.append({path: path.read_bytes() for path in files})
-    assert len(taken[0]) == 8 + 1 + len(CAPTIONS) + 4  # inputs, model, figures, report
+    assert len(taken[0]) == 11 + 1 + len(CAPTIONS) + 5  # inputs, model, figures, report
     assert taken[0] == taken[1]
 
 
@@ -308,10 +430,16 @@ def test_the_page_stands_alone_and_shows_the_figures(tmp_path: Path, params: Par
     build(tmp_path, params)
     html = (folder / "index.html").read_text()
     sources = re.findall(r'(?:src|href)="([^"]+)"', html)
-    assert sorted(sources)[:5] == sorted(f"../plots/{name}" for name in CAPTIONS)
+    assert sorted(sources)[: len(CAPTIONS)] == sorted(f"../plots/{name}" for name in CAPTIONS)
     assert all((folder / source).is_file() for source in sources)
     assert "http" not in html
     assert "31.3 %<small>30.3–32.3 %</small>" in html
+    assert "few-shot − Popularity" in html
+    assert (
+        "+1.2<small>+0.6 to +1.8</small><small>p = 0.004</small>\n<small>d = 0.31</small>" in html
+    )
+    assert "another&#39;s pairs − zero-shot" in html
+    assert "41.3 %<small>40.3–42.3 %</small>" in html  # few-shot after 5 pairs: 31.3 + 5 * 2
 
 
 @pytest.mark.usefixtures("unpainted")
@@ -350,6 +478,10 @@ def test_nothing_to_show_is_shown_as_nothing(tmp_path: Path, params: Params) -> 
     path.write_text(json.dumps(content | {"baselines": {}}))
     path = results_path / "ablations_K5_Q10.json"
     path.write_text(json.dumps({"support_sizes": [], "inner_steps": []}))
+    nothing = {"judged_by": "MRR", "comparisons": {}, "helps": {}, "curves": []}
+    for name in ("cold_start", "controls"):
+        (results_path / f"{name}_K5_Q10.json").write_text(json.dumps(nothing))
+    (results_path / "test_readings.csv").unlink()
     for table in ("training", "validation", "comparison", "param_change"):
         path = results_path / "plots" / f"{table}.csv"
         path.write_text(path.read_text().splitlines()[0] + "\n")
@@ -373,6 +505,8 @@ def test_a_very_short_training_is_drawn(inputs: Inputs, tmp_path: Path) -> None:
     [
         ("maml_K5_Q10.json", "test"),
         ("ablations_K5_Q10.json", "ablate"),
+        ("cold_start_K5_Q10.json", "cold_start"),
+        ("controls_K5_Q10.json", "controls"),
         ("preprocess.json", "preprocess"),
         ("plots/training.csv", "meta_train"),
         ("plots/param_change.csv", "test"),

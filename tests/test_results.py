@@ -6,6 +6,7 @@ import pytest
 from episode_helpers import params, steps, write_pairs
 
 from mooc_maml.episodes import build_episodes
+from mooc_maml.evaluation import learner_metrics
 from mooc_maml.randomness import generator
 from mooc_maml.results import (
     as_ranks,
@@ -14,6 +15,9 @@ from mooc_maml.results import (
     means,
     oracle_ranks,
     paired,
+    shares_of_the_way,
+    strongest,
+    with_holm,
     write_comparison,
 )
 from mooc_maml.statistics import Interval, bootstrap_mean
@@ -44,17 +48,47 @@ def test_an_interval_is_over_learners_and_its_draws_are_of_model_and_metric():
 
 
 def test_paired_by_hand():
-    first, second = np.tile([[1, 1]], (8, 1)), np.tile([[2, 4]], (8, 1))
+    first = learner_metrics(np.tile([[1, 1]], (8, 1)))
+    second = learner_metrics(np.tile([[2, 4]], (8, 1)))
     found = {row.pop("metric"): row for row in paired(first, second, 1)}
     # MRR: 1 - (1/2 + 1/4) / 2 for each learner
     assert {found["MRR"][key] for key in ("difference", "low", "high")} == {0.625}
     assert found["HR@1"]["difference"] == 1
     # Only 2 of the 2**8 sign patterns are as extreme; 10,000 are drawn.
     assert found["MRR"]["p"] == pytest.approx(2 / 256, abs=0.004)
-    assert found["HR@5"] == {"difference": 0, "low": 0, "high": 0, "p": 1}
+    assert found["HR@5"] == {"difference": 0, "low": 0, "high": 0, "cohens_d": None, "p": 1}
     back = {row.pop("metric"): row for row in paired(second, first, 1)}
     assert back["MRR"]["difference"] == -0.625
     assert back["MRR"]["p"] == found["MRR"]["p"]
+
+
+def test_cohens_d_is_that_of_the_learners():
+    first, second = learner_metrics(np.array([[1], [2], [1]])), learner_metrics(np.full((3, 1), 2))
+    found = {row["metric"]: row for row in paired(first, second, 1)}
+    # HR@1: differences 1, 0, 1: mean 2/3, deviation sqrt(1/3)
+    assert found["HR@1"]["cohens_d"] == pytest.approx(2 / 3 / math.sqrt(1 / 3))
+
+
+def test_holm_is_over_all_comparisons_shown():
+    comparisons = {"a": [{"p": 0.01}, {"p": 0.4}], "b": [{"p": 0.02}]}
+    found = with_holm(comparisons)
+    assert [row["p_holm"] for row in found["a"] + found["b"]] == pytest.approx([0.03, 0.4, 0.04])
+    assert found["a"][0]["p"] == 0.01
+    assert "p_holm" not in comparisons["a"][0]
+
+
+def test_the_strongest_is_chosen_by_validation():
+    found = {"gru": {"HR@1": 0.3, "MRR": 0.2}, "blend": {"HR@1": 0.2, "MRR": 0.4}}
+    assert (strongest(found, "HR@1"), strongest(found, "MRR")) == ("gru", "blend")
+    assert strongest({"first": {"MRR": 0.1}, "second": {"MRR": 0.1}}, "MRR") == "first"
+
+
+def test_shares_of_the_way_by_hand():
+    start, reached, end = ({"MRR": np.full(3, x)} for x in (0.1, 0.2, 0.5))
+    (row,) = shares_of_the_way(start, reached, end, 1)
+    assert row == {"metric": "MRR", **dict.fromkeys(("share", "low", "high"), pytest.approx(0.25))}
+    (back,) = shares_of_the_way(end, reached, start, 1)
+    assert back == {"metric": "MRR", "share": None, "low": None, "high": None}
 
 
 def test_improvement_by_hand():
@@ -103,7 +137,7 @@ def test_the_oracle_is_asked_about_the_queries_by_id(tmp_path: Path):
     store, _ = build_episodes(table, settings)
     write_pairs(tmp_path / "pairs", table)
     oracle = NotedOracle()
-    found = oracle_ranks(store, oracle, tmp_path / "pairs")
+    found = oracle_ranks(store, "test", oracle, tmp_path / "pairs")
     # support: 1 -> 2; queries: 1 2 -> 3, foretold, and 1 2 3 -> 5, where 4 was, five tie for last
     assert found.tolist() == [[1, 6]] * len(store.episodes["test"])
     learner = f"learner-{store.episodes['test'][0, 0]}"

@@ -191,6 +191,9 @@ def test_fine_tuning_is_gradient_descent_on_the_support_pairs() -> None:
         own = by_hand(model, support.tasks(task, task + 1), query.tasks(task, task + 1), 0.3)
         torch.testing.assert_close(found[one], own, atol=1e-5, rtol=1e-4)
     assert (found - model.pair_scores(query)).abs().max() > 0.01
+    nothing = store.support("test", np.arange(3), 0)
+    unadapted = FineTunedGRU(model, 0.3, 2, []).scores(nothing, query)
+    torch.testing.assert_close(unadapted, model.pair_scores(query))
 
 
 def test_rate_and_steps_are_those_best_by_validation_and_stay_in_the_file(tmp_path) -> None:

@@ -43,6 +43,7 @@ SETTINGS = {
     "baselines.sasrec.epochs": 1,
     "ablations.support_sizes": [1, 3],
     "ablations.inner_steps": [1, 2],
+    "ablations.control_repeats": 2,
     "hardware.device": "cpu",
     "hardware.threads": 1,
     "hardware.processes": 1,

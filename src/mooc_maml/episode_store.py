@@ -1,5 +1,6 @@
 """Episodes as packed arrays: a batch of tasks is a few array operations, with no data frame."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -66,12 +67,15 @@ class EpisodeStore:
         Args:
             pairs: int64 [tasks, n], rows of pair_*. Neighbours of one session share a row while
                 their prefixes are not cut; in the order of the store no row is made twice unless
-                sessions of the learner overlap in time.
+                sessions of the learner overlap in time. With n = 0 there is one row of padding.
 
         Returns:
             On the CPU, courses [tasks, rows, time], the rest [tasks, n]. A row ends with the last
             course that one of its prefixes needs.
         """
+        if not pairs.shape[1]:
+            none = torch.from_numpy(pairs)
+            return Examples(torch.zeros(len(pairs), 1, 1, dtype=torch.int64), none, none, none)
         session, length = self.pair_session[pairs], self.pair_position[pairs].astype(np.int64)
         start = self.session_start[session]
         cut = np.maximum(length - self.max_prefix_length, 0)
@@ -120,10 +124,10 @@ class EpisodeStore:
         Args:
             name: "train", "validation", "test" or "ablation".
             indices: int64 [tasks], episodes of that set.
-            size: 1 to the number of support pairs an episode of that set holds; None: K.
+            size: 0 to the number of support pairs an episode of that set holds; None: K.
         """
         held, size = self.held(name), self.support_size if size is None else size
-        if not 1 <= size <= held:
+        if not 0 <= size <= held:
             raise ValueError(f"{name} episodes hold {held} support pairs, asked for {size}")
         return self.episodes[name][indices, 1, None] + np.arange(held - size, held)
 
@@ -148,6 +152,14 @@ class EpisodeStore:
     def held(self, name: str) -> int:
         """Support pairs that an episode of "train", "validation", "test" or "ablation" holds."""
         return self.ablation_support_size if name == "ablation" else self.support_size
+
+    @cached_property
+    def test_set(self) -> str:
+        """Names the test learners and their queries: 16 hex digits that change with them."""
+        rows = self.query_pairs("test", np.arange(len(self.episodes["test"])))
+        digest = hashlib.sha256(self.episodes["test"].tobytes())
+        digest.update(self.courses[self.label_step[rows]].tobytes())
+        return digest.hexdigest()[:16]
 
     @property
     def pair_learner(self) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ def query_ranks(
         episode_set: "train", "validation", "test" or "ablation".
         tasks_at_once: episodes scored together; bounds memory.
         device: where `score` wants its examples.
-        support_size: support pairs, those directly before the query; None: K.
+        support_size: support pairs, those directly before the query; 0: none; None: K.
         world: the processes that share the work; all get all ranks.
 
     Returns:

@@ -140,10 +140,11 @@ class MetaParams(_Section):
 
 
 class AblationParams(_Section):
-    """Values that the ablations walk through."""
+    """Values that the ablations walk through, and the size of the controls."""
 
     support_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
     inner_steps: Annotated[tuple[Count, ...], Field(min_length=1)]
+    control_repeats: Count
 
 
 class EvaluationParams(_Section):

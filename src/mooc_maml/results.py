@@ -15,9 +15,17 @@ from mooc_maml.files import atomic_path
 from mooc_maml.oracle import Oracle
 from mooc_maml.randomness import generator
 from mooc_maml.ranking import ranks
-from mooc_maml.statistics import Interval, bootstrap_mean, paired_permutation_test
+from mooc_maml.statistics import (
+    Interval,
+    bootstrap_mean,
+    bootstrap_share,
+    holm,
+    paired_cohens_d,
+    paired_permutation_test,
+)
 
 Ranks = NDArray[np.int64]  # [learners, Q]
+LearnerMetrics = Mapping[str, NDArray[np.float64]]  # metric -> [learners]
 Intervals = dict[str, dict[str, Interval]]  # model -> metric -> mean and 95 % interval
 
 
@@ -37,27 +45,76 @@ def means(of_model: Mapping[str, Interval]) -> dict[str, float]:
     return {metric: interval.mean for metric, interval in of_model.items()}
 
 
-def paired(first: Ranks, second: Ranks, seed: int) -> list[dict[str, Any]]:
-    """For each metric first minus second with its interval, and the p-value that they are equal.
+def paired(first: LearnerMetrics, second: LearnerMetrics, seed: int) -> list[dict[str, Any]]:
+    """Compare two models metric by metric over the same learners.
 
-    A list, which DVC's tables of metrics leave out: they are wide enough.
+    Args:
+        first: metric -> float [learners].
+        second: the same of the other model.
+        seed: root of the draws.
+
+    Returns:
+        A row a metric: the mean difference, first minus second, with its 95 % interval (low,
+        high), Cohen's d of the pairs, and the p-value that the two are equal. A list, which DVC's
+        tables of metrics leave out: they are wide enough.
     """
     result = []
-    others = learner_metrics(second)
-    for metric, values in learner_metrics(first).items():
+    for metric, values in first.items():
         rng = generator(seed, f"paired {metric}")
-        difference = bootstrap_mean(values - others[metric], rng)
-        p = paired_permutation_test(values, others[metric], rng)
+        difference = bootstrap_mean(values - second[metric], rng)
+        p = paired_permutation_test(values, second[metric], rng)
         result.append(
             {
                 "metric": metric,
                 "difference": difference.mean,
                 "low": difference.low,
                 "high": difference.high,
+                "cohens_d": paired_cohens_d(values, second[metric]),
                 "p": p,
             }
         )
     return result
+
+
+def with_holm(
+    comparisons: Mapping[str, list[dict[str, Any]]],
+) -> dict[str, list[dict[str, Any]]]:
+    """Add `p_holm` to every row: p corrected for all rows of all comparisons together."""
+    rows = [row for of_one in comparisons.values() for row in of_one]
+    corrected = iter(holm([row["p"] for row in rows]))
+    return {
+        name: [{**row, "p_holm": next(corrected)} for row in of_one]
+        for name, of_one in comparisons.items()
+    }
+
+
+def shares_of_the_way(
+    start: LearnerMetrics, reached: LearnerMetrics, end: LearnerMetrics, seed: int
+) -> list[dict[str, Any]]:
+    """Which share of the way from one model to another a third one has gone.
+
+    Args:
+        start: metric -> float [learners], of the model where the way begins.
+        reached: the same of the model that has gone a part of it.
+        end: the same of the model where it ends.
+        seed: root of the draws.
+
+    Returns:
+        A row a metric: the share with its 95 % interval (low, high), learners drawn anew; all None
+        where the end is no better than the start.
+    """
+    rows = []
+    for metric, values in start.items():
+        rng = generator(seed, f"share {metric}")
+        found = bootstrap_share(reached[metric] - values, end[metric] - values, rng)
+        share, low, high = found or (None, None, None)
+        rows.append({"metric": metric, "share": share, "low": low, "high": high})
+    return rows
+
+
+def strongest(validation: Mapping[str, Mapping[str, float]], metric: str) -> str:
+    """The model that is best on the validation learners (the first of equals)."""
+    return max(validation, key=lambda name: validation[name][metric])
 
 
 def improvement_percent(few_shot: dict[str, float], gru: dict[str, float]) -> dict[str, Any]:
@@ -68,23 +125,24 @@ def improvement_percent(few_shot: dict[str, float], gru: dict[str, float]) -> di
     }
 
 
-def oracle_ranks(store: EpisodeStore, oracle: Oracle, pairs: Path) -> Ranks:
+def oracle_ranks(store: EpisodeStore, episode_set: str, oracle: Oracle, pairs: Path) -> Ranks:
     """Rank of the true course under the law that the synthetic learners really follow.
 
     Args:
         store: the episodes.
+        episode_set: "validation", "test" or another set of it.
         oracle: the truth, which knows learners and courses by their ids.
         pairs: the folder of `preprocess`, whose vocabularies give the ids.
     """
     course_ids = pd.read_parquet(pairs / "courses.parquet").sort_values("course")["id"].to_list()
     learner_ids = pd.read_parquet(pairs / "learners.parquet").sort_values("learner")["id"].to_list()
-    indices = np.arange(len(store.episodes["test"]))
-    rows = store.query_pairs("test", indices)
+    indices = np.arange(len(store.episodes[episode_set]))
+    rows = store.query_pairs(episode_set, indices)
     session, length = store.pair_session[rows.ravel()], store.pair_position[rows.ravel()]
     start = store.session_start[session]
     steps = [store.courses[a : a + n] for a, n in zip(start, length, strict=True)]
     prefixes = [[course_ids[course - 1] for course in prefix] for prefix in steps]
-    learners = [learner_ids[i] for i in store.episodes["test"][:, 0].repeat(rows.shape[1])]
+    learners = [learner_ids[i] for i in store.episodes[episode_set][:, 0].repeat(rows.shape[1])]
     scores = oracle.scores(learners, prefixes, course_ids)
     labels = store.courses[start + length].astype(np.int64)
     return as_ranks(scores, labels).reshape(rows.shape)

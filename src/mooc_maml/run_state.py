@@ -17,8 +17,8 @@ from filelock import FileLock, Timeout
 from mooc_maml.errors import UserError
 from mooc_maml.files import atomic_path, sha256
 from mooc_maml.saved_state import SavedState
+from mooc_maml.workspace import state_folder
 
-ROOT = ".state"
 _SECONDS_TO_DIE = 5  # that the processes of a run just killed may need until the last has ended
 
 
@@ -36,7 +36,7 @@ class RunState(SavedState):
 
     def __init__(self, stage: str, settings: str, *inputs: Path) -> None:
         name = _digest(settings, *inputs, Path(__file__).parent)[:16]
-        super().__init__(_workspace() / ROOT / stage / name)
+        super().__init__(state_folder() / stage / name)
         self.kept = self.folder / "kept"
         self.lock = FileLock(self.folder.with_name(f"{name}.lock"))
 
@@ -82,10 +82,3 @@ def _digest(settings: str, *inputs: Path) -> str:
                 name = path.relative_to(place.parent).as_posix()
                 digest.update(f"{name} {sha256(path)}\n".encode())
     return digest.hexdigest()
-
-
-def _workspace() -> Path:
-    here = Path.cwd().resolve()
-    if ".dvc" in here.parts:  # .dvc/tmp/exps/...: a copy that DVC made for one experiment
-        return Path(*here.parts[: here.parts.index(".dvc")])
-    return here

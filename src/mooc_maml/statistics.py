@@ -1,5 +1,6 @@
 """Intervals and paired tests over learners: the learner, not the query, is the unit drawn."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -60,6 +61,41 @@ def t_interval(values: NDArray[np.float64]) -> Interval:
     return Interval(mean, mean - float(half), mean + float(half))
 
 
+def bootstrap_share(
+    part: NDArray[np.float64],
+    whole: NDArray[np.float64],
+    rng: np.random.Generator,
+    resamples: int = 2000,
+) -> Interval | None:
+    """Mean of `part` over mean of `whole`, with its 95 % percentile-bootstrap interval.
+
+    Both means of a resample are of the same learners; resamples whose whole is not above 0 are
+    left out.
+
+    Args:
+        part: float [learners].
+        whole: float [learners], of the same learners in the same order.
+        rng: draws the learners of each resample, with replacement.
+        resamples: number of resamples.
+
+    Returns:
+        None where the mean of the whole is not above 0, so that there is no share of it.
+
+    Raises:
+        ValueError: there is no learner, or the learners differ in number.
+    """
+    part, whole = _same_learners(part, whole)
+    if whole.mean() <= 0:
+        return None
+    shares = []
+    for _ in range(resamples):
+        drawn = rng.integers(len(part), size=len(part))
+        if (total := whole[drawn].sum()) > 0:
+            shares.append(part[drawn].sum() / total)
+    low, high = np.quantile(shares, [0.025, 0.975])
+    return Interval(float(part.mean() / whole.mean()), float(low), float(high))
+
+
 def paired_permutation_test(
     first: NDArray[np.float64],
     second: NDArray[np.float64],
@@ -80,9 +116,7 @@ def paired_permutation_test(
     Raises:
         ValueError: there is no learner, or the learners differ in number.
     """
-    first, second = _checked(first), _checked(second)
-    if len(first) != len(second):
-        raise ValueError(f"{len(first)} and {len(second)} learners, expected the same ones")
+    first, second = _same_learners(first, second)
     difference = first - second
     found = abs(difference.sum())
     # Sums of the same numbers in another order differ by rounding; such a tie counts as extreme.
@@ -94,6 +128,51 @@ def paired_permutation_test(
         signs = rng.integers(2, size=shape, dtype=np.int8) * 2 - 1
         extreme += int((np.abs(signs @ difference) >= threshold).sum())
     return (1 + extreme) / (1 + permutations)
+
+
+def paired_cohens_d(first: NDArray[np.float64], second: NDArray[np.float64]) -> float | None:
+    """Cohen's d of paired values: mean difference / standard deviation of the differences.
+
+    Also written d_z (Cohen 1988, 2.3.5); the deviation is that of a sample, with n - 1.
+
+    Args:
+        first: float [learners], one value a learner.
+        second: float [learners], of the same learners in the same order.
+
+    Returns:
+        None where the differences do not vary, or there is one learner only.
+
+    Raises:
+        ValueError: there is no learner, or the learners differ in number.
+    """
+    first, second = _same_learners(first, second)
+    difference = first - second
+    if np.ptp(difference) <= 1e-12:  # equal but for rounding
+        return None
+    return float(difference.mean() / difference.std(ddof=1))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for the number of tests (Holm 1979), in the order given.
+
+    The smallest of n is multiplied by n, the next by n - 1 and so on; none ends up below a smaller
+    one, nor above 1.
+    """
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty_like(p)
+    stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    corrected[order] = np.minimum(stepped, 1.0)
+    return [float(value) for value in corrected]
+
+
+def _same_learners(
+    first: NDArray[np.float64], second: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    first, second = _checked(first), _checked(second)
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} learners, expected the same ones")
+    return first, second
 
 
 def _checked(values: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from mooc_maml.early_stopping import is_best_last, is_out_of_patience
 from mooc_maml.episode_store import EpisodeStore, sample_tasks
 from mooc_maml.errors import UserError
-from mooc_maml.evaluation import query_ranks, summary
+from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
 from mooc_maml.examples import Examples, costs, groups_by_size
 from mooc_maml.few_shot import adapted_scores
 from mooc_maml.hardware import dtype
@@ -123,8 +123,7 @@ class MetaTrainer:
         found: dict[str, Any] = {"iteration": self.progress.iteration}
         for mode in MODES:
             steps = self.params.num_inner_steps if mode == "few_shot" else 0
-            adapt = partial(self.variant.adapt, self.learner, self.weights, steps=steps)
-            score = adapted_scores(self.learner, adapt)
+            score = self.scores(self.weights, steps)
             found[mode] = summary(
                 query_ranks(
                     score,
@@ -139,6 +138,11 @@ class MetaTrainer:
         if is_best_last(self._values()):
             self.best = self._copy_of_weights()
         return found
+
+    def scores(self, weights: Weights, steps: int) -> ScoreFunction:
+        """A scorer that adapts these meta-weights with so many steps; 0: zero-shot."""
+        adapt = partial(self.variant.adapt, self.learner, weights, steps=steps)
+        return adapted_scores(self.learner, adapt)
 
     def step(self) -> float:
         """One meta-update; gives the mean query loss after adaptation.

@@ -10,12 +10,13 @@ from torch import Tensor
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts, validator
 from mooc_maml.baselines.gru import GRUBaseline
+from mooc_maml.baselines.sequence_training import pair_scores
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.examples import Examples
 from mooc_maml.few_shot import adapted_scores
 from mooc_maml.meta.inner import adapt
 from mooc_maml.models.gru import GRURecommender
-from mooc_maml.models.gru_learner import GRULearner
+from mooc_maml.models.gru_learner import GRUFastWeights, GRULearner
 from mooc_maml.params import Params
 
 
@@ -36,10 +37,14 @@ class FineTunedGRU:
         self.num_courses = int(model.settings["num_courses"])
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
         learner = GRULearner(model.head.weight.device, model.head.weight.dtype)
-        self._score = adapted_scores(
-            learner,
-            lambda support: adapt(learner, weights, learner.prepare(support), steps, rate)[0],
-        )
+        self.model = model
+
+        def adapted(support: Examples) -> GRUFastWeights:
+            fast: GRUFastWeights
+            fast, _ = adapt(learner, weights, learner.prepare(support), steps, rate)
+            return fast
+
+        self._score = adapted_scores(learner, adapted)
 
     @classmethod
     def train(
@@ -63,7 +68,9 @@ class FineTunedGRU:
         return cls(model, best["rate"], best["steps"], history)
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
-        """Scores of every query pair: float [tasks, Q, C]."""
+        """Scores of every query pair: float [tasks, Q, C]; without support pairs the GRU's."""
+        if not support.label.shape[1]:
+            return pair_scores(self.model, query)
         return self._score(support, query).detach()
 
     def write(self, path: Path) -> None:

@@ -3,20 +3,21 @@
 import os
 from pathlib import Path
 
-from mooc_maml.files import write_json
+from mooc_maml.files import atomic_path, write_json
 from mooc_maml.params import Params
 from mooc_maml.report.figures import draw_figures
 from mooc_maml.report.findings import results
 from mooc_maml.report.inputs import read_inputs, tag
 from mooc_maml.report.manifest import artefacts, configuration
 from mooc_maml.report.page import write_page
+from mooc_maml.report.readme import results_table
 from mooc_maml.report.repeated import read_seeds
 from mooc_maml.report.signs import training_signs
 from mooc_maml.report.summary import report, terminal_table
 
 
 def build_report(params: Params, results_path: Path, models_path: Path, report_path: Path) -> str:
-    """Write figures, config.json, report.json, index.html and manifest.json.
+    """Write figures, config.json, report.json, index.html, table.md and manifest.json.
 
     The same inputs give the same bytes.
 
@@ -41,6 +42,8 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
     settings = configuration(inputs)
     write_json(report_path / "config.json", settings)
     write_json(report_path / "report.json", report(inputs, findings))
+    with atomic_path(report_path / "table.md") as temporary:
+        temporary.write_text(results_table(inputs), encoding="utf-8")
     folders = [path.resolve() for path in (results_path, models_path, report_path)]
     root = Path(os.path.commonpath(folders))
     made_from = [

@@ -8,13 +8,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from mooc_maml.report.cold_start import draw_cold_start
 from mooc_maml.report.distribution import draw_param_change
 from mooc_maml.report.inputs import METRICS, Inputs, ModelRow, finite
 from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure, no_data, percent_axis
 
 CAPTIONS = {
     "comparison.png": "Every model on the same queries of the same test learners, ranked among all "
-    "courses. Dot: mean over learners; line: 95 % interval.",
+    "courses; the best on validation uppermost. Dot: mean over learners; line: 95 % interval.",
+    "cold_start.png": "Every model given exactly so many pairs of the learner, on the same queries "
+    "of the same learners; a model that makes no use of them stays flat. Bands and bars: 95 % "
+    "intervals.",
     "training_curve.png": "Above: loss on the queries of the training tasks. Below: the whole "
     "validation set before (zero-shot) and after (few-shot) adaptation; dashed: the plain GRU.",
     "ablation_support_size.png": "Few-shot figures by the number of pairs adapted on; the same "
@@ -33,6 +37,7 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
     paths = {name: plots / name for name in CAPTIONS}
     source = inputs.source_label
     draw_comparison(inputs.rows(), inputs.maml.get("learners"), source, paths["comparison.png"])
+    draw_cold_start(inputs, paths["cold_start.png"])
     draw_training(inputs, paths["training_curve.png"])
     episodes, chosen = inputs.params.episodes, inputs.params.num_inner_steps
     draw_ablation(

@@ -1,12 +1,12 @@
 """What the figures say, in plain words made from the numbers of the run."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
 
 import pandas as pd
 
-from mooc_maml.report.inputs import METRICS, Inputs, Measure
+from mooc_maml.report.controls import control_findings
+from mooc_maml.report.finding import Finding
+from mooc_maml.report.inputs import METRICS, Inputs, Measure, label_of
 from mooc_maml.report.words import count, number, percent, points, signed_percent
 
 HEADLINE = "HR@1"
@@ -18,15 +18,6 @@ TARGET_PERCENT = 100 * (EXPECTED_LOW / STUDY_GRU - 1)
 _WIDE = 0.04  # an interval of this width hides every effect that the study reports for adaptation
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that the numbers say; a warning asks for a look before they are believed."""
-
-    kind: Literal["finding", "warning"]
-    name: str
-    text: str
-
-
 def results(inputs: Inputs) -> list[Finding]:
     """Findings from the test, the ablations and the parameter change, most important first."""
     measures = {row.name: row.measures for row in inputs.rows()}
@@ -35,6 +26,7 @@ def results(inputs: Inputs) -> list[Finding]:
     texts = {
         "adaptation": _adaptation(inputs, zero, few),
         "against_gru": _against_gru(inputs, few, gru),
+        "against_strongest": _against_strongest(inputs, measures),
         "target": _target(inputs),
     }
     if "oracle" in measures:
@@ -50,8 +42,9 @@ def results(inputs: Inputs) -> list[Finding]:
     for column, (key, one, many) in tables.items():
         texts[f"ablation_{column}"] = _ablation(inputs.ablations[key], column, one, many)
     texts["param_change"] = _param_change(inputs.param_change)
+    texts["readings"] = _readings(inputs)
     found = [Finding("finding", name, text) for name, text in texts.items() if text]
-    return found + _uncertainty(inputs, few[HEADLINE])
+    return found + control_findings(inputs) + _uncertainty(inputs, few[HEADLINE])
 
 
 def _adaptation(inputs: Inputs, zero: dict[str, Measure], few: dict[str, Measure]) -> str:
@@ -82,6 +75,35 @@ def _against_gru(inputs: Inputs, few: dict[str, Measure], gru: dict[str, Measure
     )
 
 
+def _against_strongest(inputs: Inputs, measures: dict[str, dict[str, Measure]]) -> str:
+    best = inputs.maml.get("strongest_baseline")
+    if best not in measures or "few_shot" not in measures:
+        return ""
+    metric = inputs.params.evaluation.validation_metric
+    chosen = f"The strongest baseline by validation {metric} is {label_of(best)}"
+    if best == "gru":
+        return f"{chosen}."
+    ours, other = measures["few_shot"][HEADLINE], measures[best][HEADLINE]
+    return (
+        f"{chosen} ({percent(other.value)} {HEADLINE} on the test learners); few-shot is at "
+        f"{points(ours.value - other.value)} of it. "
+        f"{_certainty(inputs, 'few_vs_strongest', ours, other)}"
+    )
+
+
+def _readings(inputs: Inputs) -> str:
+    """How often these test learners were looked at, as far as it is known."""
+    total = sum(inputs.readings.values())
+    if not total:
+        return ""
+    files = ", ".join(f"{name} {number:,}" for name, number in inputs.readings.items())
+    return (
+        f"Figures of these test learners have been read {count(total, 'time', 'times')} so far "
+        f"({files}): so many different result files about them were written. The count goes along "
+        "with git; readings in other clones that were not committed are not in it."
+    )
+
+
 def _target(inputs: Inputs) -> str:
     improvement = _improvement(inputs)
     reached = "reached" if improvement >= TARGET_PERCENT else "not reached"
@@ -107,12 +129,16 @@ def _certainty(inputs: Inputs, comparison: str, ours: Measure, other: Measure) -
     paired = inputs.paired(comparison).get(HEADLINE)
     if paired is not None:
         low, high = number(paired.get("low")), number(paired.get("high"))
-        p = number(paired.get("p"))
-        verdict = "more than chance explains" if low > 0 or high < 0 else "chance is not ruled out"
+        p, after = number(paired.get("p")), ""
+        sure = low > 0 or high < 0
+        if paired.get("p_holm") is not None:
+            p, after = paired["p_holm"], " after Holm's correction"
+            sure = sure and p < 0.05
+        verdict = "more than chance explains" if sure else "chance is not ruled out"
         return (
             f"The 95 % interval of the difference over the same learners is "
             f"{points(low, unit=False)} to {points(high)}"
-            f"{f' (p = {p:.2g})' if math.isfinite(p) else ''}: {verdict}."
+            f"{f' (p = {p:.2g}{after})' if math.isfinite(p) else ''}: {verdict}."
         )
     if not (ours.has_interval and other.has_interval):
         return "There is no interval to tell how sure this is."

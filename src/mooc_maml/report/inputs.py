@@ -11,10 +11,16 @@ from numpy.typing import NDArray
 from mooc_maml.errors import UserError
 from mooc_maml.files import read_json
 from mooc_maml.params import MetricName, Params
+from mooc_maml.readings import FILE as READINGS
+from mooc_maml.readings import count_readings
 
 METRICS: tuple[str, ...] = get_args(MetricName)
 MODES = ("zero_shot", "few_shot")
 _CURVES = tuple(f"{mode} {metric}" for mode in MODES for metric in METRICS)
+_MAML_KEYS = (
+    *("data_source", "synthetic", "test_set"),
+    *("zero_shot", "few_shot", "baselines", "validation"),
+)
 LABELS = {
     "random": "Random",
     "popularity": "Popularity",
@@ -34,6 +40,11 @@ LABELS = {
 }
 
 
+def label_of(model: str) -> str:
+    """The name for people of a model, which is its name in the files if it has no other."""
+    return LABELS.get(model, model)
+
+
 @dataclass(frozen=True)
 class Measure:
     """A value with its 95 % interval; fractions, nan where there is none."""
@@ -50,11 +61,15 @@ class Measure:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """One model of the comparison: its name in the files, its name for people, its measures."""
+    """One model of the comparison: its name in the files, its name for people, its measures.
+
+    `validation`: the figure that it is ordered by, nan where there is none.
+    """
 
     name: str
     label: str
     measures: dict[str, Measure]
+    validation: float
 
 
 @dataclass(frozen=True)
@@ -63,17 +78,21 @@ class Inputs:
 
     `training`: iteration, train_loss. `validation`: iteration, mode (zero_shot | few_shot),
     metrics as fractions. `param_change`: learner, layer, relative_change as a fraction.
+    `readings`: result file -> how many different ones of these test learners were written.
     """
 
     params: Params
     maml: dict[str, Any]
     baselines: dict[str, Any]
     ablations: dict[str, Any]
+    cold_start: dict[str, Any]
+    controls: dict[str, Any]
     preprocess: dict[str, Any]
     training: pd.DataFrame
     validation: pd.DataFrame
     comparison: pd.DataFrame
     param_change: pd.DataFrame
+    readings: dict[str, int]
     files: tuple[Path, ...]
 
     @property
@@ -92,19 +111,21 @@ class Inputs:
         return "second-order MAML" if self.params.use_second_order else "first-order MAML"
 
     def rows(self) -> list[ModelRow]:
-        """Models without a label, then those of `LABELS` in order; none without figures."""
+        """Models with figures, the best on validation first; then those without validation."""
         ours = {name: self.maml.get(name) for name in ("zero_shot", "few_shot", "oracle")}
         models = {name: found for name, found in (self.maml["baselines"] | ours).items() if found}
-        order = [name for name in models if name not in LABELS]
-        order += [name for name in LABELS if name in models]
-        return [self._row(name, models[name]) for name in order]
+        metric = self.params.evaluation.validation_metric
+        known = {row["model"]: _number(row.get(metric)) for row in self.maml["validation"]}
+        order = {name: known.get(name, math.nan) for name in models}
+        best_first = sorted(order, key=lambda n: -order[n] if math.isfinite(order[n]) else 1.0)
+        return [self._row(name, models[name], order[name]) for name in best_first]
 
-    def _row(self, name: str, metrics: dict[str, Any]) -> ModelRow:
+    def _row(self, name: str, metrics: dict[str, Any], validation: float) -> ModelRow:
         measures = {
             metric: Measure(_number(metrics.get(metric)), *self._interval(name, metric))
             for metric in METRICS
         }
-        return ModelRow(name, LABELS.get(name, name), measures)
+        return ModelRow(name, label_of(name), measures, validation)
 
     def _interval(self, name: str, metric: str) -> tuple[float, float]:
         interval = self.maml.get("intervals_95", {}).get(name, {}).get(metric)
@@ -117,7 +138,7 @@ class Inputs:
         return float(found["low"].iloc[0]), float(found["high"].iloc[0])
 
     def paired(self, comparison: str) -> dict[str, dict[str, Any]]:
-        """Metric -> paired test of two models (few_vs_zero, few_vs_gru), if there is one."""
+        """Metric -> paired test of two models (few_vs_zero, few_vs_gru, ...), if there is one."""
         rows = (self.maml.get("significance") or {}).get(comparison, [])
         return {row["metric"]: row for row in rows}
 
@@ -152,6 +173,8 @@ def read_inputs(results: Path, params: Params) -> Inputs:
         results / f"maml_{name}.json": "test",
         results / f"baselines_{name}.json": "test or train_baselines",
         results / f"ablations_{name}.json": "ablate",
+        results / f"cold_start_{name}.json": "cold_start",
+        results / f"controls_{name}.json": "controls",
         results / "preprocess.json": "preprocess",
         plots / "training.csv": "meta_train",
         plots / "validation.csv": "meta_train",
@@ -161,17 +184,22 @@ def read_inputs(results: Path, params: Params) -> Inputs:
     for path, stage in made_by.items():
         if not path.is_file():
             raise UserError(f"{path}: no such file; stage {stage} makes it: run `dvc repro`")
-    maml, baselines, ablations, preprocess, training, validation, comparison, change = made_by
+    maml, baselines, ablations, cold_start, controls, preprocess, *tables = made_by
+    training, validation, comparison, change = tables
+    found = _json(maml, _MAML_KEYS)
     return Inputs(
         params=params,
-        maml=_json(maml, ("data_source", "synthetic", "zero_shot", "few_shot", "baselines")),
+        maml=found,
         baselines=_json(baselines, ("baselines",)),
         ablations=_json(ablations, ("support_sizes", "inner_steps")),
+        cold_start=_json(cold_start, ("curves",)),
+        controls=_json(controls, ("judged_by", "comparisons", "helps")),
         preprocess=_json(preprocess, ()),
         training=_table(training, ("iteration", "train_loss")),
         validation=_curves(_table(validation, ("iteration", *_CURVES))),
         comparison=_table(comparison, ("model", "metric", "value", "low", "high")),
         param_change=_table(change, ("learner", "layer", "relative_change")),
+        readings=count_readings(results / READINGS, found["test_set"]),
         files=tuple(made_by),
     )
 

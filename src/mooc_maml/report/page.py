@@ -1,5 +1,6 @@
 """The report as one HTML page; every text is escaped by the template engine."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,11 +11,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mooc_maml.files import atomic_path
 from mooc_maml.report.figures import CAPTIONS
-from mooc_maml.report.findings import Finding, interval
-from mooc_maml.report.inputs import LABELS, METRICS, Inputs
+from mooc_maml.report.finding import Finding
+from mooc_maml.report.findings import interval
+from mooc_maml.report.inputs import LABELS, METRICS, Inputs, Measure, label_of
 from mooc_maml.report.words import flatten, number, percent, points, signed_percent
 
-_COMPARED = {"few_vs_zero": "few-shot − zero-shot", "few_vs_gru": "few-shot − GRU"}
+_CONTROLS = {
+    "few_shot_vs_zero_shot": "few-shot − zero-shot",
+    "shuffled_vs_zero_shot": "labels shuffled − zero-shot",
+    "exchanged_vs_zero_shot": "another's pairs − zero-shot",
+    "few_shot_vs_shuffled": "few-shot − labels shuffled",
+    "few_shot_vs_exchanged": "few-shot − another's pairs",
+}
 
 
 def write_page(
@@ -73,7 +81,12 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "metrics": METRICS,
         "models": _models(inputs),
         "improvement": _improvement(inputs),
+        "validation_metric": params.evaluation.validation_metric,
         "differences": _differences(inputs),
+        "cold_start": _cold_start(inputs),
+        "cold_start_learners": _count(inputs.cold_start.get("learners")),
+        "controls": _rows(inputs.controls["comparisons"], _CONTROLS),
+        "control_repeats": _count(inputs.controls.get("repeats")),
         "ablations": _ablations(inputs),
         "ablation_learners": _count(inputs.ablations.get("learners")),
         "counts": flatten(inputs.preprocess),
@@ -89,6 +102,7 @@ def _models(inputs: Inputs) -> list[dict[str, Any]]:
         {
             "name": row.name,
             "label": row.label,
+            "validation": percent(row.validation),
             "cells": [
                 {"value": percent(measure.value), "interval": interval(measure)}
                 for measure in row.measures.values()
@@ -114,7 +128,7 @@ def _seeds(found: dict[str, Any]) -> dict[str, Any]:
     names = [name for name in LABELS if name in found["models"]]
     names = [name for name in found["models"] if name not in LABELS] + names
     rows = [
-        {"label": LABELS.get(name, name), "cells": _over_seeds(found["models"][name], percent)}
+        {"label": label_of(name), "cells": _over_seeds(found["models"][name], percent)}
         for name in names
     ]
     rows += [
@@ -146,22 +160,62 @@ def _improvement(inputs: Inputs) -> list[str]:
 
 def _differences(inputs: Inputs) -> list[dict[str, Any]]:
     """Rows of the paired comparisons; none where the test stage wrote none."""
-    found = {key: inputs.paired(key) for key in _COMPARED}
+    labels = {"few_vs_zero": "few-shot − zero-shot", "few_vs_gru": "few-shot − GRU"}
+    strongest = label_of(inputs.maml.get("strongest_baseline", "strongest baseline"))
+    labels["few_vs_strongest"] = f"few-shot − {strongest}"
+    return _rows(inputs.maml.get("significance") or {}, labels)
+
+
+def _rows(
+    comparisons: dict[str, list[dict[str, Any]]], labels: dict[str, str]
+) -> list[dict[str, Any]]:
+    found = {key: {row["metric"]: row for row in comparisons.get(key, [])} for key in labels}
     return [
         {"label": label, "cells": [_difference(found[key].get(m) or {}) for m in METRICS]}
-        for key, label in _COMPARED.items()
+        for key, label in labels.items()
         if found[key]
     ]
 
 
 def _difference(paired: dict[str, Any]) -> dict[str, str]:
     low, high = (points(number(paired.get(end)), unit=False) for end in ("low", "high"))
-    p = paired.get("p")
+    p, d = number(paired.get("p_holm")), number(paired.get("cohens_d"))
     return {
         "value": points(number(paired.get("difference")), unit=False),
         "interval": f"{low} to {high}",
-        "p": "p n.a." if p is None else f"p = {p:.2g}",
+        "p": f"p = {p:.2g}" if math.isfinite(p) else "p n.a.",
+        "d": f"d = {d:.2f}".replace("-", "−") if math.isfinite(d) else "d n.a.",
     }
+
+
+def _cold_start(inputs: Inputs) -> list[dict[str, Any]]:
+    """A table a metric: a row a model, a column a number of pairs; the best at the end first."""
+    curves = inputs.cold_start["curves"]
+    sizes = sorted({row["pairs"] for row in curves})
+    tables = []
+    for metric in dict.fromkeys(row["metric"] for row in curves):
+        of_model: dict[str, dict[int, Measure]] = {}
+        for row in curves:
+            if row["metric"] == metric:
+                measure = Measure(*(number(row[key]) for key in ("mean", "low", "high")))
+                of_model.setdefault(row["model"], {})[row["pairs"]] = measure
+        best_first = sorted(of_model, key=lambda name: -of_model[name][sizes[-1]].value)
+        rows = [
+            {
+                "name": name,
+                "label": label_of(name),
+                "cells": [
+                    {
+                        "value": percent(of_model[name][size].value),
+                        "interval": interval(of_model[name][size]),
+                    }
+                    for size in sizes
+                ],
+            }
+            for name in best_first
+        ]
+        tables.append({"metric": metric, "sizes": sizes, "rows": rows})
+    return tables
 
 
 def _ablations(inputs: Inputs) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Signs that the training went well or did not: the commissioning document's list."""
 
-from mooc_maml.report.findings import HEADLINE, Finding
+from mooc_maml.report.finding import Finding
+from mooc_maml.report.findings import HEADLINE
 from mooc_maml.report.inputs import Inputs, finite
 from mooc_maml.report.words import percent
 

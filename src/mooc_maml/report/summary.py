@@ -1,8 +1,9 @@
 """The result as a small table for the terminal, and as content of report.json."""
 
+import math
 from typing import Any
 
-from mooc_maml.report.findings import Finding
+from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import METRICS, Inputs
 from mooc_maml.report.words import percent
 
@@ -42,7 +43,11 @@ def report(inputs: Inputs, findings: list[Finding]) -> dict[str, Any]:
             if any(measure.has_interval for measure in row.measures.values())
         },
         "improvement_over_gru_percent": inputs.maml.get("improvement_over_gru_percent"),
+        "validation": {row.name: row.validation for row in rows if math.isfinite(row.validation)},
+        "strongest_baseline": inputs.maml.get("strongest_baseline"),
         "significance": inputs.maml.get("significance"),
+        "controls": inputs.controls["comparisons"],
+        "test_set_readings": inputs.readings,
         "ablations": {key: inputs.ablations[key] for key in ("support_sizes", "inner_steps")},
         "findings": [
             {"kind": finding.kind, "name": finding.name, "text": finding.text}

@@ -1,0 +1,66 @@
+"""What the controls say: whether adaptation helps where it must not, and where it must."""
+
+from typing import Any
+
+from mooc_maml.report.finding import Finding
+from mooc_maml.report.inputs import Inputs
+from mooc_maml.report.words import number, percent, points
+
+# The least share of the way from zero-shot to the oracle that few-shot has to go on made-up data.
+MUST_CLOSE = 0.1
+_SPOILT = {
+    "shuffled": (
+        "the next courses of a learner's support pairs shuffled among them",
+        "a part of the gain needs only which courses the learner opens, not what follows what",
+    ),
+    "exchanged": (
+        "the support pairs of another learner",
+        "a part of the gain is no knowledge of the learner: any support pairs give it",
+    ),
+}
+
+
+def control_findings(inputs: Inputs) -> list[Finding]:
+    """One of each negative control, and of the positive one where there is an oracle."""
+    found = [_negative(inputs, name) for name in _SPOILT if name in inputs.controls["helps"]]
+    share = _judged(inputs, inputs.controls.get("share_of_the_way_to_the_oracle", []))
+    return [*found, _positive(inputs, share)] if share else found
+
+
+def _negative(inputs: Inputs, name: str) -> Finding:
+    metric, (words, meaning) = inputs.controls["judged_by"], _SPOILT[name]
+    text = (
+        f"Negative control: adapted on {words}, few-shot is at "
+        f"{_change(inputs, f'{name}_vs_zero_shot')} {metric} of zero-shot; adapted on its own "
+        f"pairs, at {_change(inputs, 'few_shot_vs_zero_shot')}. "
+    )
+    if inputs.controls["helps"][name]:
+        text += f"It must not help, and it does (the interval is above 0): {meaning}."
+        return Finding("warning", f"control_{name}", text)
+    text += "It must not help, and it does not: the control holds (the interval is not above 0)."
+    return Finding("finding", f"control_{name}", text)
+
+
+def _positive(inputs: Inputs, row: dict[str, Any]) -> Finding:
+    share, low, high = (number(row[key]) for key in ("share", "low", "high"))
+    text = (
+        f"Positive control: these learners have tastes that adaptation can find. Few-shot closes "
+        f"{percent(share, 0)} of the way from zero-shot to the oracle in {row['metric']} "
+        f"({percent(low, 0)} to {percent(high, 0)}); at least {percent(MUST_CLOSE, 0)}, and surely "
+        "more than nothing, is asked of it: "
+    )
+    if share >= MUST_CLOSE and low > 0:
+        return Finding("finding", "control_oracle", f"{text}the control holds.")
+    return Finding("warning", "control_oracle", f"{text}the control fails.")
+
+
+def _change(inputs: Inputs, comparison: str) -> str:
+    row = _judged(inputs, inputs.controls["comparisons"].get(comparison, []))
+    low, high = (points(number(row.get(end)), unit=False) for end in ("low", "high"))
+    return f"{points(number(row.get('difference')))} ({low} to {high})"
+
+
+def _judged(inputs: Inputs, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The row of the metric that the controls are judged by."""
+    metric = inputs.controls["judged_by"]
+    return next((row for row in rows if row["metric"] == metric), {})

@@ -1,0 +1,86 @@
+"""The table of results for README: written by the report, put into README by this program.
+
+    python -m mooc_maml.report.readme
+
+In README a block from `<!-- table: PATH -->` to `<!-- end of table -->` holds the file PATH.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from mooc_maml.errors import UserError, main_guard
+from mooc_maml.files import atomic_path
+from mooc_maml.report.findings import interval
+from mooc_maml.report.inputs import METRICS, Inputs
+from mooc_maml.report.words import percent
+
+_BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
+
+
+def results_table(inputs: Inputs) -> str:
+    """Models by metrics in Markdown, with data set, protocol and seed; ends with a line break."""
+    params, found = inputs.params, inputs.maml
+    episodes, metric = params.episodes, params.evaluation.validation_metric
+    split = (episodes.train_fraction, episodes.validation_fraction, episodes.test_fraction)
+    taken = "as any other" if params.evaluation.taken_courses == "as_is" else "if they recur"
+    about = (
+        f"Data: {inputs.source_label}, {_count(found.get('learners'))} test learners, "
+        f"{_count(found.get('queries'))} queries. Protocol: split by learner "
+        f"{'/'.join(f'{100 * share:g}' for share in split)}, K = {episodes.support_size} support "
+        f"pairs, then Q = {episodes.query_size} queries, a learner's {episodes.position} pairs, "
+        f"ranked among all courses, taken ones {taken}; {inputs.method}, α = {params.inner_lr:g}, "
+        f"{params.num_inner_steps} steps. Seed {params.seed}. The best on validation first; in "
+        "brackets 95 % intervals over learners."
+    )
+    head = ["", f"validation {metric}", *METRICS]
+    lines = [head, ["---"] * len(head)]
+    for row in inputs.rows():
+        cells = [
+            f"{percent(measure.value)} ({interval(measure)})"
+            if measure.has_interval
+            else percent(measure.value)
+            for measure in row.measures.values()
+        ]
+        lines.append([row.label, percent(row.validation), *cells])
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return f"{about}\n\n{table}\n"
+
+
+def _count(value: int | None) -> str:
+    return "n.a." if value is None else f"{value:,}"
+
+
+def with_tables(readme: str, root: Path) -> str:
+    """The text of README with every block as its file has it.
+
+    Args:
+        readme: the text.
+        root: the folder that paths in it are relative to.
+
+    Raises:
+        UserError: there is no block, or the file of one is missing.
+    """
+
+    def block(found: re.Match[str]) -> str:
+        path = root / found[2]
+        if not path.is_file():
+            raise UserError(f"{path}: no such file, but README.md shows it; run `dvc repro`")
+        return f"{found[1]}\n{path.read_text(encoding='utf-8')}\n{found[3]}"
+
+    if not _BLOCK.search(readme):
+        raise UserError("README.md: no block <!-- table: PATH --> ... <!-- end of table -->")
+    return _BLOCK.sub(block, readme)
+
+
+def main() -> None:
+    """Bring README.md of the current folder up to date."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    path = Path("README.md")
+    text = with_tables(path.read_text(encoding="utf-8"), Path())
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main_guard(main)

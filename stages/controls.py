@@ -1,0 +1,99 @@
+"""Stage: does adaptation help where it must not, and as much as it can where it should?"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from mooc_maml.controls import CONTROLS, Spoil, helps, mean_of, spoilt_ranks
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.errors import main_guard
+from mooc_maml.evaluation import ScoreFunction, learner_metrics, query_ranks
+from mooc_maml.few_shot import read_meta_model
+from mooc_maml.leakage import read_checked
+from mooc_maml.oracle import Oracle
+from mooc_maml.params import Params, load_params
+from mooc_maml.randomness import generator
+from mooc_maml.readings import write_test_results
+from mooc_maml.results import LearnerMetrics, oracle_ranks, paired, shares_of_the_way, with_holm
+from mooc_maml.taken import taken_courses
+
+
+def main(paths: argparse.Namespace) -> None:
+    """Adapt on right and on wrong support pairs of the test learners; compare with zero-shot."""
+    params, store = load_params("params.yaml"), read_checked(paths.episodes)
+    found = _metrics(params, store, paths)
+    versus_zero = {
+        name: paired(values, found["zero_shot"], params.seed)
+        for name, values in found.items()
+        if name in ("few_shot", *CONTROLS)
+    }
+    own = {
+        f"few_shot_vs_{name}": paired(found["few_shot"], found[name], params.seed)
+        for name in CONTROLS
+    }
+    comparisons = with_holm({f"{name}_vs_zero_shot": x for name, x in versus_zero.items()} | own)
+    metric = params.evaluation.validation_metric
+    content: dict[str, Any] = {
+        "data_source": params.data.source,
+        "synthetic": params.data.source == "synthetic",
+        "learners": len(store.episodes["test"]),
+        "repeats": params.ablations.control_repeats,
+        "judged_by": metric,
+        "models": {
+            name: {metric: values.mean() for metric, values in of_one.items()}
+            for name, of_one in found.items()
+        },
+        "comparisons": comparisons,
+        "helps": {name: helps(rows, metric) for name, rows in versus_zero.items()},
+    }
+    if "oracle" in found:
+        content["share_of_the_way_to_the_oracle"] = shares_of_the_way(
+            found["zero_shot"], found["few_shot"], found["oracle"], params.seed
+        )
+    write_test_results(paths.results, content, store.test_set)
+
+
+def _metrics(
+    params: Params, store: EpisodeStore, paths: argparse.Namespace
+) -> dict[str, LearnerMetrics]:
+    """Model -> metric -> [learners]; of a control the mean over its repeats."""
+    meta = read_meta_model(paths.model, params, store.num_courses)
+    taken, few_shot = taken_courses(store, params), meta.scores(params.num_inner_steps)
+    at_once, device = params.hardware.tasks_at_once, meta.learner.device
+
+    def own_supports(score: ScoreFunction) -> LearnerMetrics:
+        score = taken.without(score)
+        return learner_metrics(
+            query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
+        )
+
+    def spoilt_supports(spoil: Spoil) -> LearnerMetrics:
+        return learner_metrics(
+            spoilt_ranks(few_shot, spoil, store, taken, tasks_at_once=at_once, device=device)
+        )
+
+    found = {"zero_shot": own_supports(meta.scores(0)), "few_shot": own_supports(few_shot)}
+    for name, control in CONTROLS.items():
+        draws = [
+            generator(params.seed, f"control {name}", repeat)
+            for repeat in range(params.ablations.control_repeats)
+        ]
+        found[name] = mean_of([spoilt_supports(control(store, rng)) for rng in draws])
+    if params.data.source == "synthetic":
+        oracle = oracle_ranks(store, "test", Oracle.load(paths.truth), paths.pairs)
+        found["oracle"] = learner_metrics(oracle)
+    return found
+
+
+def _from_command_line() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
+    parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
+    parser.add_argument("--model", type=Path, required=True, help="folder of meta_train")
+    parser.add_argument("--truth", type=Path, required=True, help="folder of simulate's oracle")
+    parser.add_argument("--results", type=Path, required=True, help="JSON to write")
+    main(parser.parse_args())
+
+
+if __name__ == "__main__":
+    main_guard(_from_command_line)
