@@ -77,9 +77,9 @@ class Run:
 
     def wait_until_at_work(self, process: "subprocess.Popen[bytes]") -> None:
         """Until it says its first word, which is after the modules are loaded."""
-        before, until = (self.folder / "said.txt").stat().st_size, time.monotonic() + 120
+        before, until = (self.folder / "said.txt").stat().st_size, time.monotonic() + 300
         while (self.folder / "said.txt").stat().st_size == before and process.poll() is None:
-            assert time.monotonic() < until, f"silent for two minutes: {self.said()}"
+            assert time.monotonic() < until, f"silent for five minutes: {self.said()}"
             time.sleep(0.002)
 
     def said(self) -> str:
