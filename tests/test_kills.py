@@ -184,3 +184,18 @@ def test_a_second_run_is_refused_and_a_stopped_one_goes_on_where_it_was(tmp_path
     run.finish()
     assert run.went_on_after() == [int(stopped)]
     assert run.files() == expected
+
+
+@pytest.mark.parametrize("stage", ["meta_train", "train_baselines"])
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(stage, tmp_path: Path):
+    expected, _, _ = uninterrupted(stage, tmp_path / "whole", 1)
+    run = prepared(stage, tmp_path / "stopped", 1)
+    process = run.start()
+    run.wait_until_at_work(process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=300) == 128 + signal.SIGINT, run.said()
+    assert "Traceback" not in run.said()
+    (stopped,) = re.findall(r"stopped after (.*); the same command goes on from there", run.said())
+    run.finish()
+    assert f"going on after {stopped.removesuffix(' of gru')}\n" in run.said()
+    assert run.files() == expected

@@ -80,6 +80,34 @@ def test_tasks_at_once_changes_rounding_only(at_once, uninterrupted):
     assert trainer.progress.losses == pytest.approx(uninterrupted.progress.losses, rel=1e-9)
 
 
+WIDE = {"embedding_dim": 64, "hidden_dim": 128}
+
+
+def after_ten_updates(threads: int, **hardware: object) -> tuple[torch.Tensor, list[float]]:
+    """All weights of a model of real width in one row, and the losses."""
+    torch.set_num_threads(threads)
+    changes = {"inner_lr": 0.01, "outer_lr": 0.001, "model": WIDE, "hardware": hardware}
+    trainer = run(tiny_trainer(**changes), 10)
+    weights = torch.cat([weight.flatten() for weight in trainer.weights.values()])
+    return weights, trainer.progress.losses
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("float64", 1e-12)])
+def test_threads_and_tasks_at_once_change_rounding_only(precision, tolerance):
+    """The tolerance that params.yaml states, after ten meta-updates; the same again: same bits."""
+    how = {"precision": precision}
+    weights, losses = after_ten_updates(1, **how)
+    start = tiny_trainer(model=WIDE, hardware=how).weights.values()
+    moved = weights - torch.cat([weight.flatten() for weight in start])
+    assert moved.abs().median() > 100 * tolerance, "the tolerance is small beside what was learnt"
+    for threads, at_once in ((2, 32), (1, 1), (1, 3), (2, 3)):
+        found = [after_ten_updates(threads, tasks_at_once=at_once, **how) for _ in range(2)]
+        torch.testing.assert_close(found[0][0], weights, rtol=0, atol=tolerance)
+        assert found[0][1] == pytest.approx(losses, rel=tolerance)
+        assert torch.equal(found[0][0], found[1][0])
+        assert found[0][1] == found[1][1]
+
+
 def test_first_order_is_another_run(uninterrupted):
     first_order = run(tiny_trainer(use_second_order=False), 1)
     assert first_order.progress.losses[0] == uninterrupted.progress.losses[0]

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mooc_maml.episode_store import SPLITS, EpisodeStore
 from mooc_maml.errors import UserError
+from mooc_maml.files import read_parquet
 from mooc_maml.params import Params
 from mooc_maml.randomness import generator
 
@@ -45,29 +44,13 @@ def read_steps(folder: Path) -> Steps:
     Raises:
         UserError: a file is missing, damaged, or not in the order and range it should be.
     """
-    table = _table(folder / "steps.parquet")
-    missing = [name for name in STEP_COLUMNS if name not in table.column_names]
-    if missing:
-        raise UserError(
-            f"{folder / 'steps.parquet'}: no column {', '.join(missing)} (found "
-            f"{', '.join(table.column_names)}); run `dvc repro preprocess` to write it anew"
-        )
+    table = read_parquet(folder / "steps.parquet", STEP_COLUMNS)
     columns = {name: table[name].to_numpy() for name in STEP_COLUMNS}
-    counts = [_table(folder / f"{name}.parquet").num_rows for name in ("learners", "courses")]
+    vocabularies = [folder / f"{name}.parquet" for name in ("learners", "courses")]
+    counts = [read_parquet(path, ["id"]).num_rows for path in vocabularies]
     steps = Steps(columns, *counts)
     _check(steps, folder / "steps.parquet")
     return steps
-
-
-def _table(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro preprocess` to make it") from None
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(
-            f"{path}: not a Parquet file ({error}); run `dvc repro --force preprocess`"
-        ) from None
 
 
 def _check(steps: Steps, path: Path) -> None:

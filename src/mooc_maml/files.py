@@ -6,12 +6,14 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mooc_maml.errors import UserError
 
@@ -164,6 +166,28 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON ({error}); run `dvc repro --force`") from None
+
+
+def read_parquet(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Read columns of a Parquet file that `preprocess` wrote.
+
+    Raises:
+        UserError: the file is missing, damaged (each page has a checksum), or lacks a column.
+    """
+    again = "run `dvc repro --force preprocess`"
+    try:
+        found = pq.read_schema(path).names
+        missing = [name for name in columns if name not in found]
+        if missing:
+            raise UserError(
+                f"{path}: no column {', '.join(missing)} (found {', '.join(found)}); {again}"
+            )
+        return pq.read_table(path, columns=list(columns), page_checksum_verification=True)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run `dvc repro preprocess` to make it") from None
+    except (pa.ArrowException, OSError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a whole Parquet file ({words}); {again}") from None
 
 
 def sha256(path: Path) -> str:

@@ -143,7 +143,8 @@ def _prefix_lengths(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 
 def _write_rows(rows: duckdb.DuckDBPyRelation, path: Path) -> None:
     schema = pa.schema([pa.field(name, _COLUMN_TYPES[name], False) for name in rows.columns])
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    checked = {"compression": "zstd", "write_page_checksum": True}
+    with pq.ParquetWriter(path, schema, **checked) as writer:
         for table in _fixed_size(rows.to_arrow_reader(_ROW_GROUP)):
             writer.write_table(table.cast(schema).combine_chunks(), row_group_size=_ROW_GROUP)
 
