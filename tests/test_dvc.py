@@ -62,7 +62,8 @@ def test_a_section_does_not_track_a_key_that_only_begins_like_it() -> None:
 
 def test_data_moves_one_way() -> None:
     """A stage reads raw files and what a stage before it wrote; it names all that it writes."""
-    written: set[str] = {f"data/raw/{read_yaml('params.yaml')['data']['source']}"}
+    raw = f"data/raw/{read_yaml('params.yaml')['data']['source']}"
+    written: set[str] = {raw, "src", "stages"}  # the code as a whole is an input of the report
     for name, stage in STAGES.items():
         unknown = [dep for dep in stage["deps"] if not is_code(dep) and dep not in written]
         assert unknown == [], f"{name} reads what no stage before it writes"

@@ -1,6 +1,6 @@
 """Raw dumps of extreme shapes in constant memory.
 
-MOOC_MAML_EVENTS=10000000 MOOC_MAML_ENTRY_MB=1000 python -m pytest tests/test_memory.py -s --timeout 0
+MOOC_MAML_EVENTS=10000000 MOOC_MAML_ENTRY_MB=1000 pytest tests/test_memory.py -s --timeout 0
 """
 
 import json
@@ -47,8 +47,10 @@ def preprocessed(folder: Path) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     account: dict[str, Any] = json.loads(done.stdout)
     size = sum(path.stat().st_size for path in (folder / "raw").iterdir()) / 1e6
-    print(f"\n{size:,.0f} MB raw, {account['raw_events']:,} events: "
-          f"{time.monotonic() - started:.0f} s, peak {account['peak_mb']:.0f} MB")
+    print(
+        f"\n{size:,.0f} MB raw, {account['raw_events']:,} events: "
+        f"{time.monotonic() - started:.0f} s, peak {account['peak_mb']:.0f} MB"
+    )
     return account
 
 

@@ -339,7 +339,8 @@ def test_hostile_ids_go_from_raw_data_to_the_page_as_text(tmp_path: Path, make_p
         raw.mkdir()
         times = [f"2018-09-28 12:00:{n:02}" for n in range(len(names))]
         good = [
-            [c, {u: {u: [["load_video", times[n]]]} for u in names}] for n, c in enumerate(names)
+            [course, {learner: {learner: [["load_video", time]]} for learner in names}]
+            for course, time in zip(names, times, strict=True)
         ]
         bad = [[name, {name: {name: [["load_video", name]]}}] for name in names]
         (raw / names[0].replace("/", "")).write_text(json.dumps(good + bad))

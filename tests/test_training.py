@@ -92,15 +92,15 @@ def after_ten_updates(threads: int, **hardware: object) -> tuple[torch.Tensor, l
     return weights, trainer.progress.losses
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("float64", 1e-12)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-5), ("float64", 1e-12)])
 def test_threads_and_tasks_at_once_change_rounding_only(precision, tolerance):
-    """The tolerance that params.yaml states, after ten meta-updates; the same again: same bits."""
+    """Weights after ten meta-updates, within the tolerance that README states; again: same bits."""
     how = {"precision": precision}
     weights, losses = after_ten_updates(1, **how)
     start = tiny_trainer(model=WIDE, hardware=how).weights.values()
     moved = weights - torch.cat([weight.flatten() for weight in start])
     assert moved.abs().median() > 100 * tolerance, "the tolerance is small beside what was learnt"
-    for threads, at_once in ((2, 32), (1, 1), (1, 3), (2, 3)):
+    for threads, at_once in ((2, 32), (1, 1), (2, 3)):
         found = [after_ten_updates(threads, tasks_at_once=at_once, **how) for _ in range(2)]
         torch.testing.assert_close(found[0][0], weights, rtol=0, atol=tolerance)
         assert found[0][1] == pytest.approx(losses, rel=tolerance)

@@ -247,7 +247,7 @@ def meta_train(trainer: MetaTrainer, on_look: Callable[[dict[str, Any]], None]) 
 
 
 _OUT_OF_MEMORY = (
-    "out of memory; lower hardware.tasks_at_once (the results stay the same), "
+    "out of memory; lower hardware.tasks_at_once (the results stay the same, to rounding), "
     "or meta_batch_size (they change)"
 )
 
