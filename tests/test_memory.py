@@ -45,7 +45,7 @@ def preprocessed(folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-c", WORK]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    account: dict[str, Any] = json.loads(done.stdout)
+    account: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # after DuckDB's progress
     size = sum(path.stat().st_size for path in (folder / "raw").iterdir()) / 1e6
     print(
         f"\n{size:,.0f} MB raw, {account['raw_events']:,} events: "
