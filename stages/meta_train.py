@@ -1,7 +1,6 @@
 """Stage: meta-train the recommender with MAML; keep the best of validation."""
 
 import argparse
-import signal
 import sys
 import time
 from pathlib import Path
@@ -16,11 +15,11 @@ from mooc_maml.leakage import read_checked
 from mooc_maml.models.gru import read_model
 from mooc_maml.params import Params, load_params
 from mooc_maml.run_state import RunState
+from mooc_maml.saved_state import SECONDS_BETWEEN_SAVES
+from mooc_maml.stopping import Stop
 from mooc_maml.training import MetaTrainer, meta_train, warning_signs
 from mooc_maml.training_files import keep_checkpoint, keep_model, write_curves, write_looks
 from mooc_maml.world import end_with_starter, in_a_world, join_world, launch
-
-SECONDS_BETWEEN_SAVES = 120
 
 
 def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None = None) -> None:
@@ -88,12 +87,10 @@ def _take_up(trainer: MetaTrainer, run: RunState) -> None:
 
 
 def _train(trainer: MetaTrainer, run: RunState, looks: Path | None) -> None:
-    params, saved_at, stop = trainer.params, time.monotonic(), []
-    for name in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(name, lambda number, _: stop.append(number))
+    params, saved_at = trainer.params, time.monotonic()
     total, done = params.num_meta_iterations, trainer.progress.iteration
     # disable=None: no bar where standard error is no terminal
-    with tqdm(total=total, initial=done, desc="meta-training", disable=None) as bar:
+    with Stop() as stop, tqdm(total=total, initial=done, desc="meta-training", disable=None) as bar:
 
         def on_look(look: dict[str, Any]) -> None:
             _show(trainer, look, bar)
@@ -110,12 +107,7 @@ def _train(trainer: MetaTrainer, run: RunState, looks: Path | None) -> None:
                 run.save(trainer.state())
                 saved_at = time.monotonic()
             if stop:
-                print(
-                    f"stopped after meta-update {trainer.progress.iteration}; "
-                    "the same command goes on from there",
-                    file=sys.stderr,
-                )
-                sys.exit(128 + stop[0])
+                stop.end(f"meta-update {trainer.progress.iteration}")
 
 
 def _show(trainer: MetaTrainer, look: dict[str, Any], bar: "tqdm[Any]") -> None:

@@ -1,4 +1,8 @@
+import itertools
 import json
+import math
+import os
+import signal
 from pathlib import Path
 from typing import get_args
 
@@ -231,6 +235,66 @@ def test_training_taken_up_is_the_same_to_the_last_bit(tmp_path: Path, epoch):
     assert len(lines) == 1 + 5 - epoch
     assert again.history == whole.history
     assert same_weights(again, whole)
+
+
+def number_of_updates(store: EpisodeStore) -> int:
+    """In an epoch; for every order it is about the same, and for these sessions just the same."""
+    return len(list(SessionBatches(store, 32).pair_rows(generator(1, "any"))))
+
+
+def ask_to_stop(update: int, monkeypatch) -> None:
+    """Press Ctrl-C, as it were, during update number `update`, counted over all epochs from 1."""
+    plain, numbers = SessionBatches.examples, itertools.count(1)
+
+    def examples(batches, rng, start=0):
+        for batch in plain(batches, rng, start):
+            if next(numbers) == update:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield batch
+
+    monkeypatch.setattr(SessionBatches, "examples", examples)
+
+
+def test_stopped_within_an_epoch_and_taken_up_it_is_the_same(tmp_path: Path, monkeypatch, capsys):
+    settings = params(**{**SMALL, "model": {**SMALL["model"], "dropout": 0.3}})
+    store, lines = circular_store(), []
+    whole = GRUBaseline.train(store, settings, CPU, print)
+    updates = number_of_updates(store)
+    with monkeypatch.context() as patch:
+        ask_to_stop(updates + 2, patch)
+        with pytest.raises(SystemExit) as stop:
+            GRUBaseline.resume(store, settings, CPU, print, SavedState(tmp_path))
+    assert stop.value.code == 128 + signal.SIGINT
+    done = "epoch 1, update 2 of the next"
+    said = capsys.readouterr().err
+    assert said == f"stopped after {done} of gru; the same command goes on from there\n"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    again = GRUBaseline.resume(store, settings, CPU, lines.append, SavedState(tmp_path))
+    assert lines[0] == f"gru: going on after {done}"
+    assert again.history == whole.history
+    assert same_weights(again, whole)
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path):
+    """After the last update of an epoch no loss would tell."""
+    settings = params(**SMALL)
+    training = GRUBaseline.training(circular_store(), settings, CPU)
+    training.train_epoch()
+    best = {name: weight.clone() for name, weight in training.best.items()}
+    updates = number_of_updates(circular_store())
+
+    def spoil() -> None:
+        if training.within.updates == updates:
+            with torch.no_grad():
+                next(training.model.parameters()).mul_(math.nan)
+
+    with pytest.raises(UserError, match=r"weights of baseline gru .* in epoch 2; lower baselines"):
+        training.train_epoch(spoil)
+    assert training.epoch == 1
+    assert all(torch.equal(best[name], weight) for name, weight in training.best.items())
+    with pytest.raises(UserError, match=r"weights of baseline gru"):
+        SavedState(tmp_path).save(training.state())
+    assert SavedState(tmp_path).load() is None
 
 
 @pytest.mark.parametrize("part", ["weights", "optimiser", "best", "history"])

@@ -233,7 +233,7 @@ def test_a_missing_or_damaged_pairs_table_is_named(tmp_path: Path):
         read_steps(tmp_path / "pairs")
     write_pairs(tmp_path / "pairs", steps([(0, 0, [1, 2])]))
     (tmp_path / "pairs" / "courses.parquet").write_bytes(b"PAR1 cut short")
-    with pytest.raises(UserError, match=r"courses\.parquet: not a Parquet file"):
+    with pytest.raises(UserError, match=r"courses\.parquet: not a whole Parquet file"):
         read_steps(tmp_path / "pairs")
     pq.write_table(pa.table({"learner": [1]}), tmp_path / "pairs" / "steps.parquet")
     with pytest.raises(UserError, match="no column session, position"):

@@ -1,16 +1,30 @@
 import errno
+import hashlib
 import itertools
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from crash import killed_before, needs_fork
+from episode_helpers import small_store
 
 from mooc_maml.errors import UserError, main_guard
-from mooc_maml.files import atomic_path, read_json, scratch_folder, sha256, write_json
+from mooc_maml.files import (
+    atomic_path,
+    read_json,
+    read_parquet,
+    scratch_folder,
+    sha256,
+    write_json,
+)
+from mooc_maml.leakage import check_ids
 from mooc_maml.randomness import generator, torch_generator
+from mooc_maml.results import oracle_ranks
 
 
 def names(folder):
@@ -309,3 +323,42 @@ def test_a_programming_error_is_not_hidden():
 
     with pytest.raises(ZeroDivisionError):
         main_guard(fail)
+
+
+# --- Parquet ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "learners.parquet"
+    ids = [hashlib.sha256(bytes([n])).hexdigest() for n in range(200)]
+    pq.write_table(pa.table({"id": ids, "n": range(200)}), path, write_page_checksum=True)
+    return path
+
+
+def test_columns_of_a_parquet_file(table: Path):
+    assert read_parquet(table, ["n"]).to_pydict() == {"n": list(range(200))}
+    with pytest.raises(UserError, match=r"learners\.parquet: no column x, y \(found id, n\); run"):
+        read_parquet(table, ["x", "id", "y"])
+    with pytest.raises(UserError, match=r"other: no such file; run `dvc repro preprocess`"):
+        read_parquet(table.with_name("other"), ["id"])
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "one bit"])
+def test_a_damaged_parquet_file_is_one_line(table: Path, how):
+    content = bytearray(table.read_bytes())
+    content[1000] ^= 1  # within an id, which would otherwise be read as another
+    table.write_bytes({"empty": b"", "cut": content[:-100], "one bit": content}[how])
+    with pytest.raises(UserError, match=r"learners\.parquet: not a whole Parquet file") as fault:
+        read_parquet(table, ["id"])
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    "read", [check_ids, lambda path: oracle_ranks(small_store(), None, path.parent)]
+)
+def test_whoever_reads_the_ids_says_so(table: Path, read):
+    table.write_bytes(table.read_bytes()[:-100])
+    shutil.copy(table, table.with_name("courses.parquet"))
+    with pytest.raises(UserError, match=r"\.parquet: not a whole Parquet file"):
+        read(table)

@@ -77,9 +77,9 @@ class Run:
 
     def wait_until_at_work(self, process: "subprocess.Popen[bytes]") -> None:
         """Until it says its first word, which is after the modules are loaded."""
-        before, until = (self.folder / "said.txt").stat().st_size, time.monotonic() + 120
+        before, until = (self.folder / "said.txt").stat().st_size, time.monotonic() + 300
         while (self.folder / "said.txt").stat().st_size == before and process.poll() is None:
-            assert time.monotonic() < until, f"silent for two minutes: {self.said()}"
+            assert time.monotonic() < until, f"silent for five minutes: {self.said()}"
             time.sleep(0.002)
 
     def said(self) -> str:
@@ -183,4 +183,19 @@ def test_a_second_run_is_refused_and_a_stopped_one_goes_on_where_it_was(tmp_path
     (stopped,) = re.findall(r"stopped after meta-update (\d+)", run.said())
     run.finish()
     assert run.went_on_after() == [int(stopped)]
+    assert run.files() == expected
+
+
+@pytest.mark.parametrize("stage", ["meta_train", "train_baselines"])
+def test_ctrl_c_saves_the_state_and_says_how_to_go_on(stage, tmp_path: Path):
+    expected, _, _ = uninterrupted(stage, tmp_path / "whole", 1)
+    run = prepared(stage, tmp_path / "stopped", 1)
+    process = run.start()
+    run.wait_until_at_work(process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=300) == 128 + signal.SIGINT, run.said()
+    assert "Traceback" not in run.said()
+    (stopped,) = re.findall(r"stopped after (.*); the same command goes on from there", run.said())
+    run.finish()
+    assert f"going on after {stopped.removesuffix(' of gru')}\n" in run.said()
     assert run.files() == expected

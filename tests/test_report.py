@@ -7,6 +7,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from html.parser import HTMLParser
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from mooc_maml.report.inputs import METRICS, Inputs, read_inputs
 from mooc_maml.report.manifest import artefacts, git_tree
 from mooc_maml.report.signs import training_signs
 from mooc_maml.report.words import count, flatten, percent, points, signed_percent
+from mooc_maml.sessions import preprocess
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_SET = "0123456789abcdef"
@@ -422,6 +425,77 @@ def test_the_page_escapes_what_comes_from_data(tmp_path: Path, params: Params) -
     assert "<script" not in html
     assert "<img src=x>" not in html
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; co" in html
+
+
+class Shape(HTMLParser):
+    """The tags and attributes of a page, and its text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: set[tuple[str, tuple[str, ...]]] = set()
+        self.text = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add((tag, tuple(name for name, _ in attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"'><img src=x onerror=alert(1)>",
+    "a\nb",
+    "../../up",
+    "{{ 7 }}",
+]
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_hostile_ids_go_from_raw_data_to_the_page_as_text(tmp_path: Path, make_params) -> None:
+    settings = make_params(data={"source": "xuetangx", "max_bad_records": 0.5})
+    shapes = {}
+    for kind, names in (("hostile", HOSTILE), ("plain", ["a", "b", "c", "d", "e"])):
+        results_path, raw = write_run(tmp_path / kind, synthetic=False), tmp_path / kind / "raw"
+        raw.mkdir()
+        times = [f"2018-09-28 12:00:{n:02}" for n in range(len(names))]
+        good = [
+            [course, {learner: {learner: [["load_video", time]]} for learner in names}]
+            for course, time in zip(names, times, strict=True)
+        ]
+        bad = [[name, {name: {name: [["load_video", name]]}}] for name in names]
+        (raw / names[0].replace("/", "")).write_text(json.dumps(good + bad))
+        account = preprocess(raw, tmp_path / kind / "pairs", settings)
+        assert account["learners"] == account["items"] == len(names)
+        (results_path / "preprocess.json").write_text(json.dumps(account))
+        build_report(settings, results_path, tmp_path / kind / "models", results_path / "report")
+        shapes[kind] = Shape((results_path / "report" / "index.html").read_text())
+    assert shapes["hostile"].tags == shapes["plain"].tags
+    for name in HOSTILE:
+        assert repr(name) in shapes["hostile"].text, "shown where the bad records are listed"
+    found = sorted(path.name for path in (tmp_path / "hostile" / "pairs").iterdir())
+    assert found == ["courses.parquet", "learners.parquet", "steps.parquet"]
+    assert not (tmp_path.parent / "up").exists()
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_the_page_shows_what_a_result_can_be_traced_by(tmp_path: Path, params: Params) -> None:
+    results_path = write_run(tmp_path)
+    account = {
+        "raw_sha256": {"log.json": "12ab" * 16},
+        "pairs_sha256": {"steps.parquet": "cd" * 32},
+    }
+    (results_path / "preprocess.json").write_text(json.dumps(account))
+    build(tmp_path, params)
+    html = (results_path / "report" / "index.html").read_text()
+    rows = dict(re.findall(r"<tr><td>([^<]+)</td><td><code>([^<]+)</code></td></tr>", html))
+    assert rows["seed"] == str(params.seed)
+    assert rows["threads"] == str(params.hardware.threads)
+    assert rows["code: git tree of src/"] == git_tree(ROOT / "src")
+    assert rows["raw file log.json"] == "sha256 " + "12ab" * 16
+    assert rows["pairs file steps.parquet"] == "sha256 " + "cd" * 32
+    assert rows["version of torch"] == version("torch")
 
 
 @pytest.mark.usefixtures("unpainted")

@@ -1,4 +1,5 @@
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -15,9 +16,11 @@ from training_helpers import (
 )
 
 from mooc_maml import training, training_files
+from mooc_maml.episode_store import sample_tasks
 from mooc_maml.errors import UserError
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.gru import read_model
+from mooc_maml.randomness import generator
 from mooc_maml.training import MetaTrainer, Progress, meta_train, warning_signs
 
 
@@ -78,6 +81,35 @@ def test_tasks_at_once_changes_rounding_only(at_once, uninterrupted):
     assert trainer.progress.losses == pytest.approx(uninterrupted.progress.losses, rel=1e-9)
 
 
+WIDE = {"embedding_dim": 64, "hidden_dim": 128}
+
+
+def after_ten_updates(threads: int, **hardware: object) -> tuple[torch.Tensor, list[float]]:
+    """All weights of a model of real width in one row, and the losses."""
+    torch.set_num_threads(threads)
+    changes = {"inner_lr": 0.01, "outer_lr": 0.001, "model": WIDE, "hardware": hardware}
+    trainer = run(tiny_trainer(**changes), 10)
+    weights = torch.cat([weight.flatten() for weight in trainer.weights.values()])
+    return weights, trainer.progress.losses
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 2e-5), ("float64", 1e-12)])
+def test_threads_and_tasks_at_once_change_rounding_only(precision, tolerance):
+    """Weights after ten meta-updates, within the tolerance that README states; again: same bits."""
+    how = {"precision": precision}
+    weights, losses = after_ten_updates(1, **how)
+    start = tiny_trainer(model=WIDE, hardware=how).weights.values()
+    moved = weights - torch.cat([weight.flatten() for weight in start])
+    assert moved.abs().median() > 100 * tolerance, "the tolerance is small beside what was learnt"
+    for threads, at_once in ((2, 32), (1, 1), (2, 3)):
+        found = after_ten_updates(threads, tasks_at_once=at_once, **how)
+        torch.testing.assert_close(found[0], weights, rtol=0, atol=tolerance)
+        assert found[1] == pytest.approx(losses, rel=tolerance)
+    again = after_ten_updates(threads, tasks_at_once=at_once, **how)
+    assert torch.equal(again[0], found[0])
+    assert again[1] == found[1]
+
+
 def test_first_order_is_another_run(uninterrupted):
     first_order = run(tiny_trainer(use_second_order=False), 1)
     assert first_order.progress.losses[0] == uninterrupted.progress.losses[0]
@@ -126,9 +158,39 @@ def test_a_loss_that_is_not_finite_stops_and_changes_nothing():
     trainer = run(tiny_trainer(), 3)
     before = whole_state(trainer)
     trainer.variant = variant_of(tiny_params(inner_lr=1e200))
-    with pytest.raises(UserError, match=r"meta-update 4: .* weights before it are kept.*inner_lr"):
+    with pytest.raises(UserError, match=r"meta-update 4: .* saved last is kept.*inner_lr") as stop:
         trainer.step()
+    number, learner = re.search(
+        r"4 of its 4 tasks.* episode (\d+), of learner (\d+);", str(stop.value)
+    ).groups()
+    assert STORE.episodes["train"][int(number), 0] == int(learner)
     assert whole_state(trainer) == before
+
+
+def test_the_one_task_that_is_to_blame_is_named(monkeypatch):
+    trainer = tiny_trainer()
+    drawn = sample_tasks(STORE, 4, generator(trainer.params.seed, "meta-batch", 0))
+    plain = trainer._meta_gradient
+
+    def spoilt(tasks, world):
+        loss, gradient = plain(tasks, world)
+        return (math.nan if drawn[2] in tasks else loss), gradient
+
+    monkeypatch.setattr(trainer, "_meta_gradient", spoilt)
+    learner = STORE.episodes["train"][drawn[2], 0]
+    named = (
+        f"1 of its 4 tasks, the first of them training episode {drawn[2]}, of learner {learner};"
+    )
+    with pytest.raises(UserError, match=named):
+        trainer.step()
+
+
+def test_weights_that_are_not_finite_stop_and_are_not_saved(monkeypatch):
+    trainer = run(tiny_trainer(), 3)
+    trainer.optimiser.param_groups[0]["lr"] = math.inf
+    with pytest.raises(UserError, match="meta-update 4: the new weights are too large"):
+        trainer.step()
+    assert trainer.progress.iteration == 3
 
 
 @pytest.mark.parametrize("bad", [math.inf, math.nan])
@@ -137,8 +199,8 @@ def test_a_gradient_that_is_not_finite_stops_and_changes_nothing(bad, monkeypatc
     before = whole_state(trainer)
     gradient = {name: torch.zeros_like(weight) for name, weight in trainer.weights.items()}
     gradient["head.bias"][2] = bad
-    monkeypatch.setattr(trainer, "_meta_gradient", lambda _: (1.0, gradient))
-    with pytest.raises(UserError, match=r"meta-gradient's norm (inf|nan)"):
+    monkeypatch.setattr(trainer, "_meta_gradient", lambda *_: (1.0, gradient))
+    with pytest.raises(UserError, match=r"meta-gradient's norm (inf|nan), because of 4 of"):
         trainer.step()
     assert whole_state(trainer) == before
 
@@ -155,7 +217,7 @@ def test_a_large_gradient_is_scaled_down_to_the_norm_allowed():
     "error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
 )
 def test_no_memory_is_told_in_words(error, monkeypatch):
-    def fail(_):
+    def fail(*_):
         raise error
 
     trainer = tiny_trainer()
@@ -165,7 +227,7 @@ def test_no_memory_is_told_in_words(error, monkeypatch):
 
 
 def test_another_runtime_error_is_not_taken_for_that(monkeypatch):
-    def fail(_):
+    def fail(*_):
         raise RuntimeError("shapes differ")
 
     trainer = tiny_trainer()

@@ -4,19 +4,18 @@ Rules: the study's (K support pairs followed in time by Q query pairs of one lea
 windows slide, validation and test have one episode a learner).
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mooc_maml.episode_store import SPLITS, EpisodeStore
 from mooc_maml.errors import UserError
+from mooc_maml.files import open_parquet
 from mooc_maml.params import Params
 from mooc_maml.randomness import generator
 
@@ -48,14 +47,7 @@ def read_steps(folder: Path) -> Steps:
         UserError: a file is missing, damaged, or not in the order and range it should be.
     """
     path = folder / "steps.parquet"
-    with _parquet(path) as file:
-        missing = [name for name in STEP_COLUMNS if name not in file.schema_arrow.names]
-        if missing:
-            raise UserError(
-                f"{path}: no column {', '.join(missing)} (found "
-                f"{', '.join(file.schema_arrow.names)}); "
-                "run `dvc repro preprocess` to write it anew"
-            )
+    with open_parquet(path, STEP_COLUMNS) as file:
         columns: dict[str, NDArray[Any]] = {}
         for name in STEP_COLUMNS:
             kind = file.schema_arrow.field(name).type.to_pandas_dtype()
@@ -69,25 +61,12 @@ def read_steps(folder: Path) -> Steps:
     pa.default_memory_pool().release_unused()
     counts = []
     for name in ("learners", "courses"):
-        with _parquet(folder / f"{name}.parquet") as file:
+        with open_parquet(folder / f"{name}.parquet", ["id"]) as file:
             counts.append(file.metadata.num_rows)
     steps = Steps(columns, *counts)
     for first in range(0, row, _BLOCK):
         _check(steps, path, slice(first, first + _BLOCK))
     return steps
-
-
-@contextmanager
-def _parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    try:
-        with pq.ParquetFile(path, pre_buffer=False) as file:
-            yield file
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run `dvc repro preprocess` to make it") from None
-    except (pa.ArrowException, OSError) as error:
-        raise UserError(
-            f"{path}: not a Parquet file ({error}); run `dvc repro --force preprocess`"
-        ) from None
 
 
 def _check(steps: Steps, path: Path, rows: slice) -> None:

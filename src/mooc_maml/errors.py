@@ -27,7 +27,7 @@ def main_guard(main: Callable[[], None]) -> None:
         )
         sys.exit(1)
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C", file=sys.stderr)
+        print("stopped by Ctrl-C; run the same command again to go on", file=sys.stderr)
         sys.exit(130)
 
 

@@ -6,12 +6,14 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from mooc_maml.errors import UserError
 
@@ -164,6 +166,36 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
     except orjson.JSONDecodeError as error:
         raise UserError(f"{path}: not valid JSON ({error}); run `dvc repro --force`") from None
+
+
+@contextmanager
+def open_parquet(path: Path, columns: Sequence[str]) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file that `preprocess` wrote and that has these columns.
+
+    Raises:
+        UserError: the file is missing, damaged (each page has a checksum), or lacks a column.
+    """
+    again = "run `dvc repro --force preprocess`"
+    try:
+        with pq.ParquetFile(path, pre_buffer=False, page_checksum_verification=True) as file:
+            found = file.schema_arrow.names
+            missing = [name for name in columns if name not in found]
+            if missing:
+                raise UserError(
+                    f"{path}: no column {', '.join(missing)} (found {', '.join(found)}); {again}"
+                )
+            yield file
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run `dvc repro preprocess` to make it") from None
+    except (pa.ArrowException, OSError) as error:
+        words = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: not a whole Parquet file ({words}); {again}") from None
+
+
+def read_parquet(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Columns of a file that `open_parquet` can open, in memory."""
+    with open_parquet(path, columns) as file:
+        return file.read(columns=list(columns))
 
 
 def sha256(path: Path) -> str:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from mooc_maml.episode_store import SPLITS, EpisodeStore, read_episodes
 from mooc_maml.errors import UserError
+from mooc_maml.files import read_parquet
 
 _BLOCK = 1 << 20  # pairs compared with their steps at a time
 _SPLIT_NAMES = {number: name for name, number in SPLITS.items()} | {-1: "pairless"}
@@ -67,9 +67,9 @@ def check_ids(learners: Path) -> None:
         learners: learners.parquet of `preprocess`, with the column id.
 
     Raises:
-        UserError: an id comes twice.
+        UserError: an id comes twice, or the file is missing or damaged.
     """
-    ids = pq.read_table(learners, columns=["id"])["id"].to_numpy()
+    ids = read_parquet(learners, ["id"])["id"].to_numpy()
     found, number = np.unique(ids, return_counts=True)
     twice = _first(number > 1)
     if twice is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.evaluation import learner_metrics
-from mooc_maml.files import atomic_path
+from mooc_maml.files import atomic_path, read_parquet
 from mooc_maml.oracle import Oracle
 from mooc_maml.randomness import generator
 from mooc_maml.ranking import ranks
@@ -133,9 +133,11 @@ def oracle_ranks(store: EpisodeStore, episode_set: str, oracle: Oracle, pairs: P
         episode_set: "validation", "test" or another set of it.
         oracle: the truth, which knows learners and courses by their ids.
         pairs: the folder of `preprocess`, whose vocabularies give the ids.
+
+    Raises:
+        UserError: a vocabulary is missing or damaged.
     """
-    course_ids = pd.read_parquet(pairs / "courses.parquet").sort_values("course")["id"].to_list()
-    learner_ids = pd.read_parquet(pairs / "learners.parquet").sort_values("learner")["id"].to_list()
+    course_ids, learner_ids = _ids(pairs, "course"), _ids(pairs, "learner")
     indices = np.arange(len(store.episodes[episode_set]))
     rows = store.query_pairs(episode_set, indices)
     session, length = store.pair_session[rows.ravel()], store.pair_position[rows.ravel()]
@@ -146,6 +148,13 @@ def oracle_ranks(store: EpisodeStore, episode_set: str, oracle: Oracle, pairs: P
     scores = oracle.scores(learners, prefixes, course_ids)
     labels = store.courses[start + length].astype(np.int64)
     return as_ranks(scores, labels).reshape(rows.shape)
+
+
+def _ids(pairs: Path, name: str) -> list[str]:
+    """The ids of courses or learners, in order of their numbers."""
+    table = read_parquet(pairs / f"{name}s.parquet", [name, "id"])
+    ids: list[str] = table.sort_by(name)["id"].to_pylist()
+    return ids
 
 
 def as_ranks(scores: NDArray[np.float64], labels: Ranks) -> Ranks:

@@ -14,6 +14,7 @@ from mooc_maml.files import atomic_path, sha256
 
 _NAME = re.compile(r"state-(\d+)-([0-9a-f]{64})\.pth")
 _STATES_KEPT = 2
+SECONDS_BETWEEN_SAVES = 120  # bounds what a killed run loses
 
 
 class SavedState:

@@ -129,7 +129,8 @@ def _prefix_lengths(rows: list[tuple[int, int]]) -> dict[str, int]:
 def _write_rows(rows: Iterator[pa.RecordBatch], path: Path) -> None:
     first = next(rows)
     schema = pa.schema([pa.field(n, _COLUMN_TYPES[n], False) for n in first.schema.names])
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    checked = {"compression": "zstd", "write_page_checksum": True}
+    with pq.ParquetWriter(path, schema, **checked) as writer:
         for table in _fixed_size(chain([first], rows)):
             writer.write_table(table.cast(schema).combine_chunks(), row_group_size=_ROW_GROUP)
 

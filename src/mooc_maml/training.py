@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from mooc_maml.early_stopping import is_best_last, is_out_of_patience
@@ -148,37 +150,65 @@ class MetaTrainer:
         """One meta-update; gives the mean query loss after adaptation.
 
         Raises:
-            UserError: loss or gradient is not finite; nothing has been changed then.
+            UserError: loss or gradient is not finite, and nothing has been changed then; or the new
+                weights are not, and the trainer is not to be used any more.
         """
         rng = generator(self.params.seed, "meta-batch", self.progress.iteration)
         tasks = sample_tasks(self.store, self.params.meta_batch_size, rng)
-        loss, gradient = self._meta_gradient(tasks)
-        norm = float(torch.stack([g.norm() for g in gradient.values()]).norm())
+        loss, gradient = self._meta_gradient(tasks, self.world)
+        norm = _norm(gradient)
         if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise UserError(
-                f"meta-update {self.progress.iteration + 1}: the query loss is {loss:g} and the "
-                f"meta-gradient's norm {norm:g}; the weights before it are kept. Lower inner_lr "
-                f"(now {self.params.inner_lr:g}) or outer_lr (now {self.params.outer_lr:g})"
+            raise self._not_finite(
+                f"the query loss is {loss:g} and the meta-gradient's norm {norm:g}, "
+                f"{self._culprits(tasks)}"
             )
         scale = min(1.0, self.params.max_grad_norm / norm) if norm else 1.0
         for name, weight in self.weights.items():
             weight.grad = gradient[name] * scale
         self.optimiser.step()
+        if not all(bool(weight.isfinite().all()) for weight in self.weights.values()):
+            raise self._not_finite("the new weights are too large for any number")
         self.progress.iteration += 1
         self.progress.losses.append(loss)
         return loss
 
-    def _meta_gradient(self, tasks: Any) -> tuple[float, Weights]:
-        """Mean over the tasks of all processes of the query loss, and its gradient."""
+    def _not_finite(self, found: str) -> UserError:
+        return UserError(
+            f"meta-update {self.progress.iteration + 1}: {found}; the state saved last is kept. "
+            f"Lower inner_lr (now {self.params.inner_lr:g}) or outer_lr (now "
+            f"{self.params.outer_lr:g})"
+        )
+
+    def _culprits(self, tasks: NDArray[np.int64]) -> str:
+        """Which tasks are not finite, by adapting to each alone; the same in every process."""
+        found = []
+        for task in tasks:
+            loss, gradient = self._meta_gradient(np.array([task]), ALONE)
+            if not (math.isfinite(loss) and math.isfinite(_norm(gradient))):
+                found.append(task)
+        if not found:
+            return "though no task is to blame alone"
+        learner = self.store.episodes["train"][found[0], 0]
+        return (
+            f"because of {len(found)} of its {len(tasks)} tasks, the first of them training "
+            f"episode {found[0]}, of learner {learner}"
+        )
+
+    def _meta_gradient(self, tasks: NDArray[np.int64], world: World) -> tuple[float, Weights]:
+        """Mean over the tasks of the query loss, and its gradient; the world shares the work."""
         loss, gradient = shared_meta_gradient(
             partial(self.variant.meta_gradient, self.learner, update=self.progress.iteration),
             self.weights,
             self.store.support("train", tasks),
             self.store.query("train", tasks),
-            self.world,
+            world,
             1 if self.variant.one_task_alone else self.params.hardware.tasks_at_once,
         )
         return float(loss), gradient
+
+
+def _norm(gradient: Weights) -> float:
+    return float(torch.stack([g.norm() for g in gradient.values()]).norm())
 
 
 def shared_meta_gradient(
@@ -232,7 +262,7 @@ def meta_train(trainer: MetaTrainer, on_look: Callable[[dict[str, Any]], None]) 
 
 
 _OUT_OF_MEMORY = (
-    "out of memory; lower hardware.tasks_at_once (the results stay the same), "
+    "out of memory; lower hardware.tasks_at_once (the results stay the same, to rounding), "
     "or meta_batch_size (they change)"
 )
 

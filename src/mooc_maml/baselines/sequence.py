@@ -1,5 +1,7 @@
 """What the baselines that are a sequence model have in common."""
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -13,7 +15,8 @@ from mooc_maml.examples import Examples
 from mooc_maml.hardware import dtype
 from mooc_maml.models.model_file import read_module, write_module
 from mooc_maml.params import Params
-from mooc_maml.saved_state import SavedState
+from mooc_maml.saved_state import SECONDS_BETWEEN_SAVES, SavedState
+from mooc_maml.stopping import Stop
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -62,13 +65,15 @@ class SequenceBaseline(Generic[Model]):
         Raises:
             UserError: the loss is no longer finite.
         """
-        return cls._run(cls.training(store, params, device), log, None)
+        return cls._run(cls.training(store, params, device), log)
 
     @classmethod
     def resume(
         cls, store: EpisodeStore, params: Params, device: torch.device, log: Log, saved: SavedState
     ) -> Self:
-        """Train as `train` does, from the saved state on; the state is saved after each epoch.
+        """Train as `train` does, from the saved state on; Ctrl-C and SIGTERM save it and end.
+
+        It is saved after each epoch and, where an epoch is long, at intervals within.
 
         Raises:
             UserError: the loss is no longer finite, or the saved states are damaged.
@@ -76,8 +81,9 @@ class SequenceBaseline(Generic[Model]):
         training, state = cls.training(store, params, device), saved.load()
         if state is not None:
             training.restore(state)
-            log(f"{training.plan.name}: going on after epoch {training.epoch}")
-        return cls._run(training, log, saved)
+            log(f"{training.plan.name}: going on after {training.done}")
+        with Stop() as stop:
+            return cls._run(training, log, _keeper(training, saved, stop))
 
     @classmethod
     def training(
@@ -90,11 +96,15 @@ class SequenceBaseline(Generic[Model]):
         return SequenceTraining(model, own, cls.plan(params), lambda: validate(found.scores))
 
     @classmethod
-    def _run(cls, training: SequenceTraining, log: Log, saved: SavedState | None) -> Self:
+    def _run(
+        cls,
+        training: SequenceTraining,
+        log: Log,
+        keep: Callable[[bool], object] = lambda is_due: None,
+    ) -> Self:
         while not training.is_finished():
-            line = training.train_epoch()
-            if saved is not None:
-                saved.save(training.state())
+            line = training.train_epoch(lambda: keep(False))
+            keep(True)
             log(line)
         model: Any = training.model
         model.load_state_dict(training.best)
@@ -120,3 +130,18 @@ class SequenceBaseline(Generic[Model]):
         """
         model: Any = read_module(path, cls.kind, num_courses)
         return cls(model.to(device), [])
+
+
+def _keeper(training: SequenceTraining, saved: SavedState, stop: Stop) -> Callable[[bool], None]:
+    """Saves the state when it is due, has not been saved for long, or the run is to stop."""
+    saved_at = time.monotonic()
+
+    def keep(is_due: bool) -> None:
+        nonlocal saved_at
+        if stop or is_due or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
+            saved.save(training.state())
+            saved_at = time.monotonic()
+        if stop:
+            stop.end(f"{training.done} of {training.plan.name}")
+
+    return keep

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -56,10 +57,27 @@ class Plan(NamedTuple):
     seed: int
 
 
-class SequenceTraining:
-    """A training run that can be stopped and taken up between any two epochs.
+@dataclass
+class Within:
+    """How far the epoch under way has come.
 
-    What an epoch draws follows from (seed, its number), so no generator has a state.
+    Attributes:
+        updates: updates done.
+        loss: cross-entropy summed over their pairs.
+        pairs: how many those were.
+        dropout: state of the generator of dropout; None: as the epoch begins.
+    """
+
+    updates: int = 0
+    loss: float = 0.0
+    pairs: int = 0
+    dropout: Tensor | None = None
+
+
+class SequenceTraining:
+    """A training run that can be stopped and taken up between any two updates.
+
+    What an epoch draws follows from (seed, its number), and its order needs no state.
 
     Args:
         model: `(courses, row, position, dropout generator) -> scores [pairs, C]`; trained in place.
@@ -79,6 +97,7 @@ class SequenceTraining:
         self.optimiser = torch.optim.Adam(model.parameters(), lr=plan.settings.learning_rate)
         self.batches = SessionBatches(store, plan.settings.batch_size)
         self.history: History = []
+        self.within = Within()
         self.best = self._copy_of_weights()
 
     @property
@@ -86,18 +105,30 @@ class SequenceTraining:
         """Epochs done."""
         return len(self.history)
 
+    @property
+    def done(self) -> str:
+        """How far the run has come, in words."""
+        updates = self.within.updates
+        return f"epoch {self.epoch}" + (f", update {updates} of the next" if updates else "")
+
     def is_finished(self) -> bool:
         """Whether all epochs are done, or validation has gone without a new best."""
         done = self.epoch >= self.plan.settings.epochs
         return done or is_out_of_patience(self._values(), self.plan.patience)
 
     def state(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on."""
+        """Everything that the rest of the run depends on.
+
+        Raises:
+            UserError: the weights are no longer finite.
+        """
+        self._check_finite()
         return {
             "weights": self.model.state_dict(),
             "best": self.best,
             "optimiser": self.optimiser.state_dict(),
             "history": self.history,
+            "within": vars(self.within),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -105,15 +136,22 @@ class SequenceTraining:
         self.model.load_state_dict(state["weights"])
         self.best, self.history = state["best"], state["history"]
         self.optimiser.load_state_dict(state["optimiser"])
+        self.within = Within(**state["within"])
 
-    def train_epoch(self) -> str:
-        """One more epoch, its weights kept if they are best by validation; gives a line about it.
+    def train_epoch(self, after_update: Callable[[], object] = lambda: None) -> str:
+        """To the end of an epoch, its weights kept if best by validation; gives a line about it.
+
+        Args:
+            after_update: called after each update, when the state is whole.
 
         Raises:
-            UserError: the loss is no longer finite.
+            UserError: the loss or the weights are no longer finite.
         """
         started, epoch, plan = time.perf_counter(), self.epoch + 1, self.plan
-        loss = _train_epoch(self.model, self.optimiser, self.batches, plan, epoch)
+        self._train_on_all_pairs(epoch, after_update)
+        self._check_finite()
+        loss = self.within.loss / self.within.pairs
+        self.within = Within()
         entry = {"epoch": epoch, "train_loss": loss, "validation": self.validate()}
         self.history.append(entry)
         values = self._values()
@@ -124,38 +162,46 @@ class SequenceTraining:
             f"{plan.metric} {values[-1]:.4f}, {time.perf_counter() - started:.1f} s"
         )
 
+    def _train_on_all_pairs(self, epoch: int, after_update: Callable[[], object]) -> None:
+        """The updates of an epoch that are not done yet."""
+        plan, within = self.plan, self.within
+        device = next(self.model.parameters()).device
+        dropout = torch_generator(plan.seed, f"baseline-{plan.name}-dropout", epoch)
+        if within.dropout is not None:
+            dropout.set_state(within.dropout)
+        order = generator(plan.seed, f"baseline-{plan.name}", epoch)
+        for examples in self.batches.examples(order, within.updates):
+            batch = examples.to(device)
+            scores = self.model(batch.courses[0], batch.row[0], batch.position[0], dropout)
+            loss = functional.cross_entropy(scores, batch.label[0] - 1)
+            self.optimiser.zero_grad()
+            torch.autograd.backward(loss)
+            if not math.isfinite(loss.item()):
+                raise self._not_finite("loss", f"{loss.item()}", epoch)
+            self.optimiser.step()
+            within.loss += loss.item() * len(scores)
+            within.pairs += len(scores)
+            within.updates += 1
+            within.dropout = dropout.get_state()
+            after_update()
+
+    def _check_finite(self) -> None:
+        for name, weight in self.model.named_parameters():
+            if not weight.isfinite().all():
+                raise self._not_finite("weights", f"not finite ({name})", self.epoch + 1)
+
+    def _not_finite(self, what: str, found: str, epoch: int) -> UserError:
+        verb = "are" if what == "weights" else "is"
+        return UserError(
+            f"the {what} of baseline {self.plan.name} {verb} {found} in epoch {epoch}; "
+            f"lower {self.plan.section}.learning_rate"
+        )
+
     def _values(self) -> list[float]:
         return [entry["validation"][self.plan.metric] for entry in self.history]
 
     def _copy_of_weights(self) -> dict[str, Tensor]:
         return {name: weight.clone() for name, weight in self.model.state_dict().items()}
-
-
-def _train_epoch(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    batches: SessionBatches,
-    plan: Plan,
-    epoch: int,
-) -> float:
-    """One pass over all training pairs; the mean cross-entropy of the pairs as they were met."""
-    device = next(model.parameters()).device
-    dropout = torch_generator(plan.seed, f"baseline-{plan.name}-dropout", epoch)
-    total, pairs = 0.0, 0
-    for examples in batches.examples(generator(plan.seed, f"baseline-{plan.name}", epoch)):
-        batch = examples.to(device)
-        scores = model(batch.courses[0], batch.row[0], batch.position[0], dropout)
-        loss = functional.cross_entropy(scores, batch.label[0] - 1)
-        optimiser.zero_grad()
-        torch.autograd.backward(loss)
-        optimiser.step()
-        total, pairs = total + loss.item() * len(scores), pairs + len(scores)
-        if not math.isfinite(total):
-            raise UserError(
-                f"the loss of baseline {plan.name} is {loss.item()} in epoch {epoch}; "
-                f"lower {plan.section}.learning_rate"
-            )
-    return total / pairs
 
 
 @torch.no_grad()

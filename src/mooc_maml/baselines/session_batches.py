@@ -1,6 +1,7 @@
 """All training pairs in updates of like size, each session in one pass of a sequence model."""
 
 from collections.abc import Iterator
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,7 @@ class SessionBatches:
             pieces = zip(self.begin[batches[number]], self.size[batches[number]], strict=True)
             yield np.concatenate([self.pairs[begin : begin + size] for begin, size in pieces])
 
-    def examples(self, rng: np.random.Generator) -> Iterator[Examples]:
-        """The same, each update assembled as a single task [1, pairs]."""
-        for rows in self.pair_rows(rng):
+    def examples(self, rng: np.random.Generator, start: int = 0) -> Iterator[Examples]:
+        """The same, each update from number `start` on assembled as a single task [1, pairs]."""
+        for rows in islice(self.pair_rows(rng), start, None):
             yield self.store.batch(rows[None])

@@ -58,12 +58,23 @@ def write_page(
         findings=[replace(each, text=each.text.replace(" %", "\u00a0%")) for each in findings],
         figures=_figures(Path(os.path.relpath(plots, path.parent))),
         settings=flatten(configuration["settings"]),
-        versions=configuration["versions"],
+        provenance=_provenance(configuration),
         artefacts=artefacts,
         seeds=None if seeds is None else _seeds(seeds),
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def _provenance(configuration: dict[str, Any]) -> list[tuple[str, str]]:
+    """What a result can be traced by, as (name, text)."""
+    code, versions = configuration["code"], configuration["versions"]
+    lines = [("seed", str(configuration["seed"])), ("threads", str(configuration["threads"]))]
+    lines += [(f"code: git tree of {folder}/", name) for folder, name in code.items()]
+    for kind in ("raw", "pairs"):
+        hashes = configuration[f"{kind}_sha256"] or {}
+        lines += [(f"{kind} file {name}", f"sha256 {digest}") for name, digest in hashes.items()]
+    return lines + [(f"version of {name}", text) for name, text in versions.items()]
 
 
 def _results(inputs: Inputs) -> dict[str, Any]:
@@ -89,7 +100,7 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "control_repeats": _count(inputs.controls.get("repeats")),
         "ablations": _ablations(inputs),
         "ablation_learners": _count(inputs.ablations.get("learners")),
-        "counts": flatten(inputs.preprocess),
+        "counts": flatten({k: v for k, v in inputs.preprocess.items() if "sha256" not in k}),
     }
 
 

@@ -50,6 +50,8 @@ def _text(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key}: {_text(part)}" for key, part in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(_text(part) for part in value) or "none"
     return str(value)
