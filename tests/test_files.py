@@ -325,6 +325,16 @@ def test_a_programming_error_is_not_hidden():
         main_guard(fail)
 
 
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(capsys):
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        main_guard(main)
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C; run the same command again to go on\n"
+
+
 # --- Parquet ------------------------------------------------------------------------------------
 
 

@@ -114,7 +114,7 @@ def _make_pairs(work: Path, pairs: Path, params: Params) -> dict[str, int]:
                 f"{counts['rows_after_duplicates']:,} events fall into shorter ones; lower "
                 "sessions.min_events or raise sessions.gap_seconds"
             )
-        counts |= _prefix_lengths(connection)
+        counts |= _prefix_lengths(connection, counts["pairs"])
         with atomic_path(pairs) as folder:
             folder.mkdir()
             for name, query in OUTPUTS.items():
@@ -127,18 +127,21 @@ def _one(connection: duckdb.DuckDBPyConnection, query: str) -> int:
     return int(row[0]) if row else 0
 
 
-def _prefix_lengths(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
-    """Quantiles of the pairs' prefix lengths: the least that this share of pairs does not pass."""
-    rows = connection.execute(PREFIX_LENGTHS).fetchall()
-    if not rows:
-        return {}
-    lengths, pairs = np.array(rows, np.int64).T
-    shares = np.cumsum(pairs) / pairs.sum()
-    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    return {
-        f"prefix_length_{name}": int(lengths[np.searchsorted(shares, share)])
-        for name, share in at.items()
-    }
+def _prefix_lengths(connection: duckdb.DuckDBPyConnection, pairs: int) -> dict[str, int]:
+    """Quantiles of the pairs' prefix lengths: the least that this share of pairs does not pass.
+
+    A session of millions of steps has as many lengths, so they are not held together.
+    """
+    left, found, seen = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}, {}, 0
+    for batch in connection.execute(PREFIX_LENGTHS).to_arrow_reader(_ROW_GROUP):
+        lengths, numbers = (column.to_numpy() for column in batch.columns)
+        shares = (seen + np.cumsum(numbers)) / pairs
+        for name, share in list(left.items()):
+            if shares[-1] >= share:
+                found[f"prefix_length_{name}"] = int(lengths[np.searchsorted(shares, share)])
+                del left[name]
+        seen += int(numbers.sum())
+    return found
 
 
 def _write_rows(rows: duckdb.DuckDBPyRelation, path: Path) -> None:
