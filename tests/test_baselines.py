@@ -16,6 +16,7 @@ from mooc_maml.baselines import BASELINES, baseline_path, read_baselines, sequen
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.popularity import Popularity
+from mooc_maml.baselines.sequence_training import Within
 from mooc_maml.baselines.session_batches import SessionBatches
 from mooc_maml.episode_store import EpisodeStore, write_episodes
 from mooc_maml.episodes import build_episodes
@@ -269,10 +270,16 @@ def test_stopped_within_an_epoch_and_taken_up_it_is_the_same(tmp_path: Path, mon
     said = capsys.readouterr().err
     assert said == f"stopped after {done} of gru; the same command goes on from there\n"
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    state = SavedState(tmp_path).load()
     again = GRUBaseline.resume(store, settings, CPU, lines.append, SavedState(tmp_path))
     assert lines[0] == f"gru: going on after {done}"
     assert again.history == whole.history
     assert same_weights(again, whole)
+    for forgotten in ("updates", "loss", "pairs", "dropout"):  # the control: all of it matters
+        fresh = {**state["within"], forgotten: vars(Within())[forgotten]}
+        SavedState(tmp_path).save({**state, "within": fresh})
+        other = GRUBaseline.resume(store, settings, CPU, print, SavedState(tmp_path))
+        assert other.history != whole.history, forgotten
 
 
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path):

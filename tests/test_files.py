@@ -325,6 +325,16 @@ def test_a_programming_error_is_not_hidden():
         main_guard(fail)
 
 
+def test_ctrl_c_is_one_line_that_says_how_to_go_on(capsys):
+    def main() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit) as stop:
+        main_guard(main)
+    assert stop.value.code == 130
+    assert capsys.readouterr().err == "stopped by Ctrl-C; run the same command again to go on\n"
+
+
 # --- Parquet ------------------------------------------------------------------------------------
 
 
@@ -355,7 +365,7 @@ def test_a_damaged_parquet_file_is_one_line(table: Path, how):
 
 
 @pytest.mark.parametrize(
-    "read", [check_ids, lambda path: oracle_ranks(small_store(), None, path.parent)]
+    "read", [check_ids, lambda path: oracle_ranks(small_store(), "test", None, path.parent)]
 )
 def test_whoever_reads_the_ids_says_so(table: Path, read):
     table.write_bytes(table.read_bytes()[:-100])

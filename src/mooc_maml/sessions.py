@@ -101,7 +101,7 @@ def _make_pairs(engine: Engine, pairs: Path, params: Params) -> dict[str, int]:
             f"{counts['rows_after_duplicates']:,} events fall into shorter ones; lower "
             "sessions.min_events or raise sessions.gap_seconds"
         )
-    counts |= _prefix_lengths(engine.rows(PREFIX_LENGTHS))
+    counts |= _prefix_lengths(engine.batches(PREFIX_LENGTHS), counts["pairs"])
     with atomic_path(pairs) as folder:
         folder.mkdir()
         for name, query in OUTPUTS.items():
@@ -109,21 +109,25 @@ def _make_pairs(engine: Engine, pairs: Path, params: Params) -> dict[str, int]:
     return counts
 
 
-def _prefix_lengths(rows: list[tuple[int, int]]) -> dict[str, int]:
+def _prefix_lengths(rows: Iterator[pa.RecordBatch], pairs: int) -> dict[str, int]:
     """Quantiles of the pairs' prefix lengths: the least that this share of pairs does not pass.
+
+    A session of millions of steps has as many lengths, so they are not held together.
 
     Args:
         rows: (length, pairs of it), ascending.
+        pairs: all of them.
     """
-    if not rows:
-        return {}
-    lengths, pairs = np.array(rows, np.int64).T
-    shares = np.cumsum(pairs) / pairs.sum()
-    at = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}
-    return {
-        f"prefix_length_{name}": int(lengths[np.searchsorted(shares, share)])
-        for name, share in at.items()
-    }
+    left, found, seen = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}, {}, 0
+    for batch in rows:
+        lengths, numbers = (column.to_numpy() for column in batch.columns)
+        shares = (seen + np.cumsum(numbers)) / pairs
+        for name, share in list(left.items()):
+            if shares[-1] >= share:
+                found[f"prefix_length_{name}"] = int(lengths[np.searchsorted(shares, share)])
+                del left[name]
+        seen += int(numbers.sum())
+    return found
 
 
 def _write_rows(rows: Iterator[pa.RecordBatch], path: Path) -> None:

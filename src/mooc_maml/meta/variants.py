@@ -92,7 +92,7 @@ class PartVariant(GradientVariant):
     def inner_lr(self, meta: Weights) -> StepSizes:
         """One step size for the part, none for the rest."""
         chosen = [name for name in model_weights(meta) if name.startswith(self.part)]
-        return [{name: torch.tensor(self.params.inner_lr).to(meta[name]) for name in chosen}]
+        return [{name: meta[name].new_tensor(self.params.inner_lr) for name in chosen}]
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class MAMLPlusPlus(GradientVariant):
         """All step sizes start at `inner_lr`."""
         steps = range(self.params.num_inner_steps)
         start = self.params.inner_lr
-        return _named([{n: torch.tensor(start).to(x) for n, x in weights.items()} for _ in steps])
+        return _named([{n: x.new_tensor(start) for n, x in weights.items()} for _ in steps])
 
     def inner_lr(self, meta: Weights) -> StepSizes:
         """The learned rates of each step."""

@@ -1,0 +1,193 @@
+"""Each variant's meta-gradient against plain autograd on what its paper writes down."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from meta_helpers import Weights, assemble, gru_loss, gru_weights, pairs_of
+from torch import Tensor
+from training_helpers import CPU, STORE, run, tiny_params, tiny_trainer
+
+from benchmarks.ways import relative_error
+from mooc_maml.errors import UserError
+from mooc_maml.few_shot import read_meta_model
+from mooc_maml.meta.variants import VARIANTS, model_weights, variant_of
+from mooc_maml.models.gru import read_model, write_model
+from mooc_maml.models.gru_learner import GRULearner
+from mooc_maml.training import MetaTrainer
+from mooc_maml.training_files import keep_model
+
+COURSES, STEPS, LR = 7, 3, 0.3
+SUPPORT = [pairs_of([1, 2, 3, 2]), pairs_of([4, 5]) + pairs_of([6, 7, 1])]
+QUERY = [pairs_of([1, 2, 3, 2, 5]), pairs_of([7, 1, 4])]
+LEARNER = GRULearner(CPU, torch.float64)
+Rate = Callable[[int, str], Tensor | None]  # (step, parameter) -> its step size
+
+
+def settings(variant: str, **changes: Any) -> Any:
+    meta = {"variant": variant, "first_order_updates": 5, "multi_step_updates": 10}
+    return tiny_params(num_inner_steps=STEPS, inner_lr=LR, meta=meta, **changes)
+
+
+def learned(variant: str) -> Weights:
+    """All that is meta-learned; step sizes all differ, so that none can stand for another."""
+    model = gru_weights(COURSES)
+    rates = variant_of(settings(variant)).learned(model)
+    drawn = torch.Generator().manual_seed(1)
+    noise = {n: torch.rand(x.shape, generator=drawn, dtype=x.dtype) for n, x in rates.items()}
+    return model | {name: x * (0.5 + noise[name]) for name, x in rates.items()}
+
+
+def by_autograd(
+    meta: Weights, rate: Rate, second_order: bool, step_weights: list[float]
+) -> tuple[Tensor, Weights]:
+    """Last query losses [tasks], and the gradient of the weighted query losses, summed."""
+    last, total = [], torch.zeros((), dtype=torch.float64)
+    for own_support, own_query in zip(SUPPORT, QUERY, strict=True):
+        fast = model_weights(meta)
+        for step in range(STEPS):
+            loss = gru_loss(fast, own_support)
+            slopes = torch.autograd.grad(
+                loss, list(fast.values()), create_graph=second_order, retain_graph=True
+            )
+            moved = {}
+            for (name, x), slope in zip(fast.items(), slopes, strict=True):
+                size = rate(step, name)
+                moved[name] = x if size is None else x - size * slope
+            fast = moved
+            query_loss = gru_loss(fast, own_query)
+            total = total + step_weights[step] * query_loss
+        last.append(query_loss.detach())
+    gradient = torch.autograd.grad(total, list(meta.values()), allow_unused=True)
+    found = {n: g for n, g in zip(meta, gradient, strict=True) if g is not None}
+    return torch.stack(last), found
+
+
+def by_variant(variant: str, meta: Weights, update: int, **changes: Any) -> tuple[Tensor, Weights]:
+    chosen = variant_of(settings(variant, **changes))
+    values = {name: x.detach() for name, x in meta.items()}
+    support, query = assemble(SUPPORT), assemble(QUERY)
+    if not chosen.one_task_alone:
+        return chosen.meta_gradient(LEARNER, values, support, query, update)
+    parts = [
+        chosen.meta_gradient(LEARNER, values, support.take([i]), query.take([i]), update)
+        for i in range(len(SUPPORT))
+    ]
+    summed = {name: sum(part[1][name] for part in parts) for name in parts[0][1]}
+    return torch.cat([losses for losses, _ in parts]), summed
+
+
+def of_part(part: str) -> Rate:
+    return lambda _, name: torch.tensor(LR, dtype=torch.float64) if name.startswith(part) else None
+
+
+LAST = [0.0, 0.0, 1.0]
+# At update 5 of 10 an earlier step counts (1 - 5/10) / 3.
+HALFWAY = [1 / 6, 1 / 6, 4 / 6]
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+@pytest.mark.parametrize(
+    ("variant", "update", "step_weights"),
+    [
+        ("maml", 0, LAST),
+        ("anil", 0, LAST),
+        ("context", 0, LAST),
+        ("meta_sgd", 0, LAST),
+        ("maml_plus_plus", 10, LAST),
+        ("maml_plus_plus", 5, HALFWAY),
+    ],
+)
+def test_equals_plain_autograd(
+    variant: str, update: int, step_weights: list[float], second_order: bool
+) -> None:
+    meta = {name: x.detach().requires_grad_() for name, x in learned(variant).items()}
+    rates: dict[str, Rate] = {
+        "maml": of_part(""),
+        "anil": of_part("head"),
+        "context": of_part("gru.bias_ih"),
+        "meta_sgd": lambda _, name: meta[f"step_size.0.{name}"],
+        "maml_plus_plus": lambda step, name: meta[f"step_size.{step}.{name}"],
+    }
+    expected = by_autograd(meta, rates[variant], second_order, step_weights)
+    found = by_variant(variant, meta, update, use_second_order=second_order)
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-9, atol=0)
+    assert relative_error(found[1], expected[1]) < 1e-9
+
+
+def test_maml_plus_plus_is_first_order_at_first_and_weighs_all_steps_alike() -> None:
+    meta = {n: x.detach().requires_grad_() for n, x in learned("maml_plus_plus").items()}
+    expected = by_autograd(
+        meta, lambda step, name: meta[f"step_size.{step}.{name}"], False, [1 / 3] * 3
+    )
+    found = by_variant("maml_plus_plus", meta, 0)
+    assert relative_error(found[1], expected[1]) < 1e-9
+
+
+def test_step_weights_by_hand() -> None:
+    """1/3 each at first; an earlier step keeps 0.03 / 3 at least; the last alone from 10 on."""
+    chosen = variant_of(settings("maml_plus_plus"))
+    assert chosen.step_weights(0) == pytest.approx([1 / 3] * 3)
+    assert chosen.step_weights(9) == pytest.approx([0.1 / 3, 0.1 / 3, 1 - 0.2 / 3])
+    assert chosen.step_weights(10) is None
+
+
+def test_reptile_is_the_way_that_gradient_steps_go() -> None:
+    """(theta - theta') / alpha on all pairs of each task, added up; losses before any step."""
+    meta = learned("reptile")
+    losses, found = by_variant("reptile", meta, 0)
+    expected = {name: torch.zeros_like(x) for name, x in meta.items()}
+    for task, (own_support, own_query) in enumerate(zip(SUPPORT, QUERY, strict=True)):
+        fast = {name: x.detach().requires_grad_() for name, x in meta.items()}
+        for step in range(STEPS):
+            loss = gru_loss(fast, own_support + own_query)
+            if step == 0:
+                assert losses[task].item() == pytest.approx(loss.item(), rel=1e-12)
+            slopes = torch.autograd.grad(loss, list(fast.values()))
+            moved = zip(fast.items(), slopes, strict=True)
+            fast = {n: (x - LR * slope).detach().requires_grad_() for (n, x), slope in moved}
+        for name, x in fast.items():
+            expected[name] += (meta[name] - x.detach()) / LR
+    assert relative_error(found, expected) < 1e-9
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_zero_steps_leave_the_model_as_it_is(variant: str) -> None:
+    meta, support, query = learned(variant), assemble(SUPPORT), assemble(QUERY)
+    fast = variant_of(settings(variant)).adapt(LEARNER, meta, support, 0)
+    plain = variant_of(settings("maml")).adapt(LEARNER, gru_weights(COURSES), support, 0)
+    prepared = LEARNER.prepare(query)
+    assert torch.equal(LEARNER.scores(fast, prepared), LEARNER.scores(plain, prepared))
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_what_was_trained_is_what_is_read(variant: str, tmp_path: Any) -> None:
+    trainer = run(tiny_trainer(meta={"variant": variant}), 5)
+    trainer.look()
+    keep_model(tmp_path, trainer)
+    meta = read_meta_model(tmp_path, trainer.params, STORE.num_courses)
+    assert meta.weights.keys() == trainer.best.keys()
+    assert all(torch.equal(x, trainer.best[name]) for name, x in meta.weights.items())
+    other = tiny_params(meta={"variant": "meta_sgd" if variant != "meta_sgd" else "maml"})
+    if variant in ("meta_sgd", "maml_plus_plus"):
+        with pytest.raises(UserError, match=r"as another variant than meta\.variant says"):
+            read_meta_model(tmp_path, other, STORE.num_courses)
+
+
+def test_a_learned_step_size_learns() -> None:
+    trainer = run(tiny_trainer(meta={"variant": "meta_sgd"}), 5)
+    rates = {name: x for name, x in trainer.weights.items() if name.startswith("step_size.")}
+    assert rates
+    moved = [name for name, x in rates.items() if not torch.all(x == trainer.params.inner_lr)]
+    assert sorted(moved) == sorted(rates)
+
+
+def test_a_warm_start_begins_where_the_baseline_stands(tmp_path: Any) -> None:
+    start = tiny_trainer(seed=1)
+    keep_model(tmp_path, start)
+    path = next(tmp_path.glob("*.pth"))
+    trainer = MetaTrainer(STORE, tiny_params(), CPU, start=read_model(path, STORE.num_courses))
+    assert all(torch.equal(x, start.weights[name]) for name, x in trainer.weights.items())
+    write_model(path, read_model(path), learned={"x": torch.ones(1)})
+    assert torch.load(path, weights_only=True)["learned"]["x"].item() == 1
