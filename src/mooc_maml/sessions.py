@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
@@ -133,7 +134,8 @@ def _prefix_lengths(connection: duckdb.DuckDBPyConnection, pairs: int) -> dict[s
     A session of millions of steps has as many lengths, so they are not held together.
     """
     left, found, seen = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "max": 1.0}, {}, 0
-    for batch in connection.execute(PREFIX_LENGTHS).to_arrow_reader(_ROW_GROUP):
+    batches: Any = connection.execute(PREFIX_LENGTHS).to_arrow_reader(_ROW_GROUP)
+    for batch in batches:
         lengths, numbers = (column.to_numpy() for column in batch.columns)
         shares = (seen + np.cumsum(numbers)) / pairs
         for name, share in list(left.items()):
