@@ -35,6 +35,14 @@ STAGES = {
         "--episodes data/episodes --model models/maml --results results/ablations_K5_Q10.json "
         "--plots results/plots"
     ),
+    "cold_start": (
+        "--episodes data/episodes --baselines models/baselines --model models/maml "
+        "--results results/cold_start_K5_Q10.json"
+    ),
+    "controls": (
+        "--pairs data/pairs --episodes data/episodes --model models/maml --truth data/truth "
+        "--results results/controls_K5_Q10.json"
+    ),
     "visualize": "--results results --models models --report results/report",
 }
 

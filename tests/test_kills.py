@@ -33,7 +33,7 @@ SETTINGS = {
     "baselines": {"epochs": 25, "batch_size": 32},
 }
 OUTPUTS = {
-    "meta_train": ("--model", "models", "--plots", "plots"),
+    "meta_train": ("--gru", "no-warm-start.pth", "--model", "models", "--plots", "plots"),
     "train_baselines": ("--model", "models", "--results", "plots/results.json"),
 }
 
