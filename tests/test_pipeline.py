@@ -17,8 +17,8 @@ from pipeline_files import stages, tracks
 from tiny import Project, set_params, tiny_project
 
 METRICS = {"HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"}
-# Read only with another source, and what is left over when the other two shares are known.
-NOT_READ_HERE = ("data.table.", "episodes.test_fraction")
+# Read only with another source or engine; and what the other two shares leave over.
+NOT_READ_HERE = ("data.table.", "data.spark.", "episodes.test_fraction")
 QUEUE_SECONDS = 120  # that a queued sweep may take; about 20 when it works
 
 
@@ -316,7 +316,8 @@ def test_a_copy_runs_its_own_code(done: Project) -> None:
 
 def meta_trained(project: Project, folder: str, *launcher: str) -> dict[str, torch.Tensor]:
     """Meta-weights, in float64, after the stage ran on its own."""
-    arguments = f"--episodes data/episodes --model {folder} --plots {folder}_plots"
+    gru = "models/baselines/gru.pth"
+    arguments = f"--episodes data/episodes --gru {gru} --model {folder} --plots {folder}_plots"
     project.run(*(launcher or ("python",)), "-m", "stages.meta_train", *arguments.split())
     path = project.path / folder / "maml_gru_K5.pth"
     return torch.load(path, weights_only=True)["weights"]

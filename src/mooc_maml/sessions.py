@@ -63,7 +63,7 @@ def preprocess(
     """
     source = params.data.source
     check_boundary(params.data, params.sessions)
-    raw = raw.resolve() if params.data.raw is None else location(params.data.raw)
+    raw = raw if params.data.raw is None else location(params.data.raw)
     files = find_raw_files(raw, source, params.data.files)
     work = pairs.parent.resolve() if params.data.work is None else location(params.data.work)
     with ENGINES[params.data.engine](params, work) as engine:

@@ -36,7 +36,10 @@ class SparkEngine:
 
     def read(self, files: Sequence[Path], report: ReadReport) -> None:
         """See `Engine`; each file is read by one task, by the code that one machine runs."""
-        shards, data, folder = self._work / "raw_events", self._params.data, report.folder
+        shards, data = self._work / "raw_events", self._params.data
+        # Workers have working folders of their own.
+        folder = None if report.folder is None else _absolute(report.folder)
+        files = [_absolute(path) for path in files]
         shards.mkdir()
         context = self._session.sparkContext
         read = context.accumulator(0)
@@ -90,6 +93,10 @@ def _read_file(
     except UserError as error:
         return str(error)
     return report.without_listener()
+
+
+def _absolute(path: Path) -> Path:
+    return path.resolve() if isinstance(path, type(Path())) else path  # a URL is absolute
 
 
 @contextmanager
