@@ -1,6 +1,6 @@
 """Time and memory of one meta-iteration over catalogue sizes.
 
-    python -m benchmarks.catalogue --way ours --json results/catalogue.json
+    python -m benchmarks.catalogue --way ours_in_1_process --json results/catalogue.json
 
 Everything but the number of courses stays as in the reference setting. `head_seconds` is the time
 of what no way can avoid: the head's scores of all query states and their two gradients.

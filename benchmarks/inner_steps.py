@@ -1,6 +1,6 @@
 """Time and peak memory of one meta-iteration over the number of inner steps.
 
-    python -m benchmarks.inner_steps --ways ours study_loop --json results/inner_steps.json
+    python -m benchmarks.inner_steps --ways ours_in_1_process study_loop --json steps.json
 
 On the reference setting, each number of steps in a process of its own. `peak_ratio` is the peak
 over that of the fewest steps of the same way.

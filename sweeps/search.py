@@ -92,6 +92,11 @@ def _workspace_settings() -> dict[str, Any]:
 
 def _check(search: SearchSettings, content: dict[str, Any], path: Path) -> None:
     """Try the ends of each range as settings before any work."""
+    if content["meta"]["warm_start"]:
+        raise UserError(
+            "params.yaml: meta.warm_start: found true; a search trains from random weights only, "
+            "set it to false"
+        )
     for key, values in search.space.items():
         for end in values.ends():
             try:

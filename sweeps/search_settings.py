@@ -9,7 +9,7 @@ from pydantic import Discriminator, Field, StrictBool, Tag, ValidationError, mod
 from mooc_maml.errors import UserError
 from mooc_maml.setting_types import Count, Number, Section
 
-# Those that only meta-training reads: the episodes, and so the figures compared, stay the same.
+# Those that leave the episodes, and so the figures that are compared, as they are.
 KEYS = (
     "use_second_order",
     "inner_lr",

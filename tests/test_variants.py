@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from meta_helpers import Weights, assemble, gru_loss, gru_weights, pairs_of
@@ -159,6 +160,23 @@ def test_zero_steps_leave_the_model_as_it_is(variant: str) -> None:
     plain = variant_of(settings("maml")).adapt(LEARNER, gru_weights(COURSES), support, 0)
     prepared = LEARNER.prepare(query)
     assert torch.equal(LEARNER.scores(fast, prepared), LEARNER.scores(plain, prepared))
+
+
+@pytest.mark.parametrize("variant", list(VARIANTS))
+def test_a_learner_is_scored_by_its_own_pairs_alone(variant: str) -> None:
+    trainer = run(tiny_trainer(meta={"variant": variant}), 3)
+    score = trainer.scores(trainer.weights, 2)
+    support, query = STORE.support("test", np.arange(4)), STORE.query("test", np.arange(4))
+    together = score(support, query)
+    for i in range(4):
+        alone = score(support.take([i]), query.take([i]))
+        torch.testing.assert_close(together[i : i + 1], alone, rtol=1e-9, atol=1e-12)
+
+
+def test_rates_for_every_value_do_not_take_several_tasks_at_once() -> None:
+    meta = learned("meta_sgd")
+    with pytest.raises(ValueError, match="one task alone, found 2"):
+        variant_of(settings("meta_sgd")).adapt(LEARNER, meta, assemble(SUPPORT), 1)
 
 
 @pytest.mark.parametrize("variant", list(VARIANTS))

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -24,11 +25,17 @@ LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh
 
 
 def adapted_scores(
-    learner: GRULearner, adapt: Callable[[Examples], GRUFastWeights]
+    learner: GRULearner, adapt: Callable[[Examples], GRUFastWeights], one_task_alone: bool = False
 ) -> ScoreFunction:
-    """A scorer of query pairs with the fast weights that `adapt` makes of the support pairs."""
+    """A scorer of query pairs with the fast weights that `adapt` makes of the support pairs.
+
+    `one_task_alone`: `adapt` takes one task at a time.
+    """
 
     def score(support: Examples, query: Examples) -> Tensor:
+        if one_task_alone and support.num_tasks > 1:
+            tasks = range(support.num_tasks)
+            return torch.cat([score(support.take([i]), query.take([i])) for i in tasks])
         return learner.scores(adapt(support), learner.prepare(query))
 
     return score
@@ -44,7 +51,8 @@ class MetaModel:
 
     def scores(self, steps: int) -> ScoreFunction:
         """A scorer that adapts with so many steps; 0: zero-shot."""
-        return adapted_scores(self.learner, partial(self.adapt, steps=steps))
+        alone = variant_of(self.params).one_task_alone
+        return adapted_scores(self.learner, partial(self.adapt, steps=steps), alone)
 
     def adapt(self, support: Examples, steps: int) -> GRUFastWeights:
         """Every task's own weights after so many steps on its support pairs."""
@@ -80,7 +88,8 @@ def relative_changes(meta: MetaModel, store: EpisodeStore) -> dict[str, NDArray[
     """
     params, total = meta.params, len(store.episodes["test"])
     found: dict[str, NDArray[np.float64]] = {}
-    for indices, support, _ in episode_groups(store, "test", params.hardware.tasks_at_once):
+    at_once = 1 if variant_of(params).one_task_alone else params.hardware.tasks_at_once
+    for indices, support, _ in episode_groups(store, "test", at_once):
         fast = meta.adapt(support, params.num_inner_steps)
         for layer, change in _relative_changes(fast).items():
             found.setdefault(layer, np.zeros(total))[indices] = change.cpu().numpy()
@@ -93,7 +102,7 @@ def _relative_changes(fast: GRUFastWeights) -> dict[str, Tensor]:
         whole = fast.shared[name].double().square().sum()
         if own.bias is not None:
             whole = whole + fast.shared[name.replace("weight", "bias")].double().square().sum()
-        result[_layer(name)] = (own.squared_norm() / whole).sqrt()
+        result[_layer(name)] = (own.squared_norm().to(whole) / whole).sqrt()
     return result
 
 

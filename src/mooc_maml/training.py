@@ -144,7 +144,7 @@ class MetaTrainer:
     def scores(self, weights: Weights, steps: int) -> ScoreFunction:
         """A scorer that adapts these meta-weights with so many steps; 0: zero-shot."""
         adapt = partial(self.variant.adapt, self.learner, weights, steps=steps)
-        return adapted_scores(self.learner, adapt)
+        return adapted_scores(self.learner, adapt, self.variant.one_task_alone)
 
     def step(self) -> float:
         """One meta-update; gives the mean query loss after adaptation.

@@ -117,6 +117,8 @@ class OuterSum:
             return OuterSum(self.inputs, Rows(outputs * weight_rate), bias)
         if not inputs.is_floating_point():
             return OuterSum(self.inputs, Rows(outputs * weight_rate[inputs]), bias)
+        if len(outputs) > 1:
+            raise ValueError(f"a rate for every value takes one task alone, found {len(outputs)}")
         weight = self.total() * weight_rate
         return Matrix(weight, weight.new_zeros(1, len(weight)) if bias is None else bias)
 

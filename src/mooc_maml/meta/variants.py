@@ -26,7 +26,8 @@ _RATE = "step_size"  # names of learned step sizes: step_size.<step>.<parameter>
 class GradientVariant:
     """MAML: gradient steps of all weights, one step size (Finn et al., ICML 2017).
 
-    With `use_second_order: false` it is first-order MAML, and so are the variants below.
+    With `use_second_order: false` it is first-order MAML; the variants below, but Reptile, which
+    has no second order, are then first-order too.
     """
 
     params: Params

@@ -50,6 +50,8 @@ class GRUDirection:
         result = {}
         for name, own in self.sums.items():
             other, rate, bias_rate = gradient.sums[name], rates.get(name), rates.get(_bias(name))
+            if rate is None and bias_rate is None:
+                continue
             products, biases = own.products(other)
             if rate is not None and rate.dim() == 0:
                 result[name] = products.sum()

@@ -40,6 +40,16 @@ LABELS = {
 }
 
 
+_METHODS = {  # by meta.variant
+    "maml": "{order} MAML",
+    "anil": "{order} ANIL",
+    "context": "{order} context adaptation",
+    "meta_sgd": "{order} Meta-SGD",
+    "maml_plus_plus": "MAML++",
+    "reptile": "Reptile",
+}
+
+
 def label_of(model: str) -> str:
     """The name for people of a model, which is its name in the files if it has no other."""
     return LABELS.get(model, model)
@@ -108,7 +118,9 @@ class Inputs:
     @property
     def method(self) -> str:
         """Name of the meta-learner that this run trained."""
-        return "second-order MAML" if self.params.use_second_order else "first-order MAML"
+        order = "second-order" if self.params.use_second_order else "first-order"
+        start = ", warm start" if self.params.meta.warm_start else ""
+        return _METHODS[self.params.meta.variant].format(order=order) + start
 
     def rows(self) -> list[ModelRow]:
         """Models with figures, the best on validation first; then those without validation."""
