@@ -260,7 +260,7 @@ def test_stopped_within_an_epoch_and_taken_up_it_is_the_same(tmp_path: Path, mon
     settings = params(**{**SMALL, "model": {**SMALL["model"], "dropout": 0.3}})
     store, lines = circular_store(), []
     whole = GRUBaseline.train(store, settings, CPU, print)
-    updates = number_of_updates(store)
+    updates, handler = number_of_updates(store), signal.getsignal(signal.SIGINT)
     with monkeypatch.context() as patch:
         ask_to_stop(updates + 2, patch)
         with pytest.raises(SystemExit) as stop:
@@ -269,7 +269,7 @@ def test_stopped_within_an_epoch_and_taken_up_it_is_the_same(tmp_path: Path, mon
     done = "epoch 1, update 2 of the next"
     said = capsys.readouterr().err
     assert said == f"stopped after {done} of gru; the same command goes on from there\n"
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
     state = SavedState(tmp_path).load()
     again = GRUBaseline.resume(store, settings, CPU, lines.append, SavedState(tmp_path))
     assert lines[0] == f"gru: going on after {done}"
