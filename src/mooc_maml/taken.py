@@ -80,21 +80,40 @@ class TakenCourses(NamedTuple):
             found = score(support, query)
             if not found.is_floating_point():
                 found = found.double()
-            return found.masked_fill(self._left_out(support, query, found.shape[-1]), -torch.inf)
+            return found.masked_fill(self._left_out(query, found.shape[-1], support), -torch.inf)
 
         return scores
 
-    def _left_out(self, support: Examples, query: Examples, num_courses: int) -> Tensor:
+    def _left_out(
+        self, query: Examples, num_courses: int, support: Examples | None = None
+    ) -> Tensor:
         """Bool [tasks, Q, C]."""
         shape = (*query.label.shape, num_courses + 1)  # with a column for padding
         left_out = torch.zeros(shape, dtype=torch.bool, device=query.label.device)
         task = torch.arange(shape[0], device=left_out.device)[:, None]
-        if self.support:
+        if self.support and support is not None:
             left_out.transpose(1, 2)[task, support_courses(support)] = True
         if self.prefix:
             pair = torch.arange(shape[1], device=left_out.device)[:, None]
             left_out[task[..., None], pair, prefixes(query)] = True
         return left_out[..., 1:]
+
+    def out_of_loss(self, scores: Tensor, pairs: Examples) -> Tensor:
+        """Scores of the pairs of one task, for a cross-entropy that knows what cannot come.
+
+        Args:
+            scores: float [pairs, C], with gradients or without.
+            pairs: [1, pairs].
+
+        Returns:
+            The same, -inf for courses of the pair's own prefix if those are left out of the
+            ranking; a pair's own label, which now and then is one of them, keeps its score.
+        """
+        if not self.prefix:
+            return scores
+        left_out = self._left_out(pairs, scores.shape[1])[0]
+        left_out.scatter_(1, pairs.label[0, :, None] - 1, False)
+        return scores.masked_fill(left_out, -torch.inf)
 
     def told(self) -> dict[str, Any]:
         """Plain values for a result file."""
@@ -102,9 +121,12 @@ class TakenCourses(NamedTuple):
         return {"prefix_left_out": self.prefix, "support_left_out": self.support, **shares}
 
 
+NONE_LEFT_OUT = TakenCourses(False, False, None)
+
+
 def taken_courses(store: EpisodeStore, params: Params) -> TakenCourses:
     """What `evaluation.taken_courses` means on these data."""
     if params.evaluation.taken_courses == "as_is":
-        return TakenCourses(False, False, None)
+        return NONE_LEFT_OUT
     found = learn_recurrence(store)
     return TakenCourses(found.in_session < THRESHOLD, found.by_learner < THRESHOLD, found)

@@ -17,6 +17,7 @@ from mooc_maml.models.model_file import read_module, write_module
 from mooc_maml.params import Params
 from mooc_maml.saved_state import SECONDS_BETWEEN_SAVES, SavedState
 from mooc_maml.stopping import Stop
+from mooc_maml.taken import taken_courses
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -93,7 +94,8 @@ class SequenceBaseline(Generic[Model]):
         model = cls.build(store, params).to(device, dtype(params.hardware))
         found, validate = cls(model, []), validator(store, params, device)
         own = cls.training_store(store)
-        return SequenceTraining(model, own, cls.plan(params), lambda: validate(found.scores))
+        plan, taken = cls.plan(params), taken_courses(store, params)
+        return SequenceTraining(model, own, plan, lambda: validate(found.scores), taken)
 
     @classmethod
     def _run(

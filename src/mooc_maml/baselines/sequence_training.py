@@ -16,6 +16,7 @@ from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import UserError
 from mooc_maml.examples import Examples
 from mooc_maml.randomness import generator, torch_generator
+from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses
 
 Metrics = dict[str, float]
 History = list[dict[str, Any]]
@@ -84,6 +85,8 @@ class SequenceTraining:
         store: its training learners are trained on.
         plan: how.
         validate: metrics of the model as it is now.
+        taken: which courses are left out of the ranking; those of the prefix are left out of the
+            loss as well.
     """
 
     def __init__(
@@ -92,8 +95,9 @@ class SequenceTraining:
         store: EpisodeStore,
         plan: Plan,
         validate: Callable[[], Metrics],
+        taken: TakenCourses = NONE_LEFT_OUT,
     ) -> None:
-        self.model, self.plan, self.validate = model, plan, validate
+        self.model, self.plan, self.validate, self.taken = model, plan, validate, taken
         self.optimiser = torch.optim.Adam(model.parameters(), lr=plan.settings.learning_rate)
         self.batches = SessionBatches(store, plan.settings.batch_size)
         self.history: History = []
@@ -173,6 +177,7 @@ class SequenceTraining:
         for examples in self.batches.examples(order, within.updates):
             batch = examples.to(device)
             scores = self.model(batch.courses[0], batch.row[0], batch.position[0], dropout)
+            scores = self.taken.out_of_loss(scores, batch)
             loss = functional.cross_entropy(scores, batch.label[0] - 1)
             self.optimiser.zero_grad()
             torch.autograd.backward(loss)
