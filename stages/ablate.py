@@ -19,8 +19,8 @@ from mooc_maml.taken import taken_courses
 def main(episodes: Path, model: Path, results: Path, plots: Path) -> None:
     """Adapt the same meta-model on the same learners, each time judged on the same queries."""
     params, store = load_params("params.yaml"), read_checked(episodes)
-    meta = read_meta_model(model, params, store.num_courses)
     taken = taken_courses(store, params)
+    meta = read_meta_model(model, params, store.num_courses, taken)
 
     def row(steps: int, support_size: int | None) -> dict[str, float]:
         ranks = query_ranks(

@@ -20,8 +20,9 @@ METRICS = ("HR@10", "NDCG@10")
 def main(episodes: Path, baselines: Path, model: Path, results: Path) -> None:
     """Give every model exactly so many support pairs, those directly before the queries."""
     params, store = load_params("params.yaml"), read_checked(episodes)
-    meta = read_meta_model(model, params, store.num_courses)
-    taken, device = taken_courses(store, params), meta.learner.device
+    taken = taken_courses(store, params)
+    meta = read_meta_model(model, params, store.num_courses, taken)
+    device = meta.learner.device
     trained = read_baselines(baselines, params.baselines.models, store.num_courses, device)
     scorers: dict[str, ScoreFunction] = {name: x.scores for name, x in trained.items()}
     curves = []

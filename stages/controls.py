@@ -57,9 +57,9 @@ def _metrics(
     params: Params, store: EpisodeStore, paths: argparse.Namespace
 ) -> dict[str, LearnerMetrics]:
     """Model -> metric -> [learners]; of a control the mean over its repeats."""
-    meta = read_meta_model(paths.model, params, store.num_courses)
-    taken, few_shot = taken_courses(store, params), meta.scores(params.num_inner_steps)
-    at_once, device = params.hardware.tasks_at_once, meta.learner.device
+    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+    meta = read_meta_model(paths.model, params, store.num_courses, taken)
+    few_shot, device = meta.scores(params.num_inner_steps), meta.learner.device
 
     def own_supports(score: ScoreFunction) -> LearnerMetrics:
         score = taken.without(score)

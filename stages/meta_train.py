@@ -51,8 +51,7 @@ def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None
 
 def _settings(params: Params) -> str:
     """All that the result depends on, apart from the episodes."""
-    sections = dict.fromkeys(("data", "sessions", "baselines", "ablations"), True)
-    return params.model_dump_json(exclude={**sections, "evaluation": {"taken_courses"}})
+    return params.model_dump_json(exclude={"data", "sessions", "baselines", "ablations"})
 
 
 def _follow(trainer: MetaTrainer, run: RunState) -> None:

@@ -35,8 +35,8 @@ from mooc_maml.taken import TakenCourses, taken_courses
 def main(paths: argparse.Namespace) -> None:
     """Read episodes and models; write the metrics of all, and how far adaptation goes."""
     params, store = load_params("params.yaml"), read_checked(paths.episodes)
-    meta = read_meta_model(paths.model, params, store.num_courses)
     taken = taken_courses(store, params)
+    meta = read_meta_model(paths.model, params, store.num_courses, taken)
     # First all of validation: which model is compared with is chosen there.
     validation = {
         name: summary(found)

@@ -55,18 +55,22 @@ def gru_weights(
     return {name: 1.5 * x.to(dtype) for name, x in model.state_dict().items()}
 
 
-def gru_loss(weights: Weights, pairs: Sequence[Pair]) -> Tensor:
-    """Mean cross-entropy of one task by torch's own GRU, a prefix at a time."""
+def gru_loss(weights: Weights, pairs: Sequence[Any]) -> Tensor:
+    """Mean cross-entropy of one task by torch's own GRU, a prefix at a time.
+
+    A pair may have a third part: courses that are left out.
+    """
     layers = sum("weight_ih" in name for name in weights)
     kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
     parameters = [weights[f"gru.{kind}_l{layer}"] for layer in range(layers) for kind in kinds]
     losses = []
-    for prefix, label in pairs:
+    for prefix, label, *left_out in pairs:
         x = weights["embedding.weight"][torch.tensor([prefix])]
         start = x.new_zeros(layers, 1, weights["head.weight"].shape[1])
         states, _ = torch.gru(x, start, parameters, True, layers, 0.0, False, False, True)
         scores = weights["head.weight"] @ states[0, -1] + weights["head.bias"]
-        losses.append(torch.logsumexp(scores, 0) - scores[label - 1])
+        ranked = [c for c in range(len(scores)) if not left_out or c + 1 not in left_out[0]]
+        losses.append(torch.logsumexp(scores[ranked], 0) - scores[label - 1])
     return torch.stack(losses).mean()
 
 

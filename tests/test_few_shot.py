@@ -15,6 +15,7 @@ from mooc_maml.meta.inner import adapt
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.randomness import torch_generator
+from mooc_maml.taken import NONE_LEFT_OUT
 from mooc_maml.training_files import keep_model
 
 LEARNER = GRULearner(CPU, torch.float64)
@@ -139,7 +140,7 @@ def test_layers_beyond_the_first_are_numbered():
 def test_a_model_is_read_as_it_was_trained(tmp_path: Path):
     trainer = run(tiny_trainer())
     keep_model(tmp_path, trainer)
-    meta = read_meta_model(tmp_path, tiny_params(), STORE.num_courses)
+    meta = read_meta_model(tmp_path, tiny_params(), STORE.num_courses, NONE_LEFT_OUT)
     assert meta.weights.keys() == trainer.best.keys()
     assert all(torch.equal(meta.weights[name], trainer.best[name]) for name in trainer.best)
     assert not any(weight.requires_grad for weight in meta.weights.values())
@@ -147,7 +148,7 @@ def test_a_model_is_read_as_it_was_trained(tmp_path: Path):
 
 def test_a_model_that_is_missing_or_of_another_catalogue_is_named(tmp_path: Path):
     with pytest.raises(UserError, match=r"maml_gru_K2\.pth: no such file"):
-        read_meta_model(tmp_path, tiny_params(), STORE.num_courses)
+        read_meta_model(tmp_path, tiny_params(), STORE.num_courses, NONE_LEFT_OUT)
     keep_model(tmp_path, tiny_trainer())
     with pytest.raises(UserError, match=r"ranks 12 courses, the data have\s13"):
-        read_meta_model(tmp_path, tiny_params(), 13)
+        read_meta_model(tmp_path, tiny_params(), 13, NONE_LEFT_OUT)

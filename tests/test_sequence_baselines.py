@@ -24,6 +24,7 @@ from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
 from mooc_maml.examples import Examples
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.params import Params
+from mooc_maml.taken import NONE_LEFT_OUT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -185,14 +186,14 @@ def test_fine_tuning_is_gradient_descent_on_the_support_pairs() -> None:
     store = small_store()
     model = GRUBaseline.build(store, settings())
     support, query = store.support("test", np.arange(3)), store.query("test", np.arange(3))
-    found = FineTunedGRU(model, 0.3, 2, []).scores(support, query)
+    found = FineTunedGRU(model, NONE_LEFT_OUT, 0.3, 2, []).scores(support, query)
     for task in range(3):
         one = slice(task, task + 1)
         own = by_hand(model, support.tasks(task, task + 1), query.tasks(task, task + 1), 0.3)
         torch.testing.assert_close(found[one], own, atol=1e-5, rtol=1e-4)
     assert (found - model.pair_scores(query)).abs().max() > 0.01
     nothing = store.support("test", np.arange(3), 0)
-    unadapted = FineTunedGRU(model, 0.3, 2, []).scores(nothing, query)
+    unadapted = FineTunedGRU(model, NONE_LEFT_OUT, 0.3, 2, []).scores(nothing, query)
     torch.testing.assert_close(unadapted, model.pair_scores(query))
 
 

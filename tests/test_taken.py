@@ -9,7 +9,13 @@ from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.evaluation import ScoreFunction
 from mooc_maml.examples import Examples
 from mooc_maml.ranking import ranks
-from mooc_maml.taken import Recurrence, TakenCourses, learn_recurrence, taken_courses
+from mooc_maml.taken import (
+    NONE_LEFT_OUT,
+    Recurrence,
+    TakenCourses,
+    learn_recurrence,
+    taken_courses,
+)
 
 AUTO = params(evaluation={"taken_courses": "auto"})
 
@@ -74,6 +80,22 @@ def test_courses_later_in_a_shared_row_are_not_taken_yet() -> None:
     query = Examples(torch.tensor([[[1, 2]]]), torch.tensor([[0, 0]]), label - 2, label)
     found = TakenCourses(True, False, None).without(by_number())(query, query)
     assert found.isinf().tolist() == [[[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]]
+
+
+def test_scores_without_what_cannot_come_by_hand() -> None:
+    """Courses of the pair's own prefix; its label, though it was there before, stays."""
+    label = torch.tensor([[2, 3, 1]])
+    seen = Examples(
+        torch.tensor([[[1, 2, 3]]]), torch.tensor([[0, 0, 0]]), torch.tensor([[0, 1, 2]]), label
+    )
+    scores, out = torch.arange(5.0).expand(3, 5), -torch.inf
+    found = TakenCourses(True, True, None).out_of_loss(scores, seen)
+    assert found.tolist() == [[out, 1, 2, 3, 4], [out, out, 2, 3, 4], [0, out, out, 3, 4]]
+    # log(e + e^2 + e^3 + e^4) - 1, log(e^2 + e^3 + e^4) - 2, log(1 + e^3 + e^4) - 0
+    expected = [3.4401897, 2.4076060, 4.3265629]
+    losses = torch.nn.functional.cross_entropy(found, label[0] - 1, reduction="none")
+    assert losses.tolist() == pytest.approx(expected)
+    assert NONE_LEFT_OUT.out_of_loss(scores, seen) is scores
 
 
 def test_whole_numbers_are_ranked_too() -> None:

@@ -16,6 +16,7 @@ from mooc_maml.few_shot import read_meta_model
 from mooc_maml.meta.variants import VARIANTS, model_weights, variant_of
 from mooc_maml.models.gru import read_model, write_model
 from mooc_maml.models.gru_learner import GRULearner
+from mooc_maml.taken import NONE_LEFT_OUT
 from mooc_maml.training import MetaTrainer
 from mooc_maml.training_files import keep_model
 
@@ -184,13 +185,13 @@ def test_what_was_trained_is_what_is_read(variant: str, tmp_path: Any) -> None:
     trainer = run(tiny_trainer(meta={"variant": variant}), 5)
     trainer.look()
     keep_model(tmp_path, trainer)
-    meta = read_meta_model(tmp_path, trainer.params, STORE.num_courses)
+    meta = read_meta_model(tmp_path, trainer.params, STORE.num_courses, NONE_LEFT_OUT)
     assert meta.weights.keys() == trainer.best.keys()
     assert all(torch.equal(x, trainer.best[name]) for name, x in meta.weights.items())
     other = tiny_params(meta={"variant": "meta_sgd" if variant != "meta_sgd" else "maml"})
     if variant in ("meta_sgd", "maml_plus_plus"):
         with pytest.raises(UserError, match=r"as another variant than meta\.variant says"):
-            read_meta_model(tmp_path, other, STORE.num_courses)
+            read_meta_model(tmp_path, other, STORE.num_courses, NONE_LEFT_OUT)
 
 
 def test_a_learned_step_size_learns() -> None:

@@ -20,6 +20,7 @@ from mooc_maml.models.gru import read_model
 from mooc_maml.models.gru_learner import GRUFastWeights, GRULearner
 from mooc_maml.models.model_file import read_learned
 from mooc_maml.params import Params
+from mooc_maml.taken import TakenCourses
 
 LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
 
@@ -61,13 +62,21 @@ class MetaModel:
         return fast
 
 
-def read_meta_model(folder: Path, params: Params, num_courses: int) -> MetaModel:
+def read_meta_model(
+    folder: Path, params: Params, num_courses: int, taken: TakenCourses
+) -> MetaModel:
     """Open what meta-training left, ready to run on the device of the settings.
+
+    Args:
+        folder: of models.
+        params: the settings.
+        num_courses: the catalogue that it has to rank.
+        taken: courses left out of the loss that it adapts on.
 
     Raises:
         UserError: the model is missing, damaged, or made for another catalogue.
     """
-    learner = GRULearner(setup(params.hardware), dtype(params.hardware))
+    learner = GRULearner(setup(params.hardware), dtype(params.hardware), taken)
     path = model_path(folder, params)
     model = read_model(path, num_courses).to(learner.device, learner.dtype)
     weights = {name: weight.detach() for name, weight in model.named_parameters()}

@@ -80,40 +80,51 @@ class TakenCourses(NamedTuple):
             found = score(support, query)
             if not found.is_floating_point():
                 found = found.double()
-            return found.masked_fill(self._left_out(query, found.shape[-1], support), -torch.inf)
+            taken = _marked(self._courses(query, support), found.shape[-1])
+            return found.masked_fill(taken, -torch.inf)
 
         return scores
 
-    def _left_out(
-        self, query: Examples, num_courses: int, support: Examples | None = None
-    ) -> Tensor:
-        """Bool [tasks, Q, C]."""
-        shape = (*query.label.shape, num_courses + 1)  # with a column for padding
-        left_out = torch.zeros(shape, dtype=torch.bool, device=query.label.device)
-        task = torch.arange(shape[0], device=left_out.device)[:, None]
+    def _courses(self, pairs: Examples, support: Examples | None) -> Tensor:
+        """Courses left out of the ranking of each pair: int64 [tasks, pairs, n], 0 = padding."""
+        found = [prefixes(pairs)] if self.prefix else []
         if self.support and support is not None:
-            left_out.transpose(1, 2)[task, support_courses(support)] = True
-        if self.prefix:
-            pair = torch.arange(shape[1], device=left_out.device)[:, None]
-            left_out[task[..., None], pair, prefixes(query)] = True
-        return left_out[..., 1:]
+            shown = support_courses(support)[:, None]
+            found.append(shown.expand(-1, pairs.label.shape[1], -1))
+        return torch.cat(found, 2) if found else pairs.label.new_zeros(*pairs.label.shape, 0)
+
+    def courses_out_of_loss(
+        self, pairs: Examples, support: Examples | None = None
+    ) -> Tensor | None:
+        """What a cross-entropy leaves out that knows which courses cannot come.
+
+        Args:
+            pairs: those of the loss.
+            support: pairs shown before them, if `pairs` are the query of an episode.
+
+        Returns:
+            int64 [tasks, pairs, n], 0 = padding: the courses that are left out of the ranking, but
+            for a pair's own label, which now and then is one of them. None: nothing is left out.
+        """
+        if not (self.prefix or self.support):
+            return None
+        label, courses = pairs.label[..., None], self._courses(pairs, support)
+        return courses.masked_fill((courses == label) | (label == 0), 0)
 
     def out_of_loss(self, scores: Tensor, pairs: Examples) -> Tensor:
-        """Scores of the pairs of one task, for a cross-entropy that knows what cannot come.
+        """Scores of the pairs of one task, for such a cross-entropy.
 
         Args:
             scores: float [pairs, C], with gradients or without.
             pairs: [1, pairs].
 
         Returns:
-            The same, -inf for courses of the pair's own prefix if those are left out of the
-            ranking; a pair's own label, which now and then is one of them, keeps its score.
+            The same, -inf for what `courses_out_of_loss` tells.
         """
-        if not self.prefix:
+        courses = self.courses_out_of_loss(pairs)
+        if courses is None:
             return scores
-        left_out = self._left_out(pairs, scores.shape[1])[0]
-        left_out.scatter_(1, pairs.label[0, :, None] - 1, False)
-        return scores.masked_fill(left_out, -torch.inf)
+        return scores.masked_fill(_marked(courses, scores.shape[1])[0], -torch.inf)
 
     def told(self) -> dict[str, Any]:
         """Plain values for a result file."""
@@ -122,6 +133,13 @@ class TakenCourses(NamedTuple):
 
 
 NONE_LEFT_OUT = TakenCourses(False, False, None)
+
+
+def _marked(courses: Tensor, num_courses: int) -> Tensor:
+    """Courses [tasks, pairs, n], 0 = padding -> bool [tasks, pairs, C]."""
+    shape = (*courses.shape[:2], num_courses + 1)  # with a column for padding
+    marked = torch.zeros(shape, dtype=torch.bool, device=courses.device)
+    return marked.scatter_(2, courses, True)[..., 1:]
 
 
 def taken_courses(store: EpisodeStore, params: Params) -> TakenCourses:

@@ -24,6 +24,7 @@ from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.params import Params
 from mooc_maml.randomness import generator, torch_generator
+from mooc_maml.taken import taken_courses
 from mooc_maml.world import ALONE, World
 
 MODES = ("zero_shot", "few_shot")
@@ -68,7 +69,7 @@ class MetaTrainer:
     ) -> None:
         self.store, self.params, self.world = store, params, world
         self.variant = variant_of(params)
-        self.learner = GRULearner(device, dtype(params.hardware))
+        self.learner = GRULearner(device, dtype(params.hardware), taken_courses(store, params))
         if start is None:
             drawn = torch_generator(params.seed, "meta-initial")
             shape = params.model.model_dump()
@@ -128,7 +129,7 @@ class MetaTrainer:
             score = self.scores(self.weights, steps)
             found[mode] = summary(
                 query_ranks(
-                    score,
+                    self.learner.taken.without(score),
                     self.store,
                     "validation",
                     tasks_at_once=self.params.hardware.tasks_at_once,

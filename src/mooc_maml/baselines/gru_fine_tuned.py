@@ -18,6 +18,7 @@ from mooc_maml.meta.inner import adapt
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.gru_learner import GRUFastWeights, GRULearner
 from mooc_maml.params import Params
+from mooc_maml.taken import TakenCourses, taken_courses
 
 
 class FineTunedGRU:
@@ -25,18 +26,24 @@ class FineTunedGRU:
 
     Args:
         model: the GRU baseline's.
+        taken: courses left out of the loss that it adapts on.
         rate: step size.
         steps: gradient steps.
         history: one entry a setting tried: rate, steps, validation.
     """
 
     def __init__(
-        self, model: GRURecommender, rate: float, steps: int, history: list[dict[str, Any]]
+        self,
+        model: GRURecommender,
+        taken: TakenCourses,
+        rate: float,
+        steps: int,
+        history: list[dict[str, Any]],
     ) -> None:
-        self.rate, self.steps, self.history = rate, steps, history
+        self.taken, self.rate, self.steps, self.history = taken, rate, steps, history
         self.num_courses = int(model.settings["num_courses"])
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
-        learner = GRULearner(model.head.weight.device, model.head.weight.dtype)
+        learner = GRULearner(model.head.weight.device, model.head.weight.dtype, taken)
         self.model = model
 
         def adapted(support: Examples) -> GRUFastWeights:
@@ -58,14 +65,14 @@ class FineTunedGRU:
         """Choose rate and steps by the validation metric (the first of equals)."""
         model, metric = _gru(parts), params.evaluation.validation_metric
         validate, own = validator(store, params, device), params.baselines.gru_fine_tuned
-        history: list[dict[str, Any]] = []
+        taken, history = taken_courses(store, params), list[dict[str, Any]]()
         for rate in own.rates:
             for steps in own.steps:
-                found = validate(cls(model, rate, steps, []).scores)
+                found = validate(cls(model, taken, rate, steps, []).scores)
                 history.append({"rate": rate, "steps": steps, "validation": found})
                 log(f"gru_fine_tuned: rate {rate:g}, steps {steps}, {metric} {found[metric]:.4f}")
         best = max(history, key=lambda entry: entry["validation"][metric])
-        return cls(model, best["rate"], best["steps"], history)
+        return cls(model, taken, best["rate"], best["steps"], history)
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Scores of every query pair: float [tasks, Q, C]; without support pairs the GRU's."""
@@ -74,21 +81,24 @@ class FineTunedGRU:
         return self._score(support, query).detach()
 
     def write(self, path: Path) -> None:
-        """Write rate and steps; the weights are those of the GRU baseline."""
+        """Write rate, steps and what is left out; the weights are those of the GRU baseline."""
         rate, steps = np.array(self.rate), np.array(self.steps)
-        write_arrays(path, self.num_courses, rate=rate, steps=steps)
+        taken = np.array([self.taken.prefix, self.taken.support])
+        write_arrays(path, self.num_courses, rate=rate, steps=steps, taken=taken)
 
     @classmethod
     def read(
         cls, path: Path, num_courses: int, device: torch.device, parts: Parts = NO_PARTS
     ) -> Self:
-        """Read rate and steps.
+        """Read what `write` wrote.
 
         Raises:
             UserError: the file is missing, is damaged, or ranks another number of courses.
         """
-        found = read_arrays(path, num_courses, ("rate", "steps"))
-        return cls(_gru(parts), float(found["rate"]), int(found["steps"]), [])
+        found = read_arrays(path, num_courses, ("rate", "steps", "taken"))
+        prefix, support = found["taken"].tolist()
+        taken = TakenCourses(prefix, support, None)
+        return cls(_gru(parts), taken, float(found["rate"]), int(found["steps"]), [])
 
 
 def _gru(parts: Parts) -> GRURecommender:

@@ -60,7 +60,7 @@ class DenseLearner:
 
         self._product = vmap(product)
 
-    def prepare(self, examples: Any) -> Any:
+    def prepare(self, examples: Any, support: Any = None) -> Any:
         """Nothing to prepare."""
         return examples
 

@@ -43,8 +43,11 @@ class Learner(Protocol):
     `examples` holds several tasks; every loss is the mean over a task's own examples.
     """
 
-    def prepare(self, examples: Any) -> Any:
-        """What can be worked out once for all steps; every method below takes its result."""
+    def prepare(self, examples: Any, support: Any = None) -> Any:
+        """What can be worked out once for all steps; every method below takes its result.
+
+        `support`: the support pairs before them, if `examples` are query pairs.
+        """
 
     def initial(self, weights: Weights, examples: Any) -> Any:
         """Fast weights that equal `weights` in each task of `examples`."""

@@ -53,7 +53,7 @@ def meta_gradient(
             differentiated; None: 1 for the last, 0 for the others.
     """
     fast, taken = adapt(learner, weights, learner.prepare(support), steps, inner_lr)
-    prepared = learner.prepare(query)
+    prepared = learner.prepare(query, support)
     losses, direction, _ = learner.gradient(fast, prepared)
     if step_weights is not None:
         direction = direction.scaled(float(step_weights[-1]))

@@ -16,6 +16,7 @@ from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
 from mooc_maml.models.gru_layer import GRULayer, GRUTangent, TaskLinear, add
 from mooc_maml.models.packed import Packed, pack_examples
+from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses
 
 
 @dataclass(frozen=True)
@@ -114,15 +115,23 @@ class GRULearner:
     """Cross-entropy of the next course under a `GRURecommender`'s weights.
 
     Weight names are those of `GRURecommender.state_dict()`; the number of layers is read off them.
+
+    Args:
+        device: of the weights.
+        dtype: of the weights.
+        taken: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
     """
 
-    def __init__(self, device: torch.device, dtype: torch.dtype) -> None:
-        self.device, self.dtype = device, dtype
+    def __init__(
+        self, device: torch.device, dtype: torch.dtype, taken: TakenCourses = NONE_LEFT_OUT
+    ) -> None:
+        self.device, self.dtype, self.taken = device, dtype, taken
 
     @torch.inference_mode()
-    def prepare(self, examples: Examples) -> Packed:
+    def prepare(self, examples: Examples, support: Examples | None = None) -> Packed:
         """The layout of the examples, worked out once for all inner steps."""
-        return pack_examples(examples, self.device, self.dtype)
+        left_out = self.taken.courses_out_of_loss(examples, support)
+        return pack_examples(examples, self.device, self.dtype, left_out)
 
     def initial(self, weights: Weights, examples: Packed) -> GRUFastWeights:
         """Every task at the shared weights."""
@@ -158,6 +167,8 @@ class GRULearner:
         """See `Learner`."""
         layout = examples
         layers, head, states, logits = self._forward(fast, layout)
+        if layout.left_out is not None:  # p is then 0, and with it all that a course would give
+            logits.view(-1, logits.shape[2])[layout.left_out] = -torch.inf
         weight = layout.pair_weight.unsqueeze(2)
         log_p = logits.log_softmax(2)
         losses = -(log_p.gather(2, layout.target) * weight).sum((1, 2))

@@ -31,6 +31,8 @@ class Packed:
         pair_step: int64 [tasks * pairs], packed place of the last course of each pair's prefix.
         pair_weight: [tasks, pairs], 1 / (real pairs of the task), 0 for no pair.
         target: int64 [tasks, pairs, 1], label - 1, the column of the true course.
+        left_out: two int64 [m], rows of [tasks * pairs, C] and columns of courses that are left out
+            of the loss, never the true one; None: no course is.
     """
 
     sizes: list[int]
@@ -43,6 +45,7 @@ class Packed:
     pair_step: Tensor
     pair_weight: Tensor
     target: Tensor
+    left_out: tuple[Tensor, Tensor] | None
 
     def group(self, x: Tensor) -> Tensor:
         """Packed [steps, d] -> grouped [tasks, n, d]; padding holds arbitrary finite values."""
@@ -71,8 +74,16 @@ class Packed:
         return [x[:0], *(y if len(y) == size else y[:size] for y, size in later)]
 
 
-def pack_examples(examples: Examples, device: torch.device, dtype: torch.dtype) -> Packed:
-    """Work out the layouts; on the CPU, since the slices are needed as plain numbers."""
+def pack_examples(
+    examples: Examples,
+    device: torch.device,
+    dtype: torch.dtype,
+    left_out: Tensor | None = None,
+) -> Packed:
+    """Work out the layouts; on the CPU, since the slices are needed as plain numbers.
+
+    `left_out`: see `TakenCourses.courses_out_of_loss`.
+    """
     courses, row, position, label = (x.cpu() for x in examples)
     tasks, rows, time = courses.shape
     lengths = (courses != 0).sum(2).flatten()
@@ -107,4 +118,12 @@ def pack_examples(examples: Examples, device: torch.device, dtype: torch.dtype) 
         pair_step.clamp(min=0).flatten().to(device),
         (real / real.sum(1, keepdim=True).clamp(min=1)).to(device),
         (label - 1).clamp(min=0).unsqueeze(2).to(device),
+        None if left_out is None else _places(left_out.to(device)),
     )
+
+
+def _places(courses: Tensor) -> tuple[Tensor, Tensor]:
+    """Courses [tasks, pairs, n], 0 = padding -> rows and columns in [tasks * pairs, C]."""
+    by_pair = courses.flatten(0, 1)
+    pair, place = by_pair.nonzero(as_tuple=True)
+    return pair, by_pair[pair, place] - 1
