@@ -18,7 +18,7 @@ from tiny import Project, set_params, tiny_project
 
 METRICS = {"HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"}
 # Read only with another source or engine; and what the other two shares leave over.
-NOT_READ_HERE = ("data.table.", "data.spark.", "episodes.test_fraction")
+NOT_READ_HERE = ("data.table.", "data.spark.", "episodes.test_fraction", "meta.proximal")
 QUEUE_SECONDS = 120  # that a queued sweep may take; about 20 when it works
 
 

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 from meta_helpers import Weights, assemble, gru_loss, gru_weights, pairs_of
+from test_meta_exact import Aim, half_square
 from torch import Tensor
 from training_helpers import CPU, STORE, run, tiny_params, tiny_trainer
 
 from benchmarks.ways import relative_error
 from mooc_maml.errors import UserError
 from mooc_maml.few_shot import read_meta_model
+from mooc_maml.meta.dense import DenseLearner
 from mooc_maml.meta.variants import VARIANTS, model_weights, variant_of
 from mooc_maml.models.gru import read_model, write_model
 from mooc_maml.models.gru_learner import GRULearner
@@ -20,7 +22,7 @@ from mooc_maml.taken import NONE_LEFT_OUT
 from mooc_maml.training import MetaTrainer
 from mooc_maml.training_files import keep_model
 
-COURSES, STEPS, LR = 7, 3, 0.3
+COURSES, STEPS, LR, PULL = 7, 3, 0.3, 0.7
 SUPPORT = [pairs_of([1, 2, 3, 2]), pairs_of([4, 5]) + pairs_of([6, 7, 1])]
 QUERY = [pairs_of([1, 2, 3, 2, 5]), pairs_of([7, 1, 4])]
 LEARNER = GRULearner(CPU, torch.float64)
@@ -28,7 +30,8 @@ Rate = Callable[[int, str], Tensor | None]  # (step, parameter) -> its step size
 
 
 def settings(variant: str, **changes: Any) -> Any:
-    meta = {"variant": variant, "first_order_updates": 5, "multi_step_updates": 10}
+    own = {"first_order_updates": 5, "multi_step_updates": 10, "proximal": PULL}
+    meta = {"variant": variant, **own}
     return tiny_params(num_inner_steps=STEPS, inner_lr=LR, meta=meta, **changes)
 
 
@@ -42,7 +45,7 @@ def learned(variant: str) -> Weights:
 
 
 def by_autograd(
-    meta: Weights, rate: Rate, second_order: bool, step_weights: list[float]
+    meta: Weights, rate: Rate, second_order: bool, step_weights: list[float], pull: float = 0.0
 ) -> tuple[Tensor, Weights]:
     """Last query losses [tasks], and the gradient of the weighted query losses, summed."""
     last, total = [], torch.zeros((), dtype=torch.float64)
@@ -56,7 +59,8 @@ def by_autograd(
             moved = {}
             for (name, x), slope in zip(fast.items(), slopes, strict=True):
                 size = rate(step, name)
-                moved[name] = x if size is None else x - size * slope
+                back = pull * (x - meta[name])
+                moved[name] = x if size is None else x - size * (slope + back)
             fast = moved
             query_loss = gru_loss(fast, own_query)
             total = total + step_weights[step] * query_loss
@@ -66,11 +70,14 @@ def by_autograd(
     return torch.stack(last), found
 
 
-def by_variant(variant: str, meta: Weights, update: int, **changes: Any) -> tuple[Tensor, Weights]:
+def by_variant(
+    variant: str, meta: Weights, update: int, *, alone: bool = False, **changes: Any
+) -> tuple[Tensor, Weights]:
+    """`alone`: every task for itself, also where several could be taken at once."""
     chosen = variant_of(settings(variant, **changes))
     values = {name: x.detach() for name, x in meta.items()}
     support, query = assemble(SUPPORT), assemble(QUERY)
-    if not chosen.one_task_alone:
+    if not (alone or chosen.one_task_alone):
         return chosen.meta_gradient(LEARNER, values, support, query, update)
     parts = [
         chosen.meta_gradient(LEARNER, values, support.take([i]), query.take([i]), update)
@@ -133,6 +140,35 @@ def test_step_weights_by_hand() -> None:
     assert chosen.step_weights(0) == pytest.approx([1 / 3] * 3)
     assert chosen.step_weights(9) == pytest.approx([0.1 / 3, 0.1 / 3, 1 - 0.2 / 3])
     assert chosen.step_weights(10) is None
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+@pytest.mark.parametrize("alone", [True, False])
+def test_proximal_equals_plain_autograd(second_order: bool, alone: bool) -> None:
+    meta = {name: x.detach().requires_grad_() for name, x in learned("proximal").items()}
+    expected = by_autograd(meta, of_part(""), second_order, LAST, PULL)
+    how = {"use_second_order": second_order, "alone": alone}
+    found = by_variant("proximal", meta, 0, **how)
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-9, atol=0)
+    assert relative_error(found[1], expected[1]) < 1e-9
+    assert (found[0] - by_variant("maml", meta, 0, **how)[0]).abs().min() > 1e-3, "the pull shows"
+
+
+def test_proximal_in_numbers() -> None:
+    """L = (w - 5)^2 / 2, w = 1, alpha = 1/4, lambda = 2: w goes by 1, to 2; then it is
+    1/2 + 3/4 = 5/4 from the start.
+
+    In w, two steps end at 11/16 w + 25/16, so L' = w_2 of the query loss w_2^2 / 2 is carried back
+    as 9/4 x 11/16.
+    """
+    own = {"variant": "proximal", "proximal": 2.0}
+    chosen: Any = variant_of(tiny_params(inner_lr=0.25, num_inner_steps=2, meta=own))
+    learner = DenseLearner(half_square)
+    start, support, query = {"w": torch.ones(1)}, Aim(torch.tensor([[5.0]])), Aim(torch.zeros(1, 1))
+    moved = [chosen.adapt(learner, start, support, n).values["w"].item() for n in (1, 2)]
+    assert moved == [2, 2.25]
+    losses, gradient = chosen.meta_gradient(learner, start, support, query, 0)
+    assert (losses.item(), gradient["w"].item()) == (2.25**2 / 2, 2.25 * 11 / 16)
 
 
 def test_reptile_is_the_way_that_gradient_steps_go() -> None:

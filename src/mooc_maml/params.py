@@ -133,10 +133,11 @@ class ModelParams(_Section):
 class MetaParams(_Section):
     """How the model is adapted, and how that is learned."""
 
-    variant: Literal["maml", "anil", "context", "meta_sgd", "maml_plus_plus", "reptile"]
+    variant: Literal["maml", "anil", "context", "meta_sgd", "maml_plus_plus", "reptile", "proximal"]
     warm_start: StrictBool
     first_order_updates: Annotated[StrictInt, Field(ge=0)]
     multi_step_updates: Annotated[StrictInt, Field(ge=0)]
+    proximal: Annotated[Number, Field(ge=0)]
 
 
 class AblationParams(_Section):

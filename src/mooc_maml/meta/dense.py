@@ -23,6 +23,10 @@ class DenseWeights:
             {name: torch.add(x, other.values[name], alpha=scale) for name, x in self.values.items()}
         )
 
+    def towards(self, start: "DenseWeights", share: float) -> "DenseWeights":
+        """See `TaskWeights`."""
+        return self.scaled(1 - share).plus(start, share)
+
     def scaled(self, rates: float | Rates) -> "DenseWeights":
         """See `TaskWeights`."""
         rate = dict.fromkeys(self.values, rates) if isinstance(rates, float) else rates

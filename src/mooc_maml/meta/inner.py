@@ -27,6 +27,9 @@ class TaskWeights(Protocol):
     def plus(self, other: Any, scale: float) -> Self:
         """`self + scale * other`, task by task; neither is changed."""
 
+    def towards(self, start: Any, share: float) -> Self:
+        """Fast weights moved this share of the way back to `start`, what `initial` gave."""
+
     def scaled(self, rates: float | Rates) -> Self:
         """Each parameter's part times its rate; 0 for parameters that have none."""
 
@@ -69,24 +72,32 @@ class Step(NamedTuple):
 
 
 def adapt(
-    learner: Learner, weights: Weights, support: Any, steps: int, inner_lr: StepSizes
+    learner: Learner,
+    weights: Weights,
+    support: Any,
+    steps: int,
+    inner_lr: StepSizes,
+    pull: float = 0.0,
 ) -> tuple[Any, list[Step]]:
     """Take `steps` steps of gradient descent on the support loss, in every task for itself.
 
     Args:
         support: prepared examples.
+        pull: strength of a pull back to `weights` in each step, see `Proximal`; only with one
+            number for all step sizes.
 
     Returns:
         The adapted (fast) weights, and the steps, first to last.
     """
-    fast = learner.initial(weights, support)
+    start = fast = learner.initial(weights, support)
     taken = []
     for number in range(steps):
         _, gradient, tape = learner.gradient(fast, support)
         rates = rates_of(inner_lr, number)
         taken.append(Step(fast, gradient, tape, rates))
         if isinstance(rates, float):
-            fast = fast.plus(gradient, -rates)
+            kept = fast.towards(start, rates * pull) if pull else fast
+            fast = kept.plus(gradient, -rates)
         else:
             fast = fast.plus(gradient.scaled(rates), -1.0)
     return fast, taken

@@ -175,6 +175,44 @@ class Reptile(GradientVariant):
         return losses, {name: sum_of([gradient[name] for gradient in met]) for name in meta}
 
 
+@dataclass(frozen=True)
+class Proximal(GradientVariant):
+    """MAML whose steps are pulled back to where they began.
+
+    The inner problem, support loss + lambda/2 |theta' - theta|^2, is that of Rajeswaran, Finn,
+    Kakade, Levine, "Meta-Learning with Implicit Gradients", NeurIPS 2019. They solve it to its end
+    and differentiate the solution; here the gradient goes exactly through the steps taken.
+
+    A step is d' = (1 - alpha lambda) d - alpha g(theta + d), where d is the difference from theta.
+    So the gradient v of the query loss with respect to d goes back by
+
+        v <- (1 - alpha lambda) v - alpha H v,
+
+    and theta, on which each step depends through g alone, gets the last v and every -alpha H v.
+    First-order, without H, what theta gets is the gradient after the last step, as in MAML.
+    """
+
+    def adapt(self, learner: GRULearner, meta: Weights, support: Examples, steps: int) -> Any:
+        """See `GradientVariant`."""
+        prepared, pull = learner.prepare(support), self.params.meta.proximal
+        return adapt(learner, meta, prepared, steps, self.params.inner_lr, pull)[0]
+
+    def meta_gradient(
+        self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
+    ) -> tuple[Tensor, Weights]:
+        """See `GradientVariant`."""
+        params, prepared = self.params, learner.prepare(support)
+        alpha, pull = params.inner_lr, params.meta.proximal
+        fast, taken = adapt(learner, meta, prepared, params.num_inner_steps, alpha, pull)
+        losses, v, _ = learner.gradient(fast, learner.prepare(query, support))
+        total = v
+        while taken and params.use_second_order:
+            product = learner.hessian_product(taken.pop().tape, v)
+            total = total.plus(product, -alpha)
+            v = v.scaled(1 - alpha * pull).plus(product, -alpha)
+        return losses, total.sum_over_tasks()
+
+
 VARIANTS: dict[str, Callable[[Params], GradientVariant]] = {
     "maml": GradientVariant,
     "anil": PartVariant,
@@ -182,6 +220,7 @@ VARIANTS: dict[str, Callable[[Params], GradientVariant]] = {
     "meta_sgd": MetaSGD,
     "maml_plus_plus": MAMLPlusPlus,
     "reptile": Reptile,
+    "proximal": Proximal,
 }
 
 

@@ -90,6 +90,10 @@ class GRUFastWeights:
         """`self + scale * other`."""
         return GRUFastWeights(self.shared, self.own.plus(other, scale))
 
+    def towards(self, start: "GRUFastWeights", share: float) -> "GRUFastWeights":
+        """See `TaskWeights`; the difference from the start is what is held, so it shrinks."""
+        return GRUFastWeights(self.shared, self.own.scaled(1 - share))
+
     def linear(self, name: str) -> TaskLinear:
         """The layer whose weight matrix has this name."""
         weight, bias = self.shared[name], self.shared[_bias(name)]

@@ -47,6 +47,7 @@ _METHODS = {  # by meta.variant
     "meta_sgd": "{order} Meta-SGD",
     "maml_plus_plus": "MAML++",
     "reptile": "Reptile",
+    "proximal": "{order} proximal MAML",
 }
 
 
