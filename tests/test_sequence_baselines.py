@@ -17,6 +17,7 @@ from mooc_maml.baselines.gru_tuned import TunedGRU
 from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.histories import learner_histories, with_history
 from mooc_maml.baselines.sasrec import SASRecBaseline
+from mooc_maml.baselines.sasrec_with_history import SASRecWithHistory
 from mooc_maml.baselines.sequence_training import pair_scores
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.episodes import build_episodes
@@ -150,7 +151,27 @@ def test_training_histories_by_hand() -> None:
     assert prefixes_of(found.batch(np.array([[5]]))) == [[[1]]]
 
 
-def test_history_helps_where_the_answer_lies_in_an_earlier_session() -> None:
+def test_only_the_latest_courses_of_a_history_are_kept() -> None:
+    """A row each: the first prefix goes on from 1, 2, 3; the second is long enough by itself."""
+    found = with_history(pairs([([1], 2), ([1, 2], 3)]), pairs([([4], 9), ([5, 6, 7, 8], 4)]), 3)
+    assert prefixes_of(found) == [[[2, 3, 4], [6, 7, 8]]]
+
+
+def test_a_transformer_is_told_as_much_history_as_it_has_positions_for() -> None:
+    """Four positions: of 1, 2, 3, 4 and then 5 the first is forgotten, and counting begins at 2."""
+    store = small_store()
+    assert store.max_prefix_length == 4
+    model = SASRecBaseline.build(store, settings(sasrec=SASREC))
+    found = SASRecWithHistory(model, []).scores(
+        pairs([([1], 2), ([1, 2, 3], 4)]), pairs([([5], 6)])
+    )
+    torch.testing.assert_close(found, pair_scores(model, pairs([([2, 3, 4, 5], 6)])))
+
+
+@pytest.mark.parametrize(
+    ("told_by", "kind"), [(GRUWithHistory, GRUBaseline), (SASRecWithHistory, SASRecBaseline)]
+)
+def test_history_helps_where_the_answer_lies_in_an_earlier_session(told_by, kind) -> None:
     """A learner's every session: the learner's own course, 1, then that course again."""
     rng = np.random.default_rng(0)
     sessions = []
@@ -158,9 +179,9 @@ def test_history_helps_where_the_answer_lies_in_an_earlier_session() -> None:
         own = int(rng.integers(2, 10))
         sessions += [(learner, 1000 * n, [1, own]) for n in range(6)]
     store, _ = build_episodes(steps(sessions, num_courses=9), params(**SMALL))
-    own = settings(epochs=10)
-    told = GRUWithHistory.train(store, own, CPU, lambda _: None)
-    plain = GRUBaseline.train(store, own, CPU, lambda _: None)
+    own = settings(epochs=10, sasrec=SASREC)
+    told = told_by.train(store, own, CPU, lambda _: None)
+    plain = kind.train(store, own, CPU, lambda _: None)
     assert hits(told.scores, store) > 0.9
     assert hits(plain.scores, store) < 0.5
 

@@ -18,6 +18,7 @@ BaselineName = Literal[
     "gru_with_history",
     "gru_fine_tuned",
     "sasrec",
+    "sasrec_with_history",
     "blend",
 ]
 ALWAYS: tuple[BaselineName, ...] = ("popularity", "gru")  # what every report is written against

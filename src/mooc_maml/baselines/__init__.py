@@ -17,6 +17,7 @@ from mooc_maml.baselines.popularity import Popularity
 from mooc_maml.baselines.random_scores import RandomScores
 from mooc_maml.baselines.repeat import Repeat
 from mooc_maml.baselines.sasrec import SASRecBaseline
+from mooc_maml.baselines.sasrec_with_history import SASRecWithHistory
 from mooc_maml.baselines.v_sknn import VSKNN
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.params import Params
@@ -36,6 +37,7 @@ BASELINES: dict[str, tuple[type[Baseline], str]] = {
     "gru_with_history": (GRUWithHistory, ".pth"),
     "gru_fine_tuned": (FineTunedGRU, ".npz"),
     "sasrec": (SASRecBaseline, ".pth"),
+    "sasrec_with_history": (SASRecWithHistory, ".pth"),
     "blend": (Blend, ".npz"),
 }
 

@@ -35,19 +35,23 @@ def learner_histories(store: EpisodeStore) -> EpisodeStore:
     )
 
 
-def with_history(support: Examples, query: Examples) -> Examples:
+def with_history(support: Examples, query: Examples, longest: int | None = None) -> Examples:
     """Query pairs whose prefixes go on from all that the support pairs show.
 
     Args:
         support: pairs in order of time.
         query: pairs of the same tasks.
+        longest: courses of a prefix that are kept, the latest; None: all.
 
     Returns:
         The query pairs, each in a row of its own, on the device of `query`.
     """
     past = [_history(*own) for own in _by_task(support)]
     prefixes = [
-        [_joined(before, courses[row][: position + 1]) for row, position in pairs]
+        [
+            _joined(before, courses[row][: position + 1])[-longest if longest else None :]
+            for row, position in pairs
+        ]
         for before, (courses, pairs, _) in zip(past, _by_task(query), strict=True)
     ]
     time = max(len(prefix) for task in prefixes for prefix in task)

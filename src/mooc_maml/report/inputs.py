@@ -33,6 +33,7 @@ LABELS = {
     "gru_with_history": "GRU, with history",
     "gru_fine_tuned": "GRU, fine-tuned",
     "sasrec": "SASRec",
+    "sasrec_with_history": "SASRec, with history",
     "blend": "Blend",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
