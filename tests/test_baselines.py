@@ -31,6 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 _OWN = params().baselines
+FURTHER = {"epochs": 3, "updates": 4, "batch_size": 8}
 SMALL = {
     "episodes": {"support_size": 2, "query_size": 3, "max_prefix_length": 4},
     "ablations": {"support_sizes": [1, 2]},
@@ -41,6 +42,7 @@ SMALL = {
         "learning_rate": 0.02,
         "gru_tuned": {**_OWN.gru_tuned.model_dump(), "hidden_dim": 16, "epochs": 2},
         "gru_fine_tuned": {"rates": (0.1,), "steps": (1, 2)},
+        "gru_further": {**_OWN.gru_further.model_dump(), **FURTHER},
         "sasrec": {**_OWN.sasrec.model_dump(), "dim": 8, "epochs": 2},
     },
 }
@@ -187,7 +189,7 @@ def test_the_table_holds_every_baseline_that_settings_may_name():
 
 def test_a_baseline_stands_after_those_that_it_is_made_of():
     order = list(BASELINES)
-    assert {"blend", "gru_fine_tuned"} == set(PARTS)
+    assert {"blend", "gru_fine_tuned", "gru_further"} == set(PARTS)
     for name, parts in PARTS.items():
         assert all(order.index(part) < order.index(name) for part in parts)
 

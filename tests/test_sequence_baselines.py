@@ -13,18 +13,22 @@ from test_counting_baselines import pairs
 from mooc_maml.baselines import sequence
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
+from mooc_maml.baselines.gru_further import FurtherGRU
 from mooc_maml.baselines.gru_tuned import TunedGRU
 from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.histories import learner_histories, with_history
 from mooc_maml.baselines.sasrec import SASRecBaseline
 from mooc_maml.baselines.sasrec_with_history import SASRecWithHistory
 from mooc_maml.baselines.sequence_training import pair_scores
-from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.episode_store import EpisodeStore, sample_tasks
 from mooc_maml.episodes import build_episodes
+from mooc_maml.errors import UserError
 from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
 from mooc_maml.examples import Examples
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.params import Params
+from mooc_maml.randomness import generator
+from mooc_maml.saved_state import SavedState
 from mooc_maml.taken import NONE_LEFT_OUT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -233,3 +237,69 @@ def test_rate_and_steps_are_those_best_by_validation_and_stay_in_the_file(tmp_pa
     found.write(tmp_path / "f.npz")
     again = FineTunedGRU.read(tmp_path / "f.npz", store.num_courses, CPU, {"gru": gru})
     assert (again.rate, again.steps) == (found.rate, found.steps)
+
+
+# --- further training ---------------------------------------------------------------------------
+
+
+def further(**own: Any) -> Params:
+    return settings(gru_further={**OWN["gru_further"], "batch_size": 4, **own})
+
+
+def a_gru(store: EpisodeStore) -> dict[str, GRUBaseline]:
+    return {"gru": GRUBaseline(GRUBaseline.build(store, settings()), [])}
+
+
+def test_further_training_goes_down_the_loss_of_all_pairs_of_a_meta_batch() -> None:
+    """Two updates of Adam on the mean cross-entropy of K + Q pairs of four learners."""
+    store, own = small_store(), further(epochs=1, updates=2, learning_rate=0.01)
+    parts = a_gru(store)
+    before = {name: x.clone() for name, x in parts["gru"].model.state_dict().items()}
+    found = FurtherGRU.train(store, own, CPU, lambda _: None, parts)
+    model = GRURecommender(**parts["gru"].model.settings)  # type: ignore[arg-type]
+    model.load_state_dict(before)
+    adam = torch.optim.Adam(model.parameters(), lr=0.01)
+    rng, losses = generator(own.seed, "baseline-gru_further", 1), []
+    for _ in range(2):
+        tasks = sample_tasks(store, 4, rng)
+        both = [store.support("train", tasks), store.query("train", tasks)]
+        scores = torch.cat([model.pair_scores(x).flatten(0, 1) for x in both])
+        label = torch.cat([x.label.flatten() for x in both])
+        assert len(label) == 4 * (store.support_size + store.query_size)
+        losses.append(torch.nn.functional.cross_entropy(scores, label - 1))
+        adam.zero_grad()
+        losses[-1].backward()
+        adam.step()
+    for name, weight in model.state_dict().items():
+        torch.testing.assert_close(found.model.state_dict()[name], weight, rtol=1e-4, atol=1e-6)
+        assert torch.equal(parts["gru"].model.state_dict()[name], before[name]), "left as it was"
+    mean = sum(loss.item() for loss in losses) / 2
+    assert [entry["train_loss"] for entry in found.history] == [pytest.approx(mean, rel=1e-5)]
+
+
+def test_further_training_taken_up_within_an_epoch_is_the_same(tmp_path) -> None:
+    store, own = small_store(), further(epochs=2, updates=3)
+    parts = a_gru(store)
+    whole = FurtherGRU.train(store, own, CPU, lambda _: None, parts)
+    training, saved = FurtherGRU.training(store, own, CPU, parts), SavedState(tmp_path)
+    training.train_epoch()
+
+    def stop_after_two() -> None:
+        if training.within.updates == 2:
+            saved.save(training.state())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train_epoch(stop_after_two)
+    lines: list[str] = []
+    again = FurtherGRU.resume(store, own, CPU, lines.append, saved, parts)
+    assert lines[0] == "gru_further: going on after epoch 1, update 2 of the next"
+    assert again.history == whole.history
+    weights = again.model.state_dict()
+    assert all(torch.equal(weights[name], x) for name, x in whole.model.state_dict().items())
+
+
+def test_too_few_learners_for_a_meta_batch_are_told() -> None:
+    store = small_store()
+    with pytest.raises(UserError, match=r"gru_further\.batch_size: found 999, but only \d+ train"):
+        FurtherGRU.train(store, further(batch_size=999), CPU, lambda _: None, a_gru(store))

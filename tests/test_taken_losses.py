@@ -17,6 +17,7 @@ from training_helpers import CPU, run, tiny_params
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
 from mooc_maml.baselines.sequence_training import SequenceTraining
+from mooc_maml.baselines.session_batches import SessionBatches
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.episodes import build_episodes
 from mooc_maml.evaluation import query_ranks, summary
@@ -113,7 +114,8 @@ def test_a_baseline_that_knows_nothing_chooses_among_what_is_left(
     """All scores are 0, so the loss of a pair is the logarithm of the number of courses."""
     model = GRURecommender(5, 2, 2)
     plan = GRUBaseline.plan(tiny_params())
-    training = SequenceTraining(model, store_of([session]), plan, lambda: {"NDCG@10": 0}, taken)
+    batches = SessionBatches(store_of([session]), 9)
+    training = SequenceTraining(model, batches, plan, lambda: {"NDCG@10": 0}, taken)
     training.train_epoch()
     loss = training.history[0]["train_loss"]
     assert loss == pytest.approx(sum(map(log, expected)) / 2)

@@ -17,6 +17,7 @@ BaselineName = Literal[
     "gru_tuned",
     "gru_with_history",
     "gru_fine_tuned",
+    "gru_further",
     "sasrec",
     "sasrec_with_history",
     "blend",
@@ -25,6 +26,7 @@ ALWAYS: tuple[BaselineName, ...] = ("popularity", "gru")  # what every report is
 # What a baseline is made of, which then has to be there too.
 PARTS: dict[BaselineName, tuple[BaselineName, ...]] = {
     "gru_fine_tuned": ("gru",),
+    "gru_further": ("gru",),
     "blend": ("gru", "markov", "v_sknn"),
 }
 Dropout = Annotated[Number, Field(ge=0, lt=1)]
@@ -68,6 +70,16 @@ class FineTuningParams(Section):
     steps: Annotated[tuple[Count, ...], Field(min_length=1)]
 
 
+class FurtherParams(Section):
+    """Further training of the GRU on meta-batches; an epoch ends with a look at validation."""
+
+    epochs: Count
+    updates: Count
+    patience: Annotated[StrictInt, Field(ge=0)]
+    batch_size: Count
+    learning_rate: Positive
+
+
 class BaselineParams(Section):
     """Which baselines there are, and how they are trained."""
 
@@ -78,6 +90,7 @@ class BaselineParams(Section):
     neighbours: Count
     gru_tuned: TunedGRUParams
     gru_fine_tuned: FineTuningParams
+    gru_further: FurtherParams
     sasrec: SASRecParams
 
     @model_validator(mode="after")

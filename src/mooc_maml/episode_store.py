@@ -180,9 +180,14 @@ class EpisodeStore:
 
 
 def sample_tasks(
-    store: EpisodeStore, meta_batch_size: int, rng: np.random.Generator
+    store: EpisodeStore,
+    meta_batch_size: int,
+    rng: np.random.Generator,
+    setting: str = "meta_batch_size",
 ) -> NDArray[np.int64]:
     """Draw a meta-batch: learners without replacement, one random episode of each.
+
+    `setting` is where the size stands in params.yaml, for advice.
 
     Returns:
         int64 [meta_batch_size], indices into episodes["train"].
@@ -193,9 +198,9 @@ def sample_tasks(
     own = store.task_ranges
     if len(own.start) < meta_batch_size:
         raise UserError(
-            f"meta_batch_size: found {meta_batch_size}, but only {len(own.start)} training "
+            f"{setting}: found {meta_batch_size}, but only {len(own.start)} training "
             f"learners have an episode of {store.support_size} + {store.query_size} pairs; "
-            f"set meta_batch_size to at most {len(own.start)}, "
+            f"set {setting} to at most {len(own.start)}, "
             "or lower episodes.support_size or query_size"
         )
     learners = rng.choice(len(own.start), meta_batch_size, replace=False)

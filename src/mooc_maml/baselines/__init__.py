@@ -9,6 +9,7 @@ from mooc_maml.baselines.base import Baseline, Log, Resumable
 from mooc_maml.baselines.blend import Blend
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
+from mooc_maml.baselines.gru_further import FurtherGRU
 from mooc_maml.baselines.gru_tuned import TunedGRU
 from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.item_knn import ItemKNN
@@ -36,6 +37,7 @@ BASELINES: dict[str, tuple[type[Baseline], str]] = {
     "gru_tuned": (TunedGRU, ".pth"),
     "gru_with_history": (GRUWithHistory, ".pth"),
     "gru_fine_tuned": (FineTunedGRU, ".npz"),
+    "gru_further": (FurtherGRU, ".pth"),
     "sasrec": (SASRecBaseline, ".pth"),
     "sasrec_with_history": (SASRecWithHistory, ".pth"),
     "blend": (Blend, ".npz"),
@@ -71,7 +73,7 @@ def train_baselines(
         if name not in params.baselines.models:
             continue
         if state_of is not None and issubclass(kind, Resumable):
-            trained[name] = kind.resume(store, params, device, log, state_of(name))
+            trained[name] = kind.resume(store, params, device, log, state_of(name), trained)
         else:
             trained[name] = kind.train(store, params, device, log, trained)
         yield name, trained[name]

@@ -85,7 +85,13 @@ class Resumable(Protocol):
 
     @classmethod
     def resume(
-        cls, store: EpisodeStore, params: Params, device: torch.device, log: Log, saved: SavedState
+        cls,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        log: Log,
+        saved: SavedState,
+        parts: Parts = NO_PARTS,
     ) -> Any:
         """Train as `Baseline.train` does, from the saved state on if there is one.
 

@@ -1,5 +1,6 @@
 """The study's GRU baseline: one model for all, trained on all pairs of all training learners."""
 
+from mooc_maml.baselines.base import NO_PARTS, Parts
 from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.baselines.sequence_training import Plan
 from mooc_maml.episode_store import EpisodeStore
@@ -14,7 +15,7 @@ class GRUBaseline(SequenceBaseline[GRURecommender]):
     kind = GRURecommender
 
     @classmethod
-    def build(cls, store: EpisodeStore, params: Params) -> GRURecommender:
+    def build(cls, store: EpisodeStore, params: Params, parts: Parts = NO_PARTS) -> GRURecommender:
         """A GRU of the shape that the meta-model has."""
         start = torch_generator(params.seed, "baseline-gru-weights")
         return GRURecommender(store.num_courses, **params.model.model_dump(), generator=start)
@@ -24,3 +25,10 @@ class GRUBaseline(SequenceBaseline[GRURecommender]):
         """Without early stopping."""
         metric = params.evaluation.validation_metric
         return Plan("gru", "baselines", params.baselines, metric, 0, params.seed)
+
+
+def gru_of(parts: Parts) -> GRURecommender:
+    """The trained model, for a baseline that is made of it."""
+    part = parts["gru"]
+    assert isinstance(part, GRUBaseline)
+    return part.model

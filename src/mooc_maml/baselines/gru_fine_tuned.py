@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts, validator
-from mooc_maml.baselines.gru import GRUBaseline
+from mooc_maml.baselines.gru import gru_of
 from mooc_maml.baselines.sequence_training import pair_scores
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.examples import Examples
@@ -63,7 +63,7 @@ class FineTunedGRU:
         parts: Parts = NO_PARTS,
     ) -> Self:
         """Choose rate and steps by the validation metric (the first of equals)."""
-        model, metric = _gru(parts), params.evaluation.validation_metric
+        model, metric = gru_of(parts), params.evaluation.validation_metric
         validate, own = validator(store, params, device), params.baselines.gru_fine_tuned
         taken, history = taken_courses(store, params), list[dict[str, Any]]()
         for rate in own.rates:
@@ -98,10 +98,4 @@ class FineTunedGRU:
         found = read_arrays(path, num_courses, ("rate", "steps", "taken"))
         prefix, support = found["taken"].tolist()
         taken = TakenCourses(prefix, support, None)
-        return cls(_gru(parts), taken, float(found["rate"]), int(found["steps"]), [])
-
-
-def _gru(parts: Parts) -> GRURecommender:
-    part = parts["gru"]
-    assert isinstance(part, GRUBaseline)
-    return part.model
+        return cls(gru_of(parts), taken, float(found["rate"]), int(found["steps"]), [])

@@ -1,5 +1,6 @@
 """The GRU with the shape and training that suit it best, not the study's."""
 
+from mooc_maml.baselines.base import NO_PARTS, Parts
 from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.baselines.sequence_training import Plan
 from mooc_maml.episode_store import EpisodeStore
@@ -14,7 +15,7 @@ class TunedGRU(SequenceBaseline[GRURecommender]):
     kind = GRURecommender
 
     @classmethod
-    def build(cls, store: EpisodeStore, params: Params) -> GRURecommender:
+    def build(cls, store: EpisodeStore, params: Params, parts: Parts = NO_PARTS) -> GRURecommender:
         """A GRU of the shape in `baselines.gru_tuned`."""
         start, own = torch_generator(params.seed, "gru-tuned-weights"), params.baselines.gru_tuned
         return GRURecommender(

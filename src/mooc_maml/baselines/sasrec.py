@@ -5,6 +5,7 @@ Source: Kang & McAuley 2018, with the cross-entropy over all courses in place of
 SASRec?").
 """
 
+from mooc_maml.baselines.base import NO_PARTS, Parts
 from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.baselines.sequence_training import Plan
 from mooc_maml.episode_store import EpisodeStore
@@ -19,7 +20,7 @@ class SASRecBaseline(SequenceBaseline[SASRec]):
     kind = SASRec
 
     @classmethod
-    def build(cls, store: EpisodeStore, params: Params) -> SASRec:
+    def build(cls, store: EpisodeStore, params: Params, parts: Parts = NO_PARTS) -> SASRec:
         """A Transformer of the shape in `baselines.sasrec`, for prefixes as long as they get."""
         own = params.baselines.sasrec
         start = torch_generator(params.seed, "sasrec-weights")

@@ -9,7 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts, validator
-from mooc_maml.baselines.sequence_training import History, Plan, SequenceTraining, pair_scores
+from mooc_maml.baselines.sequence_training import (
+    Batches,
+    History,
+    Plan,
+    SequenceTraining,
+    pair_scores,
+)
+from mooc_maml.baselines.session_batches import SessionBatches
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.examples import Examples
 from mooc_maml.hardware import dtype
@@ -38,7 +45,7 @@ class SequenceBaseline(Generic[Model]):
         self.model, self.history = model, history
 
     @classmethod
-    def build(cls, store: EpisodeStore, params: Params) -> Model:
+    def build(cls, store: EpisodeStore, params: Params, parts: Parts = NO_PARTS) -> Model:
         """The model with its first weights, on the CPU."""
         raise NotImplementedError
 
@@ -48,9 +55,9 @@ class SequenceBaseline(Generic[Model]):
         raise NotImplementedError
 
     @classmethod
-    def training_store(cls, store: EpisodeStore) -> EpisodeStore:
-        """What it is trained on."""
-        return store
+    def batches(cls, store: EpisodeStore, params: Params) -> Batches:
+        """What it is trained on: every training pair once an epoch."""
+        return SessionBatches(store, cls.plan(params).settings.batch_size)
 
     @classmethod
     def train(
@@ -66,11 +73,17 @@ class SequenceBaseline(Generic[Model]):
         Raises:
             UserError: the loss is no longer finite.
         """
-        return cls._run(cls.training(store, params, device), log)
+        return cls._run(cls.training(store, params, device, parts), log)
 
     @classmethod
     def resume(
-        cls, store: EpisodeStore, params: Params, device: torch.device, log: Log, saved: SavedState
+        cls,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        log: Log,
+        saved: SavedState,
+        parts: Parts = NO_PARTS,
     ) -> Self:
         """Train as `train` does, from the saved state on; Ctrl-C and SIGTERM save it and end.
 
@@ -79,7 +92,7 @@ class SequenceBaseline(Generic[Model]):
         Raises:
             UserError: the loss is no longer finite, or the saved states are damaged.
         """
-        training, state = cls.training(store, params, device), saved.load()
+        training, state = cls.training(store, params, device, parts), saved.load()
         if state is not None:
             training.restore(state)
             log(f"{training.plan.name}: going on after {training.done}")
@@ -88,14 +101,14 @@ class SequenceBaseline(Generic[Model]):
 
     @classmethod
     def training(
-        cls, store: EpisodeStore, params: Params, device: torch.device
+        cls, store: EpisodeStore, params: Params, device: torch.device, parts: Parts = NO_PARTS
     ) -> SequenceTraining:
         """A run that has not begun."""
-        model = cls.build(store, params).to(device, dtype(params.hardware))
+        model = cls.build(store, params, parts).to(device, dtype(params.hardware))
         found, validate = cls(model, []), validator(store, params, device)
-        own = cls.training_store(store)
-        plan, taken = cls.plan(params), taken_courses(store, params)
-        return SequenceTraining(model, own, plan, lambda: validate(found.scores), taken)
+        batches, plan = cls.batches(store, params), cls.plan(params)
+        taken = taken_courses(store, params)
+        return SequenceTraining(model, batches, plan, lambda: validate(found.scores), taken)
 
     @classmethod
     def _run(

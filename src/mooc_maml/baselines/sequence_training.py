@@ -2,17 +2,16 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mooc_maml.baselines.session_batches import SessionBatches
 from mooc_maml.early_stopping import is_best_last, is_out_of_patience
-from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import UserError
 from mooc_maml.examples import Examples
 from mooc_maml.randomness import generator, torch_generator
@@ -36,6 +35,13 @@ class TrainingSettings(Protocol):
     @property
     def learning_rate(self) -> float:
         """Adam's step size."""
+
+
+class Batches(Protocol):
+    """What an epoch is made of."""
+
+    def examples(self, rng: np.random.Generator, start: int = 0) -> Iterator[Examples]:
+        """Its updates from number `start` on, each a single task [1, pairs]; `rng` draws them."""
 
 
 class Plan(NamedTuple):
@@ -82,7 +88,7 @@ class SequenceTraining:
 
     Args:
         model: `(courses, row, position, dropout generator) -> scores [pairs, C]`; trained in place.
-        store: its training learners are trained on.
+        batches: what it is trained on.
         plan: how.
         validate: metrics of the model as it is now.
         taken: which courses are left out of the ranking; those of the prefix are left out of the
@@ -92,14 +98,14 @@ class SequenceTraining:
     def __init__(
         self,
         model: nn.Module,
-        store: EpisodeStore,
+        batches: Batches,
         plan: Plan,
         validate: Callable[[], Metrics],
         taken: TakenCourses = NONE_LEFT_OUT,
     ) -> None:
         self.model, self.plan, self.validate, self.taken = model, plan, validate, taken
         self.optimiser = torch.optim.Adam(model.parameters(), lr=plan.settings.learning_rate)
-        self.batches = SessionBatches(store, plan.settings.batch_size)
+        self.batches = batches
         self.history: History = []
         self.within = Within()
         self.best = self._copy_of_weights()

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from mooc_maml.baselines.histories import learner_histories, with_history
 from mooc_maml.baselines.sequence import Model, SequenceBaseline
-from mooc_maml.baselines.sequence_training import Plan, pair_scores
+from mooc_maml.baselines.sequence_training import Batches, Plan, pair_scores
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.examples import Examples
 from mooc_maml.params import Params
@@ -27,9 +27,9 @@ class WithHistory(SequenceBaseline[Model]):
         return super().plan(params)._replace(name=cls.name)
 
     @classmethod
-    def training_store(cls, store: EpisodeStore) -> EpisodeStore:
+    def batches(cls, store: EpisodeStore, params: Params) -> Batches:
         """A learner's sessions as one."""
-        return learner_histories(store)
+        return super().batches(learner_histories(store), params)
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Scores of every query pair: float [tasks, Q, C]."""

@@ -32,6 +32,7 @@ LABELS = {
     "gru_tuned": "GRU, tuned",
     "gru_with_history": "GRU, with history",
     "gru_fine_tuned": "GRU, fine-tuned",
+    "gru_further": "GRU, trained further",
     "sasrec": "SASRec",
     "sasrec_with_history": "SASRec, with history",
     "blend": "Blend",
