@@ -16,6 +16,7 @@ from training_helpers import CPU, run, tiny_params
 
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
+from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.sequence_training import SequenceTraining
 from mooc_maml.baselines.session_batches import SessionBatches
 from mooc_maml.episode_store import EpisodeStore
@@ -119,6 +120,24 @@ def test_a_baseline_that_knows_nothing_chooses_among_what_is_left(
     training.train_epoch()
     loss = training.history[0]["train_loss"]
     assert loss == pytest.approx(sum(map(log, expected)) / 2)
+
+
+@pytest.mark.parametrize(("repeats", "expected"), [(False, True), (True, False)])
+def test_of_a_history_only_what_no_later_session_repeats_is_left_out(
+    repeats: bool, expected: bool
+) -> None:
+    """Each learner takes four courses a session, always the same four or always others."""
+    sessions = [
+        (learner, 1000 * n, [(0 if repeats else 4 * n) + i for i in (1, 2, 3, 4)])
+        for learner in range(60)
+        for n in range(3)
+    ]
+    store = build_episodes(steps(sessions, num_courses=12), tiny_params())[0]
+    plain, told = (
+        x.training(store, tiny_params(**AUTO), CPU) for x in (GRUBaseline, GRUWithHistory)
+    )
+    assert plain.taken.prefix
+    assert told.taken.prefix == expected
 
 
 # --- meta-training, adapting ----------------------------------------------------------------------
