@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mooc_maml.baseline_params import ADAPTED
 from mooc_maml.baselines import read_baselines
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import main_guard
@@ -30,6 +31,9 @@ from mooc_maml.results import (
     write_table,
 )
 from mooc_maml.taken import TakenCourses, taken_courses
+
+# What adapts, and the same before it does.
+ADAPTING = {"few": ("few_shot", "zero_shot"), "mixture": ADAPTED}
 
 
 def main(paths: argparse.Namespace) -> None:
@@ -91,7 +95,8 @@ def _content(
     ours = [name for name in ("zero_shot", "few_shot", "oracle") if name in mean]
     own: dict[str, Any] = {name: mean.pop(name) for name in ours}
     metric = params.evaluation.validation_metric
-    best = strongest({name: validation[name] for name in mean}, metric)
+    others = [name for name in mean if name not in ADAPTED]
+    best = strongest({name: validation[name] for name in others}, metric)
     return {
         "data_source": source,
         "synthetic": source == "synthetic",
@@ -111,14 +116,17 @@ def _content(
 
 
 def _significance(ranks: dict[str, Ranks], best: str, seed: int) -> dict[str, Any]:
-    """Few-shot against its zero-shot, the GRU and, where that is another, the best baseline."""
-    others = {"few_vs_zero": "zero_shot", "few_vs_gru": "gru"}
-    if best != "gru":
-        others["few_vs_strongest"] = best
-    few = learner_metrics(ranks["few_shot"])
-    return with_holm(
-        {key: paired(few, learner_metrics(ranks[name]), seed) for key, name in others.items()}
-    )
+    """Each model that adapts against its zero-shot, the GRU and the strongest of the others."""
+    metrics = {name: learner_metrics(found) for name, found in ranks.items()}
+    others = {"vs_zero": None, "vs_gru": "gru", "vs_strongest": best}
+    comparisons = {
+        f"{key}_{against}": paired(metrics[few], metrics[other or zero], seed)
+        for key, (few, zero) in ADAPTING.items()
+        for against, other in others.items()
+        if few in metrics and (other or zero) in metrics
+        if against != "vs_strongest" or best != "gru"
+    }
+    return with_holm(comparisons)
 
 
 def _from_command_line() -> None:

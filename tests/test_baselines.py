@@ -42,6 +42,7 @@ SMALL = {
         "learning_rate": 0.02,
         "gru_tuned": {**_OWN.gru_tuned.model_dump(), "hidden_dim": 16, "epochs": 2},
         "gru_fine_tuned": {"rates": (0.1,), "steps": (1, 2)},
+        "mixture": {"steps": 2, "updates": 2, "learners": 3, "learning_rate": 0.05},
         "gru_further": {**_OWN.gru_further.model_dump(), **FURTHER},
         "sasrec": {**_OWN.sasrec.model_dump(), "dim": 8, "epochs": 2},
     },
@@ -189,7 +190,7 @@ def test_the_table_holds_every_baseline_that_settings_may_name():
 
 def test_a_baseline_stands_after_those_that_it_is_made_of():
     order = list(BASELINES)
-    assert {"blend", "gru_fine_tuned", "gru_further"} == set(PARTS)
+    assert {"blend", "gru_fine_tuned", "gru_further", "mixture_zero_shot"} == set(PARTS)
     for name, parts in PARTS.items():
         assert all(order.index(part) < order.index(name) for part in parts)
 
@@ -332,8 +333,9 @@ def test_files(tmp_path: Path, name: str):
     settings = params(**{**SMALL, "baselines": {**SMALL["baselines"], "epochs": 1}})
     # As many as a baseline of others may be made of; small models, each trained for an epoch.
     parts: dict[str, Baseline] = {}
-    for part in ("markov", "v_sknn", "gru"):
-        parts[part] = BASELINES[part][0].train(store, settings, CPU, print)
+    for part in ("markov", "v_sknn", "gru", "mixture"):
+        if part != name:
+            parts[part] = BASELINES[part][0].train(store, settings, CPU, print, parts)
     baseline = kind.train(store, settings, CPU, print, parts)
     path = baseline_path(tmp_path, name)
     with pytest.raises(UserError, match="no such file"):

@@ -39,6 +39,8 @@ SETTINGS = {
     "baselines.gru_tuned.epochs": 1,
     "baselines.gru_fine_tuned.rates": [0.1],
     "baselines.gru_fine_tuned.steps": [1],
+    "baselines.mixture.updates": 3,
+    "baselines.mixture.learners": 4,
     "baselines.gru_further.epochs": 1,
     "baselines.gru_further.updates": 2,
     "baselines.gru_further.batch_size": 4,

@@ -21,6 +21,8 @@ BaselineName = Literal[
     "sasrec",
     "sasrec_with_history",
     "blend",
+    "mixture",
+    "mixture_zero_shot",
 ]
 ALWAYS: tuple[BaselineName, ...] = ("popularity", "gru")  # what every report is written against
 # What a baseline is made of, which then has to be there too.
@@ -28,7 +30,22 @@ PARTS: dict[BaselineName, tuple[BaselineName, ...]] = {
     "gru_fine_tuned": ("gru",),
     "gru_further": ("gru",),
     "blend": ("gru", "markov", "v_sknn"),
+    "mixture_zero_shot": ("mixture",),
 }
+# What a mixture is made of, as far as they are there.
+MIXED: tuple[BaselineName, ...] = (
+    "popularity",
+    "repeat",
+    "markov",
+    "item_knn",
+    "v_sknn",
+    "gru",
+    "gru_tuned",
+    "sasrec",
+    "blend",
+)
+# Adapted to each learner, and the same before that: rather ours than baselines to be beaten.
+ADAPTED: tuple[BaselineName, BaselineName] = ("mixture", "mixture_zero_shot")
 Dropout = Annotated[Number, Field(ge=0, lt=1)]
 
 
@@ -80,6 +97,15 @@ class FurtherParams(Section):
     learning_rate: Positive
 
 
+class MixtureParams(Section):
+    """How the mixture's weights are meta-learned."""
+
+    steps: Count
+    updates: Count
+    learners: Count
+    learning_rate: Positive
+
+
 class BaselineParams(Section):
     """Which baselines there are, and how they are trained."""
 
@@ -92,6 +118,7 @@ class BaselineParams(Section):
     gru_fine_tuned: FineTuningParams
     gru_further: FurtherParams
     sasrec: SASRecParams
+    mixture: MixtureParams
 
     @model_validator(mode="after")
     def _models_go_together(self) -> Self:

@@ -80,10 +80,13 @@ class TakenCourses(NamedTuple):
             found = score(support, query)
             if not found.is_floating_point():
                 found = found.double()
-            taken = _marked(self._courses(query, support), found.shape[-1])
-            return found.masked_fill(taken, -torch.inf)
+            return found.masked_fill(self.marks(query, support, found.shape[-1]), -torch.inf)
 
         return scores
+
+    def marks(self, query: Examples, support: Examples, num_courses: int) -> Tensor:
+        """Whether a course is left out of the ranking of a query pair: bool [tasks, Q, C]."""
+        return _marked(self._courses(query, support), num_courses)
 
     def _courses(self, pairs: Examples, support: Examples | None) -> Tensor:
         """Courses left out of the ranking of each pair: int64 [tasks, pairs, n], 0 = padding."""

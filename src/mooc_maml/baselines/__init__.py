@@ -14,6 +14,7 @@ from mooc_maml.baselines.gru_tuned import TunedGRU
 from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.item_knn import ItemKNN
 from mooc_maml.baselines.markov import Markov
+from mooc_maml.baselines.mixture import Mixture, MixtureZeroShot
 from mooc_maml.baselines.popularity import Popularity
 from mooc_maml.baselines.random_scores import RandomScores
 from mooc_maml.baselines.repeat import Repeat
@@ -41,6 +42,8 @@ BASELINES: dict[str, tuple[type[Baseline], str]] = {
     "sasrec": (SASRecBaseline, ".pth"),
     "sasrec_with_history": (SASRecWithHistory, ".pth"),
     "blend": (Blend, ".npz"),
+    "mixture": (Mixture, ".npz"),
+    "mixture_zero_shot": (MixtureZeroShot, ".npz"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Blend: the probabilities of the GRU, the Markov chain and V-SKNN, mixed."""
+"""Blend: the probabilities of a GRU (tuned if there is one), the Markov chain and V-SKNN, mixed."""
 
 from itertools import product
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch import Tensor
 from mooc_maml.baseline_params import PARTS
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
-from mooc_maml.baselines.gru import GRUBaseline
+from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.evaluation import episode_groups, summary
 from mooc_maml.examples import Examples
@@ -39,7 +39,8 @@ class Blend:
         num_courses: int,
         history: list[dict[str, Any]],
     ) -> None:
-        self.parts = {name: parts[name] for name in PARTS["blend"]}
+        names = ["gru_tuned" if x == "gru" and "gru_tuned" in parts else x for x in PARTS["blend"]]
+        self.parts = {name: parts[name] for name in names}
         self.weights, self.num_courses, self.history = weights, num_courses, history
 
     @classmethod
@@ -77,7 +78,7 @@ class Blend:
         for part in self.parts.values():
             scores = part.scores(support, query).double()
             # Of a sequence model these are logarithms; of the others, probabilities already.
-            each.append(scores.softmax(-1) if isinstance(part, GRUBaseline) else scores)
+            each.append(scores.softmax(-1) if isinstance(part, SequenceBaseline) else scores)
         return each
 
     def scores(self, support: Examples, query: Examples) -> Tensor:

@@ -36,6 +36,8 @@ LABELS = {
     "sasrec": "SASRec",
     "sasrec_with_history": "SASRec, with history",
     "blend": "Blend",
+    "mixture": "Mixture few-shot",
+    "mixture_zero_shot": "Mixture zero-shot",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
     "oracle": "Oracle (best possible)",

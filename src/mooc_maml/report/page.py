@@ -171,9 +171,13 @@ def _improvement(inputs: Inputs) -> list[str]:
 
 def _differences(inputs: Inputs) -> list[dict[str, Any]]:
     """Rows of the paired comparisons; none where the test stage wrote none."""
-    labels = {"few_vs_zero": "few-shot − zero-shot", "few_vs_gru": "few-shot − GRU"}
     strongest = label_of(inputs.maml.get("strongest_baseline", "strongest baseline"))
-    labels["few_vs_strongest"] = f"few-shot − {strongest}"
+    others = {"vs_zero": "its zero-shot", "vs_gru": "GRU", "vs_strongest": strongest}
+    labels = {
+        f"{key}_{against}": f"{name} − {other}"
+        for key, name in (("few", "few-shot"), ("mixture", "mixture"))
+        for against, other in others.items()
+    }
     return _rows(inputs.maml.get("significance") or {}, labels)
 
 

@@ -1,0 +1,88 @@
+"""What a set of baselines says of every course, as numbers that a mixture can weigh."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mooc_maml.baselines.base import Baseline
+from mooc_maml.baselines.sequence import SequenceBaseline
+from mooc_maml.examples import Examples
+from mooc_maml.taken import TakenCourses
+
+_LEAST = 1e-5  # added to probabilities, so that a part that excludes a course does not decide alone
+_USUAL_LENGTH = 2.0  # logarithm of a prefix's length from which lengths are counted
+
+
+class Evidence(NamedTuple):
+    """Pairs of several tasks, as a mixture sees them.
+
+    Attributes:
+        log_p: float [tasks, pairs, C, E], logarithms of the probabilities of each of the parts and,
+            last, of their mean; low for courses that cannot come.
+        length: float [tasks, pairs], logarithm of the courses in the prefix, 0 at e^2.
+        is_out: bool [tasks, pairs, C], courses that the loss leaves out; never the pair's own.
+        target: int64 [tasks, pairs], index of the next course, 0..C-1.
+    """
+
+    log_p: Tensor
+    length: Tensor
+    is_out: Tensor
+    target: Tensor
+
+
+def evidence_of(
+    parts: Mapping[str, Baseline], taken: TakenCourses, support: Examples, query: Examples
+) -> Evidence:
+    """What the parts say of query pairs, told of the support pairs."""
+    each = [_probabilities(part, support, query) for part in parts.values()]
+    is_taken = taken.marks(query, support, each[0].shape[-1])
+    each = [p.masked_fill(is_taken, 0) for p in each]
+    each = [p / p.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny) for p in each]
+    log_p = torch.stack([*each, torch.stack(each).mean(0)], -1).add(_LEAST).log()
+    target = (query.label - 1).clamp(min=0)
+    length = (query.position + 1).to(log_p.dtype).log() - _USUAL_LENGTH
+    return Evidence(log_p, length, is_taken.scatter(2, target[..., None], False), target)
+
+
+def support_evidence(
+    parts: Mapping[str, Baseline], taken: TakenCourses, support: Examples
+) -> Evidence:
+    """What the parts say of each support pair, told of those before it and of nothing later."""
+    numbers = range(support.label.shape[1])
+    found = [evidence_of(parts, taken, first(support, n), _only(support, n)) for n in numbers]
+    return Evidence(*(torch.cat(of_pairs, 1) for of_pairs in zip(*found, strict=True)))
+
+
+def first(examples: Examples, number: int) -> Examples:
+    """The first pairs of each task, their rows no longer than these pairs need."""
+    courses, row, position, label = examples
+    if not number:
+        return Examples(courses[:, :1, :1] * 0, row[:, :0], position[:, :0], label[:, :0])
+    row, position = row[:, :number], position[:, :number]
+    needed = torch.zeros(courses.shape[:2], dtype=torch.int64, device=courses.device)
+    needed = needed.scatter_reduce(1, row, position + 1, "amax")  # [tasks, rows]
+    step = torch.arange(courses.shape[2], device=courses.device)
+    return Examples(courses * (step < needed[..., None]), row, position, label[:, :number])
+
+
+def _only(examples: Examples, number: int) -> Examples:
+    """Pair `number` of each task alone, in a row that ends with its prefix."""
+    pair: Any = slice(number, number + 1)
+    shown = first(examples, number + 1)
+    row = shown.row[:, pair]
+    task = torch.arange(examples.num_tasks, device=row.device)[:, None]
+    step = torch.arange(shown.courses.shape[2], device=row.device)
+    position = shown.position[:, pair]
+    courses = shown.courses[task, row] * (step <= position[..., None])
+    return Examples(courses, torch.zeros_like(row), position, shown.label[:, pair])
+
+
+def _probabilities(part: Baseline, support: Examples, query: Examples) -> Tensor:
+    """Those of one part, or what stands for them: float32 [tasks, Q, C], not negative."""
+    scores = part.scores(support, query)
+    if isinstance(part, SequenceBaseline):  # these are logarithms
+        return scores.softmax(-1).float()
+    positive = scores.clamp(min=0).double()
+    return (positive / positive.sum(-1, keepdim=True).clamp(min=1e-300)).float()

@@ -1,0 +1,285 @@
+"""The mixture that adapts its weights, against numbers worked out by hand and plain autograd."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from episode_helpers import params, small_store, steps
+from test_counting_baselines import pairs
+from torch import Tensor
+
+from mooc_maml.baselines.base import Parts
+from mooc_maml.baselines.evidence import Evidence, evidence_of, first, support_evidence
+from mooc_maml.baselines.markov import Markov
+from mooc_maml.baselines.mixture import (
+    Mixture,
+    MixtureZeroShot,
+    mixture_loss,
+    pooled,
+    windows,
+)
+from mooc_maml.baselines.popularity import Popularity
+from mooc_maml.baselines.repeat import Repeat
+from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.episodes import build_episodes
+from mooc_maml.errors import UserError
+from mooc_maml.evaluation import learner_metrics, query_ranks
+from mooc_maml.examples import Examples
+from mooc_maml.params import Params
+from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+CPU = torch.device("cpu")
+MIXTURE = {"mixture": {"steps": 2, "updates": 4, "learners": 3, "learning_rate": 0.05}}
+
+
+class Fixed:
+    """Says the same of every query."""
+
+    def __init__(self, values: Sequence[float]) -> None:
+        self.values = torch.tensor(values)
+
+    def scores(self, support: Examples, query: Examples) -> Tensor:
+        return self.values.expand(*query.label.shape, -1)
+
+
+def parts_of(store: EpisodeStore, settings: Params) -> Parts:
+    kinds = {"popularity": Popularity, "repeat": Repeat, "markov": Markov}
+    return {name: kind.train(store, settings, CPU, print) for name, kind in kinds.items()}
+
+
+def mixture(parts: Parts, courses: int, steps: int, taken: TakenCourses = NONE_LEFT_OUT) -> Mixture:
+    """Weights that are all different."""
+    number = len(parts) + 1
+    weights = {
+        "level": torch.linspace(0.3, 1.1, number),
+        "slope": torch.linspace(0.2, -0.1, number),
+        "log_rate.level": torch.linspace(-3.0, -2.0, number),
+        "log_rate.slope": torch.linspace(-2.0, -4.0, number),
+    }
+    return Mixture(parts, taken, weights, steps, courses, [])
+
+
+def test_evidence_by_hand() -> None:
+    parts = {"popularity": Fixed([3.0, 1.0, 0.0]), "markov": Fixed([0.1, 0.1, 0.2])}
+    query = pairs([([2, 1], 3), ([1, 2, 1], 2)])
+    found = evidence_of(parts, NONE_LEFT_OUT, query, query)
+    a, b = np.array([0.75, 0.25, 0.0]), np.array([0.25, 0.25, 0.5])
+    expected = np.log(np.stack([a, b, (a + b) / 2], -1) + 1e-5)
+    np.testing.assert_allclose(found.log_p[0, 1], expected, rtol=1e-5)
+    np.testing.assert_allclose(found.length[0], [log(2) - 2, log(3) - 2], rtol=1e-6)
+    assert found.target.tolist() == [[2, 1]]
+    assert not found.is_out.any()
+
+
+def test_what_cannot_come_has_no_probability_and_is_out_of_the_loss() -> None:
+    parts = {"popularity": Fixed([3.0, 1.0, 4.0])}
+    query = pairs([([1], 2), ([2, 1], 1)])  # the second comes again, against the rule
+    found = evidence_of(parts, TakenCourses(True, False, None), query, query)
+    np.testing.assert_allclose(found.log_p[0, 0, :, 0].exp(), [1e-5, 0.20001, 0.80001], rtol=1e-4)
+    assert found.is_out.tolist() == [[[True, False, False], [False, True, False]]]
+
+
+def test_the_first_pairs_show_nothing_of_later_ones() -> None:
+    learner = Examples(
+        torch.tensor([[[1, 2, 3, 4], [5, 6, 0, 0]]]),
+        torch.tensor([[0, 1, 0]]),
+        torch.tensor([[1, 0, 2]]),
+        torch.tensor([[3, 6, 4]]),
+    )
+    assert first(learner, 0).label.shape == (1, 0)
+    assert not first(learner, 0).courses.any()
+    assert first(learner, 1).courses.tolist() == [[[1, 2, 0, 0], [0, 0, 0, 0]]]
+    assert first(learner, 2).courses.tolist() == [[[1, 2, 0, 0], [5, 0, 0, 0]]]
+    assert first(learner, 3).courses.tolist() == [[[1, 2, 3, 0], [5, 0, 0, 0]]]
+    store = small_store()
+    support = store.support("test", np.arange(4))
+    parts = parts_of(store, params())
+    seen = support_evidence(parts, NONE_LEFT_OUT, support)
+    other = support._replace(label=support.label.clone())
+    other.label[:, -1] = other.label[:, -1] % store.num_courses + 1  # the last label, another one
+    again = support_evidence(parts, NONE_LEFT_OUT, other)
+    assert torch.equal(seen.log_p, again.log_p)
+    assert not torch.equal(seen.target, again.target)
+
+
+def test_support_pairs_are_told_of_those_before_them() -> None:
+    """Repeat is: after 1 -> 2 in an earlier session, the pair 3 -> 1 knows 1 and 2."""
+    support = pairs([([1], 2), ([3], 1)])
+    repeat = Repeat(np.full(4, 0.25), True, CPU)
+    found = support_evidence({"repeat": repeat}, NONE_LEFT_OUT, support)
+    p = found.log_p[0, :, :, 0].exp() - 1e-5
+    # Counts 1, 0, 0, 0 and then 1, 1, 1, 0; popularity adds 1/8 to each.
+    np.testing.assert_allclose(p[0], np.array([9, 1, 1, 1]) / 12, rtol=1e-4)
+    np.testing.assert_allclose(p[1], np.array([9, 9, 9, 1]) / 28, rtol=1e-4)
+
+
+def evidence(seed: int, tasks: int, number: int) -> Evidence:
+    """Made up, in float64: 4 courses, 2 parts."""
+    drawn = torch.Generator().manual_seed(seed)
+    log_p = torch.randn(tasks, number, 4, 2, generator=drawn, dtype=torch.float64)
+    length = torch.randn(tasks, number, generator=drawn, dtype=torch.float64)
+    target = torch.randint(4, (tasks, number), generator=drawn)
+    is_out = torch.zeros(tasks, number, 4, dtype=torch.bool)
+    is_out[:, 0, (int(target[0, 0]) + 1) % 4] = True
+    is_out.scatter_(2, target[..., None], False)
+    return Evidence(log_p, length, is_out, target)
+
+
+def test_loss_by_hand() -> None:
+    log_p = torch.tensor([[[0.0, 1.0], [2.0, 0.0], [9.0, 9.0]]])  # one pair, 3 courses, 2 parts
+    one = (log_p, torch.tensor([0.5]), torch.tensor([[False, False, True]]), torch.tensor([1]))
+    weights = {"level": torch.tensor([1.0, 2.0]), "slope": torch.tensor([0.0, 2.0])}
+    # Weights 1 and 2 + 2 * 0.5 = 3: scores 3, 2 and, left out, 36.
+    assert float(mixture_loss(weights, one)) == pytest.approx(log(exp(3) + exp(2)) - 2)
+
+
+def test_gradient_equals_plain_autograd(monkeypatch: Any) -> None:
+    """Of a loss after three steps with a rate a weight, and the loss before them."""
+    seen, query = evidence(1, 3, 2), evidence(2, 3, 4)
+    found = mixture({"popularity": Fixed([1.0])}, 4, steps=3)
+    found.weights = {name: x.double() for name, x in found.weights.items()}
+    module = "mooc_maml.baselines.mixture"
+    monkeypatch.setattr(f"{module}.support_evidence", lambda *_: seen)
+    monkeypatch.setattr(f"{module}.evidence_of", lambda *_: query)
+    support = pairs(*[[([1], 2)]] * 3)
+    gradient = found.gradient(support, support)
+
+    leaves = {name: x.clone().requires_grad_() for name, x in found.weights.items()}
+    total = torch.zeros((), dtype=torch.float64)
+    for task in range(3):
+        mine, later = ([x[task] for x in group] for group in (seen, query))
+        own = [leaves["level"], leaves["slope"]]
+        rates = [leaves["log_rate.level"].exp(), leaves["log_rate.slope"].exp()]
+        total = total + mixture_loss({"level": own[0], "slope": own[1]}, later)
+        for _ in range(3):
+            loss = mixture_loss({"level": own[0], "slope": own[1]}, mine)
+            steps = torch.autograd.grad(loss, own, create_graph=True)
+            own = [w - rate * g for w, rate, g in zip(own, rates, steps, strict=True)]
+        total = total + mixture_loss({"level": own[0], "slope": own[1]}, later)
+    expected = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
+    assert gradient.keys() == expected.keys()
+    for name, g in expected.items():
+        torch.testing.assert_close(gradient[name], g, rtol=1e-9, atol=1e-12)
+        assert g.norm() > 1e-4, name
+
+
+def test_one_step_is_the_gradient_times_the_rates() -> None:
+    store = small_store()
+    parts, support = parts_of(store, params()), store.support("test", np.arange(3))
+    found = mixture(parts, store.num_courses, steps=1)
+    own = found.adapted(support)
+    seen = support_evidence(parts, NONE_LEFT_OUT, support)
+    for task in range(3):
+        leaves = {name: x.clone().requires_grad_() for name, x in found.start.items()}
+        loss = mixture_loss(leaves, [x[task] for x in seen])
+        for name, g in zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True):
+            expected = found.start[name] - found.rates[name] * g
+            torch.testing.assert_close(own[name][task], expected)
+            assert not torch.equal(own[name][task], found.start[name])
+
+
+def test_zero_shot_is_the_start_and_sees_no_support() -> None:
+    store = small_store()
+    parts = parts_of(store, params())
+    whole = mixture(parts, store.num_courses, steps=2)
+    zero = MixtureZeroShot.train(store, params(), CPU, print, {"mixture": whole})
+    query = store.query("test", np.arange(4))
+    support = store.support("test", np.arange(4))
+    other = store.support("test", np.arange(4)[::-1].copy())
+    assert torch.equal(zero.scores(support, query), zero.scores(other, query))
+    assert not torch.equal(whole.scores(support, query), whole.scores(other, query))
+    alone = evidence_of(parts, NONE_LEFT_OUT, first(support, 0), query)
+    expected = pooled(whole.weights["level"], whole.weights["slope"], alone)
+    torch.testing.assert_close(zero.scores(support, query), expected)
+    torch.testing.assert_close(whole.scores(first(support, 0), query), expected)
+
+
+@pytest.mark.parametrize("at_once", [1, 5])
+def test_learners_do_not_mix(at_once: int) -> None:
+    store = small_store()
+    found = mixture(parts_of(store, params()), store.num_courses, steps=2)
+    support, query = store.support("test", np.arange(5)), store.query("test", np.arange(5))
+    whole = found.scores(support, query)
+    alone = found.scores(support.tasks(4 - at_once % 5, 5), query.tasks(4 - at_once % 5, 5))
+    torch.testing.assert_close(alone[-1], whole[-1], rtol=1e-5, atol=1e-5)
+
+
+def test_windows_are_of_the_given_learners_and_in_order_of_time() -> None:
+    store = small_store()
+    own = store.episodes["validation"][:, 0]
+    found = windows(store, own).episodes["train"]
+    assert set(found[:, 0]) <= set(own)
+    assert {tuple(x) for x in store.episodes["validation"]} <= {tuple(x) for x in found}
+    for learner, start in found:
+        rows = np.arange(start, start + 5)
+        assert (store.pair_learner[rows] == learner).all()
+        assert store.pair_time[start + 1] < store.pair_time[start + 2]
+    number = np.diff(store.learner_start)[own]
+    assert len(found) <= (number - 4).sum()
+    tied = replace(store, pair_time=np.zeros_like(store.pair_time))
+    assert not len(windows(tied, own).episodes["train"])
+
+
+def test_the_same_from_its_file_and_training_gives_the_same_bytes(tmp_path: Path) -> None:
+    store, settings = small_store(), params(baselines=MIXTURE)
+    parts = parts_of(store, settings)
+    for name in ("a", "b"):
+        Mixture.train(store, settings, CPU, lambda _: None, parts).write(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    again = Mixture.read(tmp_path / "a", store.num_courses, CPU, parts)
+    trained = Mixture.train(store, settings, CPU, lambda _: None, parts)
+    support, query = store.support("test", np.arange(3)), store.query("test", np.arange(3))
+    assert torch.equal(again.scores(support, query), trained.scores(support, query))
+    assert again.steps == 2
+    entry = trained.history[0]
+    assert entry["weights"]["level"].keys() == {*parts, "mean"}
+    assert 0 <= entry["left_out_validation"]["MRR"] <= 1
+
+
+def test_other_parts_than_it_was_made_of_are_refused(tmp_path: Path) -> None:
+    store = small_store()
+    parts = parts_of(store, params())
+    mixture(parts, store.num_courses, steps=1).write(tmp_path / "m")
+    fewer = {name: parts[name] for name in ("popularity", "markov")}
+    with pytest.raises(
+        UserError, match=r"mixes popularity, repeat, markov, expected popularity, m"
+    ):
+        Mixture.read(tmp_path / "m", store.num_courses, CPU, fewer)
+
+
+def test_adaptation_finds_out_which_part_a_learner_follows() -> None:
+    """Half of them repeat what they had, half go on to the next number; nobody says who."""
+    rng = np.random.default_rng(0)
+    sessions = []
+    for learner in range(200):
+        own = rng.choice(20, 3, replace=False) + 1
+        for number in range(5):
+            if learner % 2:
+                start = int(rng.integers(1, 15))
+                courses = list(range(start, start + 4))
+            else:
+                courses = own[rng.permutation(3)].tolist()
+            sessions.append((learner, 1000 * number, courses))
+    settings = params(
+        episodes={"support_size": 3, "query_size": 3, "train_fraction": 0.2,
+                  "validation_fraction": 0.5, "test_fraction": 0.3},
+        ablations={"support_sizes": [1, 3]},
+        baselines={"mixture": {"steps": 3, "updates": 60, "learners": 16, "learning_rate": 0.1}},
+    )  # fmt: skip
+    store = build_episodes(steps(sessions), settings)[0]
+    kinds = {"repeat": Repeat, "markov": Markov}
+    parts: Parts = {n: k.train(store, settings, CPU, lambda _: None) for n, k in kinds.items()}
+    whole = Mixture.train(store, settings, CPU, lambda _: None, parts)
+    zero = MixtureZeroShot.train(store, settings, CPU, print, {"mixture": whole})
+    value = {}
+    for name, model in {**parts, "few": whole, "zero": zero}.items():
+        ranks = query_ranks(model.scores, store, "test", tasks_at_once=32, device=CPU)
+        value[name] = float(learner_metrics(ranks)["MRR"].mean())
+    assert value["few"] > value["zero"] + 0.1
+    assert value["few"] > max(value["repeat"], value["markov"]) + 0.05
