@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from matplotlib.ticker import FuncFormatter
 
 from benchmarks.episodes import QUERY_SIZE, SUPPORT_SIZE, catalogue
 from benchmarks.measure import (
@@ -28,7 +27,6 @@ from benchmarks.measure import (
 from benchmarks.ways import INNER_STEPS, WAYS, problem
 from mooc_maml.errors import main_guard
 from mooc_maml.hardware import keep_freed_memory
-from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure
 
 SIZES = (343, 1_518, 10_000, 100_000)
 COLUMNS = ("way", "courses", "seconds", "spread", "head_seconds", "times_head", "peak_mb")
@@ -102,6 +100,11 @@ def _head_once(weight: torch.Tensor, tasks: int) -> None:
 
 def _draw(rows: list[Row], path: Path) -> None:
     """Time and memory over the number of courses."""
+    # here, so that the processes that measure memory do without matplotlib
+    from matplotlib.ticker import FuncFormatter
+
+    from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure
+
     courses = [row["courses"] for row in rows]
     title = "One second-order meta-gradient, by size of the catalogue"
     with new_figure(path, 9.5, 4.4, title) as figure:
