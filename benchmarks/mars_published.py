@@ -25,12 +25,13 @@ import yaml
 from benchmarks.measure import Row, machine, report
 from mooc_maml.baselines import train_baselines
 from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import Steps, build_episodes, read_steps
+from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import UserError, main_guard
 from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
 from mooc_maml.hardware import setup
 from mooc_maml.params import Params, parse_params
 from mooc_maml.sessions import preprocess
+from mooc_maml.steps import Steps, read_steps
 from mooc_maml.training import MetaTrainer, meta_train
 
 METRICS = ("HR@10", "NDCG@10", "MRR")

@@ -221,6 +221,5 @@ def joined(support: Examples, query: Examples) -> Examples:
     courses = [pad(x.courses, (0, time - x.courses.shape[2])) for x in (support, query)]
     row = torch.cat([support.row, query.row + support.courses.shape[1]], 1)
     position = torch.cat([support.position, query.position], 1)
-    return Examples(
-        torch.cat(courses, 1), row, position, torch.cat([support.label, query.label], 1)
-    )
+    label = torch.cat([support.label, query.label], 1)
+    return Examples(torch.cat(courses, 1), row, position, label, support.reliability)

@@ -73,7 +73,7 @@ class Packed:
 
 def pack_examples(examples: Examples, device: torch.device, dtype: torch.dtype) -> Packed:
     """Work out the layouts; on the CPU, since the slices are needed as plain numbers."""
-    courses, row, position, label = (x.cpu() for x in examples)
+    courses, row, position, label = (x.cpu() for x in examples[:4])
     tasks, rows, time = courses.shape
     lengths = (courses != 0).sum(2).flatten()
     order = torch.argsort(lengths, descending=True, stable=True)
