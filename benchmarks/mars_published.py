@@ -128,7 +128,7 @@ def _figures(store: EpisodeStore, params: Params, with_maml: bool) -> dict[str, 
         trainer = MetaTrainer(store, params.model_copy(update={"meta_batch_size": most}), device)
         for _ in meta_train(trainer, lambda look: None):
             pass
-        scorers["maml"] = trainer.scores(trainer.best, params.num_inner_steps)
+        scorers["maml"] = trainer.scores(trainer.best)
     at_once = params.hardware.tasks_at_once
     return {
         name: summary(query_ranks(score, store, "test", tasks_at_once=at_once, device=device))

@@ -58,7 +58,7 @@ def _metrics(
 ) -> dict[str, LearnerMetrics]:
     """Model -> metric -> [learners]; of a control the mean over its repeats."""
     meta = read_meta_model(paths.model, params, store.num_courses)
-    taken, few_shot = taken_courses(store, params), meta.scores(params.num_inner_steps)
+    taken, few_shot = taken_courses(store, params), meta.scores()
     at_once, device = params.hardware.tasks_at_once, meta.learner.device
 
     def own_supports(score: ScoreFunction) -> LearnerMetrics:
