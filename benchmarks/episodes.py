@@ -155,6 +155,7 @@ def _store(
         pair_session=np.repeat(np.arange(len(sizes), dtype=np.int32), sizes - 1),
         pair_position=np.concatenate([np.arange(1, size, dtype=np.int32) for size in sizes]),
         pair_time=np.arange(pairs),
+        pair_reliability=np.ones(pairs, dtype=np.float32),
         learner_start=np.cumsum([0, *learner_sizes]),
         learner_split=np.zeros(len(learner_sizes), dtype=np.int8),
         episodes={},

@@ -63,7 +63,7 @@ def _rows(store: EpisodeStore, params: Params, arguments: argparse.Namespace) ->
         store.support("train", tasks)
         store.query("train", tasks)
 
-    def few_or_zero_shot(steps: int) -> None:
+    def few_or_zero_shot(steps: int | None) -> None:
         query_ranks(
             trainer.scores(trainer.weights, steps),
             store,
@@ -76,7 +76,7 @@ def _rows(store: EpisodeStore, params: Params, arguments: argparse.Namespace) ->
         "meta-update": trainer.step,
         "assembling its batch": assemble,
         "zero-shot": partial(few_or_zero_shot, 0),
-        "few-shot": partial(few_or_zero_shot, params.num_inner_steps),
+        "few-shot": partial(few_or_zero_shot, None),
     }
     for call in calls.values():
         call()

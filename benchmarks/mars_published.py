@@ -25,12 +25,13 @@ import yaml
 from benchmarks.measure import Row, machine, report
 from mooc_maml.baselines import train_baselines
 from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import Steps, build_episodes, read_steps
+from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import UserError, main_guard
 from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
 from mooc_maml.hardware import setup
 from mooc_maml.params import Params, parse_params
 from mooc_maml.sessions import preprocess
+from mooc_maml.steps import Steps, read_steps
 from mooc_maml.training import MetaTrainer, meta_train
 
 METRICS = ("HR@10", "NDCG@10", "MRR")
@@ -127,7 +128,7 @@ def _figures(store: EpisodeStore, params: Params, with_maml: bool) -> dict[str, 
         trainer = MetaTrainer(store, params.model_copy(update={"meta_batch_size": most}), device)
         for _ in meta_train(trainer, lambda look: None):
             pass
-        scorers["maml"] = trainer.scores(trainer.best, params.num_inner_steps)
+        scorers["maml"] = trainer.scores(trainer.best)
     at_once = params.hardware.tasks_at_once
     return {
         name: summary(query_ranks(score, store, "test", tasks_at_once=at_once, device=device))

@@ -44,6 +44,7 @@ def write_pairs(folder: Path, pairs: int) -> Row:
     steps = np.diff(activity.session_step)
     session = np.repeat(np.arange(sessions, dtype=np.int32), steps)
     position = np.arange(len(session), dtype=np.int32) - activity.session_step[session]
+    first = activity.step_event[activity.session_step]  # [sessions + 1], where their events begin
     part: dict[str, Any] = {
         "learner": activity.session_learner[session].astype(np.int32),
         "session": session,
@@ -51,7 +52,11 @@ def write_pairs(folder: Path, pairs: int) -> Row:
         "course": activity.step_course + 1,
         "time": activity.step_time * 1_000_000,
         "is_pair": position > 0,
+        "events": (activity.step_event[:-1] - first[session] + 1).astype(np.int32),
+        "kinds": np.minimum(position + 1, 6).astype(np.int16),
     }
+    seconds = activity.event_time[first[1:] - 1] - activity.event_time[first[:-1]]
+    whole = {"events": np.diff(first).astype(np.int32), "duration": seconds * 1_000_000}
     copies = -(-pairs // int(part["is_pair"].sum()))
     folder.mkdir(parents=True)
     schema = pa.schema([(name, pa.array(column).type) for name, column in part.items()])
@@ -60,6 +65,8 @@ def write_pairs(folder: Path, pairs: int) -> Row:
             shift = {"learner": copy * _LEARNERS, "session": copy * sessions}
             columns = {name: column + shift[name] for name, column in part.items() if name in shift}
             writer.write_table(pa.table(part | columns, schema))
+    sessions_table = {name: np.tile(column, copies) for name, column in whole.items()}
+    pq.write_table(pa.table(sessions_table), folder / "sessions.parquet", compression="zstd")
     for name, count in (("learners", copies * _LEARNERS), ("courses", COURSES)):
         ids = pa.array(np.arange(count)).cast(pa.string())
         pq.write_table(pa.table({"id": ids}), folder / f"{name}.parquet")

@@ -22,7 +22,7 @@ def main(episodes: Path, model: Path, results: Path, plots: Path) -> None:
     taken = taken_courses(store, params)
     meta = read_meta_model(model, params, store.num_courses, taken)
 
-    def row(steps: int, support_size: int | None) -> dict[str, float]:
+    def row(steps: int | None, support_size: int | None) -> dict[str, float]:
         ranks = query_ranks(
             taken.without(meta.scores(steps)),
             store,
@@ -36,7 +36,7 @@ def main(episodes: Path, model: Path, results: Path, plots: Path) -> None:
     zero_shot = row(0, None)
     sizes = [{"support_size": 0, **zero_shot}]
     for size in params.ablations.support_sizes:
-        sizes.append({"support_size": size, **row(params.num_inner_steps, size)})
+        sizes.append({"support_size": size, **row(None, size)})
     steps = [{"inner_steps": 0, **zero_shot}]
     steps += [{"inner_steps": n, **row(n, None)} for n in params.ablations.inner_steps]
     learners, source = len(store.episodes["ablation"]), params.data.source

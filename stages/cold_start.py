@@ -27,7 +27,7 @@ def main(episodes: Path, baselines: Path, model: Path, results: Path) -> None:
     scorers: dict[str, ScoreFunction] = {name: x.scores for name, x in trained.items()}
     curves = []
     for pairs in (0, *params.ablations.support_sizes):
-        scorers["few_shot"] = meta.scores(params.num_inner_steps if pairs else 0)
+        scorers["few_shot"] = meta.scores(None if pairs else 0)
         ranks = {
             name: query_ranks(
                 taken.without(score),

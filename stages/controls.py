@@ -59,7 +59,7 @@ def _metrics(
     """Model -> metric -> [learners]; of a control the mean over its repeats."""
     taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
     meta = read_meta_model(paths.model, params, store.num_courses, taken)
-    few_shot, device = meta.scores(params.num_inner_steps), meta.learner.device
+    few_shot, device = meta.scores(), meta.learner.device
 
     def own_supports(score: ScoreFunction) -> LearnerMetrics:
         score = taken.without(score)

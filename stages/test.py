@@ -70,7 +70,7 @@ def _ranks(
     names, courses = params.baselines.models, store.num_courses
     baselines = read_baselines(paths.baselines, names, courses, device)
     scorers: dict[str, ScoreFunction] = {name: x.scores for name, x in baselines.items()}
-    scorers |= {"zero_shot": meta.scores(0), "few_shot": meta.scores(params.num_inner_steps)}
+    scorers |= {"zero_shot": meta.scores(0), "few_shot": meta.scores()}
     at_once = params.hardware.tasks_at_once
     ranks = {
         name: query_ranks(

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import STEP_COLUMNS, Steps, build_episodes
+from mooc_maml.episodes import build_episodes
 from mooc_maml.params import Params, load_params
+from mooc_maml.steps import STEP_COLUMNS, Steps
 
 Session = tuple[int, int, Sequence[int]]
 PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
@@ -26,19 +27,25 @@ def params(**changes: object) -> Params:
 def steps(
     sessions: Sequence[Session], num_learners: int | None = None, num_courses: int | None = None
 ) -> Steps:
-    """Steps of sessions, one second apart within a session; every step but the first is a pair."""
+    """Steps of sessions, one second apart within a session; every step but the first is a pair.
+
+    Each step is one event, all of one kind.
+    """
+    second = 1_000_000
     rows = [
-        (learner, number, position, course, (start + position) * 1_000_000, position > 0)
+        (learner, number, at, course, (start + at) * second, at > 0, at + 1, 1)
         for number, (learner, start, courses) in enumerate(sessions)
-        for position, course in enumerate(courses)
+        for at, course in enumerate(courses)
     ]
-    types = (np.int32, np.int32, np.int32, np.int32, np.int64, bool)
+    types = (np.int32, np.int32, np.int32, np.int32, np.int64, bool, np.int32, np.int16)
     columns = {
         name: np.array([row[index] for row in rows], dtype=kind)
         for index, (name, kind) in enumerate(zip(STEP_COLUMNS, types, strict=True))
     }
+    sizes = np.array([len(courses) for _, _, courses in sessions])
     return Steps(
         columns,
+        {"events": sizes.astype(np.int32), "duration": (sizes - 1) * second},
         num_learners or 1 + max(row[0] for row in rows),
         num_courses or max(row[3] for row in rows),
     )
@@ -48,6 +55,7 @@ def write_pairs(folder: Path, table: Steps) -> None:
     """The folder that preprocess writes."""
     folder.mkdir(parents=True)
     pq.write_table(pa.table(dict(table.columns)), folder / "steps.parquet")
+    pq.write_table(pa.table(dict(table.sessions)), folder / "sessions.parquet")
     for name, number in (("learner", table.num_learners), ("course", table.num_courses)):
         numbers = np.arange(number, dtype=np.int32) + (name == "course")
         content = pa.table({name: numbers, "id": [f"{name}-{n}" for n in numbers]})

@@ -43,7 +43,7 @@ def assemble(tasks: Sequence[Sequence[Pair]]) -> Examples:
         for index, row in enumerate(own):
             courses[task, index, : len(row)] = torch.tensor(row)
         pairs[task, : len(place)] = torch.tensor(place)
-    return Examples(courses, *pairs.unbind(2))
+    return Examples(courses, *pairs.unbind(2), torch.ones(len(tasks)))
 
 
 def gru_weights(

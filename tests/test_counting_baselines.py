@@ -34,6 +34,7 @@ def store_of(sessions: Sequence[Sequence[int]], num_courses: int = 5) -> Episode
         pair_session=number,
         pair_position=position,
         pair_time=position.astype(np.int64),
+        pair_reliability=np.ones(len(position), dtype=np.float32),
         learner_start=np.concatenate([[0], np.cumsum(size - 1)]),
         learner_split=np.zeros(len(sessions), dtype=np.int8),
         episodes={},
@@ -54,6 +55,7 @@ def pairs(*tasks: Sequence[tuple[list[int], int]]) -> Examples:
         torch.arange(len(tasks[0])).expand(len(tasks), -1),
         torch.tensor([[len(prefix) - 1 for prefix, _ in task] for task in tasks]),
         torch.tensor([[label for _, label in task] for task in tasks]),
+        torch.ones(len(tasks)),
     )
 
 

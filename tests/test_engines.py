@@ -176,7 +176,7 @@ SMALL = {"memory_limit": "800MB"}
 def test_local_spark_gives_the_same_bytes_ties_included(
     spark, table_of_ties, tmp_path, make_params, boundary
 ):
-    data = {"source": "table", "table": TABLE} | SMALL
+    data = {"source": "table", "table": TABLE, "event_prefixes": ["video", ""]} | SMALL
     assert_alike(table_of_ties, tmp_path, make_params, data, LOCAL, sessions={"boundary": boundary})
 
 

@@ -8,8 +8,9 @@ import pytest
 from episode_helpers import PARAMS_FILE, params, random_sessions, small_store, steps, write_pairs
 
 from mooc_maml.episode_store import SPLITS, read_episodes, write_episodes
-from mooc_maml.episodes import build_episodes, read_steps, split_learners
+from mooc_maml.episodes import build_episodes, split_learners
 from mooc_maml.errors import UserError
+from mooc_maml.steps import read_steps
 from stages import build_episodes as stage
 
 TINY = {
@@ -247,7 +248,7 @@ def test_stage_writes_the_same_bytes_twice(tmp_path: Path, monkeypatch):
     for run in ("one", "two"):
         stage.main(tmp_path / "pairs", tmp_path / run / "episodes", tmp_path / f"{run}.json")
     first = sorted((tmp_path / "one" / "episodes").iterdir())
-    assert len(first) == 12  # seven arrays, four sets of episodes, meta.json
+    assert len(first) == 13  # eight arrays, four sets of episodes, meta.json
     for file in first:
         assert file.read_bytes() == (tmp_path / "two" / "episodes" / file.name).read_bytes()
     report = json.loads((tmp_path / "one.json").read_text())

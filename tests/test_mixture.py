@@ -91,6 +91,7 @@ def test_the_first_pairs_show_nothing_of_later_ones() -> None:
         torch.tensor([[0, 1, 0]]),
         torch.tensor([[1, 0, 2]]),
         torch.tensor([[3, 6, 4]]),
+        torch.zeros(1),
     )
     assert first(learner, 0).label.shape == (1, 0)
     assert not first(learner, 0).courses.any()

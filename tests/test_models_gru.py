@@ -71,6 +71,7 @@ def test_pair_scores_are_those_of_each_prefix_alone():
         row=torch.tensor([[0, 0, 1], [0, 0, 0]]),
         position=torch.tensor([[0, 2, 1], [1, 0, 0]]),
         label=torch.tensor([[1, 4, 6], [3, 0, 0]]),
+        reliability=torch.ones(2),
     )
     scores = model.pair_scores(examples)
     assert scores.shape == (2, 3, 7)

@@ -180,7 +180,7 @@ def one_row_a_pair(examples: Examples) -> Examples:
                 end = int(examples.position[task, pair]) + 1
                 courses[task, pair, :end] = examples.courses[task, examples.row[task, pair], :end]
     rows = torch.arange(pairs).expand(tasks, pairs)
-    return Examples(courses, rows, examples.position, examples.label)
+    return examples._replace(courses=courses, row=rows)
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -209,7 +209,8 @@ def layout() -> Packed:
     courses = torch.tensor([[[1, 2, 0], [3, 4, 5]], [[6, 0, 0], [0, 0, 0]]])
     row, position = torch.tensor([[0, 1, 1], [0, 0, 0]]), torch.tensor([[1, 0, 2], [0, 0, 0]])
     label = torch.tensor([[9, 8, 7], [5, 0, 0]])
-    return pack_examples(Examples(courses, row, position, label), CPU, torch.float64)
+    examples = Examples(courses, row, position, label, torch.ones(2))
+    return pack_examples(examples, CPU, torch.float64)
 
 
 def test_layout_by_hand(layout: Packed) -> None:

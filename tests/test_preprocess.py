@@ -10,7 +10,8 @@ import yaml
 from mooc_maml.files import read_json, sha256
 
 ROOT = Path(__file__).resolve().parents[1]
-OUTPUTS = ("pairs/courses.parquet", "pairs/learners.parquet", "pairs/steps.parquet", "report.json")
+TABLES = ("courses", "learners", "sessions", "steps")
+OUTPUTS = (*(f"pairs/{name}.parquet" for name in TABLES), "report.json")
 
 
 @pytest.fixture

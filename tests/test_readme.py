@@ -6,7 +6,7 @@ import pytest
 from test_report import ROOT, write_run
 
 from mooc_maml.errors import UserError
-from mooc_maml.params import load_params
+from mooc_maml.params import Params, load_params
 from mooc_maml.report.inputs import read_inputs
 from mooc_maml.report.readme import results_table, with_tables
 
@@ -27,6 +27,13 @@ def test_the_table_is_made_from_the_results(tmp_path: Path) -> None:
     assert [row[0] for row in rows[2:4]] == ["Oracle (best possible)", "MAML zero-shot"]
     few = next(row for row in rows if row[0] == "MAML few-shot")
     assert few[1:3] == ["35.0 %", "31.3 % (30.3–32.3 %)"]  # validation: .2 + 3 * .05
+
+
+def test_the_table_names_the_steps_of_the_variant(tmp_path: Path) -> None:
+    content = load_params(ROOT / "params.yaml").model_dump()
+    content["meta"]["variant"] = "reliability"
+    table = results_table(read_inputs(write_run(tmp_path), Params.model_validate(content)))
+    assert "MAML with steps by session reliability, α = 0.01, 3 or 7 steps." in table
 
 
 def test_blocks_are_filled_and_the_rest_is_left(tmp_path: Path) -> None:

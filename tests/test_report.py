@@ -475,7 +475,7 @@ def test_hostile_ids_go_from_raw_data_to_the_page_as_text(tmp_path: Path, make_p
     for name in HOSTILE:
         assert repr(name) in shapes["hostile"].text, "shown where the bad records are listed"
     found = sorted(path.name for path in (tmp_path / "hostile" / "pairs").iterdir())
-    assert found == ["courses.parquet", "learners.parquet", "steps.parquet"]
+    assert found == ["courses.parquet", "learners.parquet", "sessions.parquet", "steps.parquet"]
     assert not (tmp_path.parent / "up").exists()
 
 

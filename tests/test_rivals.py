@@ -25,7 +25,9 @@ LR, STEPS = 0.3, 3
 
 
 def examples(courses: list[list[list[int]]], *rest: list[list[int]]) -> Examples:
-    return Examples(torch.tensor(courses), *(torch.tensor(x) for x in rest))
+    return Examples(
+        torch.tensor(courses), *(torch.tensor(x) for x in rest), torch.ones(len(courses))
+    )
 
 
 @pytest.fixture

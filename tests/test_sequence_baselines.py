@@ -102,7 +102,8 @@ def test_a_transformer_is_read_at_the_last_course_of_each_prefix() -> None:
     own = settings(sasrec=SASREC)
     model = SASRecBaseline.build(store, own)
     label = torch.tensor([[2, 3]])
-    shared = Examples(torch.tensor([[[5, 6, 7]]]), torch.tensor([[0, 0]]), label - 1, label)
+    courses, row = torch.tensor([[[5, 6, 7]]]), torch.tensor([[0, 0]])
+    shared = Examples(courses, row, label - 1, label, torch.ones(1))
     alone = pairs([([5, 6], 2), ([5, 6, 7], 3)])
     torch.testing.assert_close(pair_scores(model, shared), pair_scores(model, alone))
 

@@ -26,7 +26,7 @@ def run(tmp_path, make_params, rows, sessions=None, threads=1, **data):
         hardware={"threads": threads},
     )
     account = preprocess(raw, tmp_path / "pairs", params)
-    names = ("courses", "learners", "steps")
+    names = ("courses", "learners", "sessions", "steps")
     tables = {n: pq.read_table(tmp_path / "pairs" / f"{n}.parquet") for n in names}
     return account, {name: table.to_pylist() for name, table in tables.items()}
 
@@ -58,6 +58,47 @@ def test_one_session_worked_by_hand(tmp_path, make_params):
     ]
     assert account["consecutive_repeats"] == 2
     assert account["pairs_all"] == account["pairs"] == 2
+
+
+def test_what_a_session_had_when_each_course_was_opened(tmp_path, make_params):
+    events = [("A", 0, "load_video"), ("A", 10, "video_a"), ("A", 10, "video_b")]
+    events += [("B", 20, "video_a"), ("B", 25, "seek"), ("A", 30, "load_video")]
+    events += [("C", 30, "pause"), ("C", 50, "problem"), ("C", 50, "problem")]  # the last one twice
+    rows = [("u", *event) for event in events]
+    prefixes = ["load", "video", "seek", "pause", "problem", "speed"]
+    _, tables = run(tmp_path, make_params, rows, event_prefixes=prefixes)
+    courses = [row["id"] for row in tables["courses"]]
+    found = [(courses[r["course"] - 1], r["events"], r["kinds"]) for r in tables["steps"]]
+    # At second 30 A comes before C, and the kinds of that second are there, the pause too.
+    assert found == [("A", 1, 1), ("B", 4, 2), ("A", 6, 4), ("C", 7, 4)]
+    assert tables["sessions"] == [{"events": 8, "duration": 50_000_000}]
+    _, tables = run(
+        tmp_path, make_params, rows, {"drop_consecutive_repeats": False}, event_prefixes=prefixes
+    )
+    assert [row["events"] for row in tables["steps"]] == [1, 2, 3, 4, 5, 6, 7, 8]
+    assert [row["kinds"] for row in tables["steps"]] == [1, 2, 2, 2, 3, 4, 4, 5]
+
+
+def test_without_kinds_or_a_clock_a_session_has_none(tmp_path, make_params):
+    rows = [("u", "A", 0, "x"), ("u", "B", 1, "x"), ("v", "A", 0, "x"), ("v", "C", 9, "x")]
+    _, tables = run(tmp_path, make_params, rows)
+    assert {row["kinds"] for row in tables["steps"]} == {0}  # event_prefixes: []
+    assert [row["duration"] for row in tables["sessions"]] == [1_000_000, 9_000_000]
+    order = {"time_format": "order", "event": None, "session": None}
+    _, tables = run(
+        tmp_path, make_params, rows, {"boundary": "platform"}, table=order, event_prefixes=["x"]
+    )
+    assert [(r["events"], r["kinds"]) for r in tables["steps"]] == [(1, 0), (2, 0)] * 2
+    assert tables["sessions"] == [{"events": 2, "duration": 0}] * 2
+
+
+def test_a_kind_is_the_first_prefix_that_an_event_begins_with(tmp_path, make_params):
+    rows = [("u", "A", 0, "video_a"), ("u", "A", 1, "video_b"), ("u", "B", 2, "other")]
+    counts = {}
+    for prefixes in (["video", "video_b", ""], ["video_b", "video", ""], ["o'", "", "video"]):
+        _, tables = run(tmp_path, make_params, rows, event_prefixes=prefixes)
+        counts[prefixes[0]] = [row["kinds"] for row in tables["steps"]]
+    assert counts == {"video": [1, 2], "video_b": [1, 3], "o'": [1, 1]}
 
 
 def test_a_pause_is_longer_than_the_gap(tmp_path, make_params):

@@ -77,7 +77,8 @@ def test_courses_of_prefix_and_support_come_last() -> None:
 
 def test_courses_later_in_a_shared_row_are_not_taken_yet() -> None:
     label = torch.tensor([[2, 3]])
-    query = Examples(torch.tensor([[[1, 2]]]), torch.tensor([[0, 0]]), label - 2, label)
+    courses, row = torch.tensor([[[1, 2]]]), torch.tensor([[0, 0]])
+    query = Examples(courses, row, label - 2, label, torch.ones(1))
     found = TakenCourses(True, False, None).without(by_number())(query, query)
     assert found.isinf().tolist() == [[[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]]
 

@@ -13,6 +13,7 @@ from training_helpers import CPU, STORE, run, tiny_params, tiny_trainer
 
 from benchmarks.ways import relative_error
 from mooc_maml.errors import UserError
+from mooc_maml.examples import Examples
 from mooc_maml.few_shot import read_meta_model
 from mooc_maml.meta.dense import DenseLearner
 from mooc_maml.meta.variants import VARIANTS, model_weights, variant_of
@@ -71,12 +72,18 @@ def by_autograd(
 
 
 def by_variant(
-    variant: str, meta: Weights, update: int, *, alone: bool = False, **changes: Any
+    variant: str,
+    meta: Weights,
+    update: int,
+    batch: tuple[Examples, Examples] | None = None,
+    *,
+    alone: bool = False,
+    **changes: Any,
 ) -> tuple[Tensor, Weights]:
     """`alone`: every task for itself, also where several could be taken at once."""
     chosen = variant_of(settings(variant, **changes))
     values = {name: x.detach() for name, x in meta.items()}
-    support, query = assemble(SUPPORT), assemble(QUERY)
+    support, query = batch or (assemble(SUPPORT), assemble(QUERY))
     if not (alone or chosen.one_task_alone):
         return chosen.meta_gradient(LEARNER, values, support, query, update)
     parts = [
@@ -190,9 +197,49 @@ def test_reptile_is_the_way_that_gradient_steps_go() -> None:
     assert relative_error(found, expected) < 1e-9
 
 
+def reliable(shares: list[float]) -> tuple[Examples, Examples]:
+    srs = torch.tensor(shares, dtype=torch.float64)
+    return assemble(SUPPORT)._replace(reliability=srs), assemble(QUERY)
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+def test_reliability_is_the_study_s_update(second_order: bool) -> None:
+    """alpha_i = alpha SRS_i; 3 steps from SRS 0.5 on, 7 below; sum of SRS_i times query loss i."""
+    meta = {name: x.detach().requires_grad_() for name, x in gru_weights(COURSES).items()}
+    total, last = torch.zeros((), dtype=torch.float64), []
+    for i, (share, steps) in enumerate([(0.5, 3), (0.2, 7)]):
+        fast = dict(meta)
+        for _ in range(steps):
+            loss = gru_loss(fast, SUPPORT[i])
+            slopes = torch.autograd.grad(loss, list(fast.values()), create_graph=second_order)
+            moved = zip(fast.items(), slopes, strict=True)
+            fast = {name: x - LR * share * slope for (name, x), slope in moved}
+        last.append(gru_loss(fast, QUERY[i]))
+        total = total + share * last[-1]
+    gradient = torch.autograd.grad(total, list(meta.values()))
+    expected = dict(zip(meta, gradient, strict=True))
+    batch = reliable([0.5, 0.2])
+    losses, found = by_variant("reliability", meta, 0, batch, use_second_order=second_order)
+    torch.testing.assert_close(losses, torch.stack(last).detach(), rtol=1e-9, atol=0)
+    assert relative_error(found, expected) < 1e-9
+
+
+def test_reliability_sets_the_steps_of_few_shot_but_not_those_asked_for() -> None:
+    chosen, meta = variant_of(settings("reliability")), gru_weights(COURSES)
+    query = LEARNER.prepare(assemble(QUERY[:1]))
+
+    def scores(share: float, steps: int | None) -> Tensor:
+        support = reliable([share, share])[0].take([0])
+        return LEARNER.scores(chosen.adapt(LEARNER, meta, support, steps), query)
+
+    assert torch.equal(scores(0.5, None), scores(0.5, 3))
+    assert torch.equal(scores(0.49, None), scores(0.49, 7))
+    assert not torch.equal(scores(0.5, 3), scores(0.5, 1))
+
+
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_zero_steps_leave_the_model_as_it_is(variant: str) -> None:
-    meta, support, query = learned(variant), assemble(SUPPORT), assemble(QUERY)
+    meta, support, query = learned(variant), assemble(SUPPORT[:1]), assemble(QUERY[:1])
     fast = variant_of(settings(variant)).adapt(LEARNER, meta, support, 0)
     plain = variant_of(settings("maml")).adapt(LEARNER, gru_weights(COURSES), support, 0)
     prepared = LEARNER.prepare(query)

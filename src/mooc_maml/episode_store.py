@@ -35,6 +35,7 @@ class EpisodeStore:
         pair_session: int32 [pairs], pairs grouped by learner, by time within a learner.
         pair_position: int32 [pairs], steps of the session before the pair's next course.
         pair_time: int64 [pairs], microseconds since 1970, when the next course was opened.
+        pair_reliability: float32 [pairs], SRS of the pair's session up to that moment.
         learner_start: int64 [learners + 1], rows of pair_* of each learner.
         learner_split: int8 [learners], 0 train, 1 validation, 2 test, -1 a learner without pairs.
         episodes: set -> int64 [episodes, 2], (learner, row of the first support pair); "train" in
@@ -52,6 +53,7 @@ class EpisodeStore:
     pair_session: NDArray[np.int32]
     pair_position: NDArray[np.int32]
     pair_time: NDArray[np.int64]
+    pair_reliability: NDArray[np.float32]
     learner_start: NDArray[np.int64]
     learner_split: NDArray[np.int8]
     episodes: dict[str, NDArray[np.int64]]
@@ -74,8 +76,9 @@ class EpisodeStore:
             course that one of its prefixes needs.
         """
         if not pairs.shape[1]:
-            none = torch.from_numpy(pairs)
-            return Examples(torch.zeros(len(pairs), 1, 1, dtype=torch.int64), none, none, none)
+            none, tasks = torch.from_numpy(pairs), len(pairs)
+            padding = torch.zeros(tasks, 1, 1, dtype=torch.int64)
+            return Examples(padding, none, none, none, torch.zeros(tasks))
         session, length = self.pair_session[pairs], self.pair_position[pairs].astype(np.int64)
         start = self.session_start[session]
         cut = np.maximum(length - self.max_prefix_length, 0)
@@ -83,9 +86,17 @@ class EpisodeStore:
         first[:, 1:] = (session[:, 1:] != session[:, :-1]) | (cut[:, 1:] != cut[:, :-1])
         row, courses = self._rows(first, start + cut, length - cut)
         label = self.courses[start + length].astype(np.int64)
-        return Examples(
-            *(torch.from_numpy(array) for array in (courses, row, length - cut - 1, label))
-        )
+        found = (courses, row, length - cut - 1, label, self._reliability(pairs))
+        return Examples(*(torch.from_numpy(array) for array in found))
+
+    def _reliability(self, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Mean over a task's pairs [tasks, n] of their sessions' SRS, up to the latest of them."""
+        task = np.arange(len(pairs))[:, None] * len(self.session_start)
+        sessions, place = np.unique(self.pair_session[pairs] + task, return_inverse=True)
+        latest = np.zeros(len(sessions), np.float32)
+        np.maximum.at(latest, place.ravel(), self.pair_reliability[pairs].ravel())
+        mean: NDArray[np.float32] = latest[place.reshape(pairs.shape)].mean(1)
+        return mean
 
     def _rows(
         self, first: NDArray[np.bool_], start: NDArray[np.int64], length: NDArray[np.int64]

@@ -4,98 +4,17 @@ Rules: the study's (K support pairs followed in time by Q query pairs of one lea
 windows slide, validation and test have one episode a learner).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from mooc_maml.episode_store import SPLITS, EpisodeStore
 from mooc_maml.errors import UserError
-from mooc_maml.files import open_parquet
 from mooc_maml.params import Params
 from mooc_maml.randomness import generator
-
-_BLOCK = 1 << 18  # rows read and checked at a time
-STEP_COLUMNS = ("learner", "session", "position", "course", "time", "is_pair")
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Every step of every session's course sequence, in the order that `preprocess` writes.
-
-    Attributes:
-        columns: name -> [steps]: learner (from 0), session (running number from 0), position in
-            the session (from 0), course (1..C), time (microseconds), is_pair (bool: the step is the
-            next course of a prefix that lies strictly earlier).
-        num_learners: learners in the data, with or without pairs.
-        num_courses: C.
-    """
-
-    columns: Mapping[str, NDArray[Any]]
-    num_learners: int
-    num_courses: int
-
-
-def read_steps(folder: Path) -> Steps:
-    """Read the folder that `preprocess` writes.
-
-    Raises:
-        UserError: a file is missing, damaged, or not in the order and range it should be.
-    """
-    path = folder / "steps.parquet"
-    with open_parquet(path, STEP_COLUMNS) as file:
-        columns: dict[str, NDArray[Any]] = {}
-        for name in STEP_COLUMNS:
-            kind = file.schema_arrow.field(name).type.to_pandas_dtype()
-            columns[name] = np.empty(file.metadata.num_rows, kind)
-        row = 0
-        for batch in file.iter_batches(_BLOCK, columns=list(STEP_COLUMNS)):
-            for name in STEP_COLUMNS:
-                found = batch.column(name).to_numpy(zero_copy_only=False)
-                columns[name][row : row + batch.num_rows] = found
-            row += batch.num_rows
-    pa.default_memory_pool().release_unused()
-    counts = []
-    for name in ("learners", "courses"):
-        with open_parquet(folder / f"{name}.parquet", ["id"]) as file:
-            counts.append(file.metadata.num_rows)
-    steps = Steps(columns, *counts)
-    for first in range(0, row, _BLOCK):
-        _check(steps, path, slice(first, first + _BLOCK))
-    return steps
-
-
-def _check(steps: Steps, path: Path, rows: slice) -> None:
-    """Check some rows against each other and the one before them."""
-
-    def differences(name: str, before_all: int) -> NDArray[Any]:
-        before = steps.columns[name][rows.start - 1] if rows.start else before_all
-        return np.diff(steps.columns[name][rows], prepend=before)
-
-    position, learner, course = (
-        steps.columns[name][rows] for name in ("position", "learner", "course")
-    )
-    step = differences("session", -1)
-    follows = step == 0  # another step of the session before
-    faults = {
-        "session": (step != 0) & (step != 1),
-        "position": np.where(follows, differences("position", 0) != 1, position != 0),
-        "learner": (follows & (differences("learner", 0) != 0)) | (learner >= steps.num_learners),
-        "course": (course < 1) | (course > steps.num_courses),
-        "is_pair": steps.columns["is_pair"][rows] & (position == 0),
-    }
-    for name, fault in faults.items():
-        if fault.any():
-            row = rows.start + int(fault.argmax())
-            raise UserError(
-                f"{path}: row {row}, column {name}: found {steps.columns[name][row]}, expected "
-                "sessions numbered from 0 and steps numbered from 0 in each, every session of one "
-                f"learner, courses 1 to {steps.num_courses}; run `dvc repro --force preprocess`"
-            )
+from mooc_maml.reliability import pair_reliability
+from mooc_maml.steps import Steps
 
 
 def split_learners(learners: NDArray[np.int64], params: Params) -> list[NDArray[np.int64]]:
@@ -148,12 +67,15 @@ def build_episodes(steps: Steps, params: Params) -> tuple[EpisodeStore, dict[str
     held = max(params.episodes.support_size, *params.ablations.support_sizes)
     episodes = {name: windows.of(name, params.episodes.support_size) for name in SPLITS}
     episodes["ablation"] = windows.of("ablation", held)
+    kinds = len(params.data.event_prefixes)
+    reliability, caps = pair_reliability(steps, pair, windows.learner_split, kinds)
     store = EpisodeStore(
         courses=columns["course"].astype(np.int32),
         session_start=_starts(np.bincount(columns["session"])),
         pair_session=columns["session"][pair].astype(np.int32),
         pair_position=columns["position"][pair].astype(np.int32),
         pair_time=windows.time,
+        pair_reliability=reliability,
         learner_start=windows.learner_start,
         learner_split=windows.learner_split,
         episodes=episodes,
@@ -163,7 +85,7 @@ def build_episodes(steps: Steps, params: Params) -> tuple[EpisodeStore, dict[str
         max_prefix_length=params.episodes.max_prefix_length,
         ablation_support_size=held,
     )
-    return store, _report(store, windows.dropped)
+    return store, _report(store, windows.dropped) | {"reliability_caps": caps}
 
 
 def _starts(sizes: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,7 +9,9 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mooc_maml.errors import UserError
@@ -25,6 +27,7 @@ SHARD_SCHEMA = pa.schema(
         ("event", pa.string()),
         ("time_us", pa.int64()),  # microseconds since 1970
         ("session", pa.string()),
+        ("kind", pa.int16()),  # number, from 1, of the prefix that the event begins with; 0: none
     ]
 )
 
@@ -43,11 +46,20 @@ def write_shard(raw: Path, shard: Path, data: DataParams, report: ReadReport) ->
         pq.ParquetWriter(file, SHARD_SCHEMA, compression="zstd") as writer,
     ):
         for batch in SOURCES[data.source].read_events([raw], data, report):
+            found = [*batch.columns, _kinds(batch.column("event"), data.event_prefixes)]
             columns = [
-                column.cast(kind)
-                for column, kind in zip(batch.columns, SHARD_SCHEMA.types, strict=True)
+                column.cast(kind) for column, kind in zip(found, SHARD_SCHEMA.types, strict=True)
             ]
             writer.write_batch(pa.RecordBatch.from_arrays(columns, schema=SHARD_SCHEMA))
+
+
+def _kinds(event: pa.Array, prefixes: Sequence[str]) -> pa.Array:
+    """Number from 1 of the first prefix that each event begins with; 0 where there is none."""
+    kinds = np.zeros(len(event), np.int16)
+    for number in range(len(prefixes), 0, -1):
+        begins = pc.fill_null(pc.starts_with(event, prefixes[number - 1]), False)
+        kinds[begins.to_numpy(zero_copy_only=False)] = number
+    return pa.array(kinds)
 
 
 def write_shards(

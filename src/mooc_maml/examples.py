@@ -18,12 +18,15 @@ class Examples(NamedTuple):
         row: int64 [tasks, pairs], the row that the pair's prefix lies in.
         position: int64 [tasks, pairs], index of the prefix's last course in that row.
         label: int64 [tasks, pairs], the next course 1..C; 0 = no pair.
+        reliability: float [tasks], how much the sessions of the pairs tell, up to the last of each:
+            the mean over the pairs of SRS (`mooc_maml.reliability`), 0 to 1; 0 without pairs.
     """
 
     courses: Tensor
     row: Tensor
     position: Tensor
     label: Tensor
+    reliability: Tensor
 
     def to(self, device: torch.device) -> "Examples":
         """The same examples on another device."""
@@ -34,7 +37,7 @@ class Examples(NamedTuple):
         courses = self.courses[start:end]
         rows = max(1, int((courses != 0).any(2).sum(1).max()))
         time = max(1, int((courses != 0).sum(2).max()))
-        rest = (x[start:end] for x in (self.row, self.position, self.label))
+        rest = (x[start:end] for x in self[1:])
         return Examples(courses[:, :rows, :time], *rest)
 
     def take(self, tasks: list[int]) -> "Examples":

@@ -50,13 +50,13 @@ class MetaModel:
     weights: Weights
     params: Params
 
-    def scores(self, steps: int) -> ScoreFunction:
-        """A scorer that adapts with so many steps; 0: zero-shot."""
+    def scores(self, steps: int | None = None) -> ScoreFunction:
+        """A scorer that adapts with so many steps; None: few-shot's own number; 0: zero-shot."""
         alone = variant_of(self.params).one_task_alone
         return adapted_scores(self.learner, partial(self.adapt, steps=steps), alone)
 
-    def adapt(self, support: Examples, steps: int) -> GRUFastWeights:
-        """Every task's own weights after so many steps on its support pairs."""
+    def adapt(self, support: Examples, steps: int | None = None) -> GRUFastWeights:
+        """Every task's own weights after so many steps on its support pairs; None: few-shot's."""
         variant = variant_of(self.params)
         fast: GRUFastWeights = variant.adapt(self.learner, self.weights, support, steps)
         return fast
@@ -99,7 +99,7 @@ def relative_changes(meta: MetaModel, store: EpisodeStore) -> dict[str, NDArray[
     found: dict[str, NDArray[np.float64]] = {}
     at_once = 1 if variant_of(params).one_task_alone else params.hardware.tasks_at_once
     for indices, support, _ in episode_groups(store, "test", at_once):
-        fast = meta.adapt(support, params.num_inner_steps)
+        fast = meta.adapt(support)
         for layer, change in _relative_changes(fast).items():
             found.setdefault(layer, np.zeros(total))[indices] = change.cpu().numpy()
     return found

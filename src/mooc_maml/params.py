@@ -130,10 +130,22 @@ class ModelParams(_Section):
     dropout: Annotated[Number, Field(ge=0, lt=1)]
 
 
+RELIABILITY_STEPS = (3, 7)  # of few-shot with meta.variant: reliability; SRS from 0.5 on, below
+
+
 class MetaParams(_Section):
     """How the model is adapted, and how that is learned."""
 
-    variant: Literal["maml", "anil", "context", "meta_sgd", "maml_plus_plus", "reptile", "proximal"]
+    variant: Literal[
+        "maml",
+        "anil",
+        "context",
+        "meta_sgd",
+        "maml_plus_plus",
+        "reptile",
+        "proximal",
+        "reliability",
+    ]
     warm_start: StrictBool
     first_order_updates: Annotated[StrictInt, Field(ge=0)]
     multi_step_updates: Annotated[StrictInt, Field(ge=0)]

@@ -1,9 +1,10 @@
 """The one definition of events -> sessions -> steps -> pairs, as plain standard SQL.
 
 Each table is a SELECT over those before it, beginning with `raw_events(learner, course, event,
-time_us, session)`: ids as text, microseconds since 1970, event and session null where a source has
-none. Nothing here belongs to one engine. Rows that tie in an ORDER BY are alike in every column
-that is read afterwards, so the result is the same whatever order an engine puts them in. Texts are
+time_us, session, kind)`: ids as text, microseconds since 1970, event and session null where a
+source has none, kind a number from 1 or 0 for none. Nothing here belongs to one engine. Rows that
+tie in an ORDER BY are alike in every column that is read afterwards, or differ in kind only, which
+is read by its time; so the result is the same whatever order an engine puts them in. Texts are
 ordered by their bytes (UTF-8).
 """
 
@@ -11,31 +12,32 @@ from mooc_maml.params import SessionParams
 
 _DISTINCT_EVENTS = """
 SELECT DISTINCT learner, course, COALESCE(event, '') AS event, COALESCE(session, '') AS session,
-       time_us
+       time_us, kind
 FROM raw_events
 """
 
 # A session begins after a pause, over all courses and files of a learner.
 _CUT_BY_GAP = """
-SELECT learner, course, time_us,
+SELECT learner, course, time_us, kind,
        CAST(SUM(begins) OVER (PARTITION BY learner ORDER BY time_us, course
                               ROWS UNBOUNDED PRECEDING) AS BIGINT) AS session_key
-FROM (SELECT learner, course, time_us,
+FROM (SELECT learner, course, time_us, kind,
              CASE WHEN time_us - LAG(time_us) OVER (PARTITION BY learner ORDER BY time_us, course)
                        <= {gap_us} THEN 0 ELSE 1 END AS begins
       FROM distinct_events) AS marked
 """
 
 _CUT_BY_PLATFORM = """
-SELECT learner, course, time_us,
+SELECT learner, course, time_us, kind,
        DENSE_RANK() OVER (PARTITION BY learner ORDER BY session) AS session_key
 FROM distinct_events
 """
 
 _LONG_SESSIONS = """
-SELECT learner, session_key,
+SELECT long_enough.*,
        ROW_NUMBER() OVER (PARTITION BY learner ORDER BY start_us, session_key) AS number
-FROM (SELECT learner, session_key, MIN(time_us) AS start_us
+FROM (SELECT learner, session_key, COUNT(*) AS events, MIN(time_us) AS start_us,
+             MAX(time_us) AS end_us {first_times}
       FROM cut_events
       GROUP BY learner, session_key
       HAVING COUNT(*) >= {min_events}) AS long_enough
@@ -52,7 +54,8 @@ FROM (SELECT learner AS id, COUNT(*) AS sessions FROM long_sessions GROUP BY lea
 
 _SESSIONS = """
 SELECT learners.learner, learners.id, long_sessions.session_key,
-       CAST(learners.sessions_before + long_sessions.number - 1 AS INTEGER) AS session
+       CAST(learners.sessions_before + long_sessions.number - 1 AS INTEGER) AS session,
+       long_sessions.events, {duration} AS duration {first_times}
 FROM long_sessions
 JOIN learners ON learners.id = long_sessions.learner
 """
@@ -74,26 +77,30 @@ JOIN sessions ON sessions.id = cut_events.learner
 JOIN course_ids ON course_ids.id = cut_events.course
 """
 
-_WITHOUT_REPEATS = """
-SELECT learner, session, course, time_us
+# `events` counts those of the session up to and including this one.
+_SEQUENCES = """
+SELECT learner, session, course, time_us, events
 FROM (SELECT learner, session, course, time_us,
+             ROW_NUMBER() OVER (PARTITION BY session ORDER BY time_us, course) AS events,
              LAG(course) OVER (PARTITION BY session ORDER BY time_us, course) AS previous
-      FROM kept_events) AS marked
-WHERE previous IS NULL OR previous <> course
+      FROM kept_events) AS numbered
+{where}
 """
-
-_WITH_REPEATS = "SELECT learner, session, course, time_us FROM kept_events"
+_NO_REPEATS = "WHERE previous IS NULL OR previous <> course"
 
 # Times never fall within a session, so a step is strictly later than its whole prefix when it is
 # strictly later than the step before it; LAG gives null, so no pair, to a session's first step.
+# What a step tells of its session is what was so when its course was opened, and nothing later.
 _STEPS = """
-SELECT learner, session,
-       CAST(ROW_NUMBER() OVER (PARTITION BY session ORDER BY time_us, course) - 1 AS INTEGER)
-           AS position,
+SELECT sequences.learner, sequences.session,
+       CAST(ROW_NUMBER() OVER (PARTITION BY sequences.session ORDER BY sequences.events) - 1
+            AS INTEGER) AS position,
        course, time_us AS time,
-       COALESCE(LAG(time_us) OVER (PARTITION BY session ORDER BY time_us, course) < time_us, FALSE)
-           AS is_pair
+       COALESCE(LAG(time_us) OVER (PARTITION BY sequences.session ORDER BY sequences.events)
+                    < time_us, FALSE) AS is_pair,
+       sequences.events, {kinds} AS kinds
 FROM sequences
+JOIN sessions ON sessions.session = sequences.session
 """
 
 # What is written: file name -> ordered rows.
@@ -105,8 +112,10 @@ GROUP BY course_ids.course, course_ids.id
 ORDER BY course
 """,
     "learners": "SELECT learner, id FROM learners ORDER BY learner",
+    "sessions": "SELECT events, duration FROM sessions ORDER BY session",
     "steps": """
-SELECT learner, session, position, course, time, is_pair FROM steps ORDER BY session, position
+SELECT learner, session, position, course, time, is_pair, events, kinds
+FROM steps ORDER BY session, position
 """,
 }
 
@@ -128,19 +137,34 @@ GROUP BY position ORDER BY position
 """
 
 
-def session_tables(settings: SessionParams) -> dict[str, str]:
-    """Name -> SELECT of every table between raw_events and OUTPUTS, in the order of making."""
+def session_tables(settings: SessionParams, kinds: int, has_clock: bool) -> dict[str, str]:
+    """Name -> SELECT of every table between raw_events and OUTPUTS, in the order of making.
+
+    Args:
+        settings: how sessions are cut.
+        kinds: kinds of event are numbered from 1 to this.
+        has_clock: whether times are moments; if they only give the order, a session has duration 0.
+    """
     gap_us = round(settings.gap_seconds * 1_000_000)
     by_gap = settings.boundary == "gap"
     drop_repeats = settings.drop_consecutive_repeats
+    numbers = range(1, kinds + 1)
+    first_time = ", MIN(CASE WHEN kind = {0} THEN time_us END) AS kind_{0}"
+    is_there = "CASE WHEN sessions.kind_{0} <= time_us THEN 1 ELSE 0 END"
     return {
         "distinct_events": _DISTINCT_EVENTS,
         "cut_events": _CUT_BY_GAP.format(gap_us=gap_us) if by_gap else _CUT_BY_PLATFORM,
-        "long_sessions": _LONG_SESSIONS.format(min_events=settings.min_events),
+        "long_sessions": _LONG_SESSIONS.format(
+            min_events=settings.min_events,
+            first_times="".join(first_time.format(i) for i in numbers),
+        ),
         "learners": _LEARNERS,
-        "sessions": _SESSIONS,
+        "sessions": _SESSIONS.format(
+            duration="long_sessions.end_us - long_sessions.start_us" if has_clock else "0",
+            first_times="".join(f", long_sessions.kind_{i}" for i in numbers),
+        ),
         "course_ids": _COURSE_IDS,
         "kept_events": _KEPT_EVENTS,
-        "sequences": _WITHOUT_REPEATS if drop_repeats else _WITH_REPEATS,
-        "steps": _STEPS,
+        "sequences": _SEQUENCES.format(where=_NO_REPEATS if drop_repeats else ""),
+        "steps": _STEPS.format(kinds=" + ".join(is_there.format(i) for i in numbers) or "0"),
     }

@@ -14,7 +14,7 @@ from mooc_maml.errors import UserError
 from mooc_maml.files import atomic_path, sha256
 from mooc_maml.params import DataParams, Params
 from mooc_maml.session_tables import COUNTS, OUTPUTS, PREFIX_LENGTHS, session_tables
-from mooc_maml.sources import check_boundary
+from mooc_maml.sources import check_boundary, has_clock
 from mooc_maml.sources.events import ReadReport
 from mooc_maml.sources.raw_files import find_raw_files, location
 
@@ -26,6 +26,9 @@ _COLUMN_TYPES = {
     "course": pa.int32(),
     "time": pa.int64(),
     "is_pair": pa.bool_(),
+    "events": pa.int32(),
+    "kinds": pa.int16(),
+    "duration": pa.int64(),
     "id": pa.string(),
     "steps": pa.int64(),
 }
@@ -43,11 +46,15 @@ def preprocess(
 ) -> dict[str, object]:
     """Turn the raw files of `params.data.source` into the folder `pairs`.
 
-    The folder holds courses.parquet (course 1..C, id, steps), learners.parquet (learner 0..N-1, id)
-    and steps.parquet (learner, session, position, course, time, is_pair), a row for each step of a
-    session's course sequence; time is in microseconds since 1970. A step with `is_pair` is the
-    label of the pair whose prefix is the steps before it, all strictly earlier. The files are the
-    same bytes whichever engine makes them.
+    The folder holds courses.parquet (course 1..C, id, steps), learners.parquet (learner 0..N-1,
+    id), sessions.parquet (events, duration; a row for each session from 0) and steps.parquet
+    (learner, session, position, course, time, is_pair, events, kinds), a row for each step of a
+    session's course sequence. Times are in microseconds since 1970, durations in microseconds, 0
+    where a source has no clock. A step with `is_pair` is the label of the pair whose prefix is the
+    steps before it, all strictly earlier. A step's `events` counts the events of its session till
+    its course was opened, that event included, `kinds` the prefixes of `data.event_prefixes` that
+    they begin with (0 in a source without kinds). The files are the same bytes whichever engine
+    makes them.
 
     Args:
         raw: folder of the raw files, unless `params.data.raw` names another.
@@ -92,7 +99,8 @@ def _check(report: ReadReport, raw: Path, data: DataParams) -> None:
 
 def _make_pairs(engine: Engine, pairs: Path, params: Params) -> dict[str, int]:
     """Run the definition over the raw events; write the folder; return the counts."""
-    for name, select in session_tables(params.sessions).items():
+    kinds = len(params.data.event_prefixes)
+    for name, select in session_tables(params.sessions, kinds, has_clock(params.data)).items():
         engine.create(name, select)
     counts = {name: int(engine.rows(query)[0][0]) for name, query in COUNTS.items()}
     if not counts["sessions"]:

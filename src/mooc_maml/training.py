@@ -125,8 +125,7 @@ class MetaTrainer:
         """Zero-shot and few-shot on the whole validation set; keep the weights if they are best."""
         found: dict[str, Any] = {"iteration": self.progress.iteration}
         for mode in MODES:
-            steps = self.params.num_inner_steps if mode == "few_shot" else 0
-            score = self.scores(self.weights, steps)
+            score = self.scores(self.weights, None if mode == "few_shot" else 0)
             found[mode] = summary(
                 query_ranks(
                     self.learner.taken.without(score),
@@ -142,8 +141,8 @@ class MetaTrainer:
             self.best = self._copy_of_weights()
         return found
 
-    def scores(self, weights: Weights, steps: int) -> ScoreFunction:
-        """A scorer that adapts these meta-weights with so many steps; 0: zero-shot."""
+    def scores(self, weights: Weights, steps: int | None = None) -> ScoreFunction:
+        """A scorer of these meta-weights after so many steps; None: few-shot's; 0: zero-shot."""
         adapt = partial(self.variant.adapt, self.learner, weights, steps=steps)
         return adapted_scores(self.learner, adapt, self.variant.one_task_alone)
 

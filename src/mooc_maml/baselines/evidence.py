@@ -1,7 +1,7 @@
 """What a set of baselines says of every course, as numbers that a mixture can weigh."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -57,26 +57,24 @@ def support_evidence(
 
 def first(examples: Examples, number: int) -> Examples:
     """The first pairs of each task, their rows no longer than these pairs need."""
-    courses, row, position, label = examples
-    if not number:
-        return Examples(courses[:, :1, :1] * 0, row[:, :0], position[:, :0], label[:, :0])
-    row, position = row[:, :number], position[:, :number]
+    courses = examples.courses
+    row, position, label = (x[:, :number] for x in examples[1:4])
     needed = torch.zeros(courses.shape[:2], dtype=torch.int64, device=courses.device)
     needed = needed.scatter_reduce(1, row, position + 1, "amax")  # [tasks, rows]
     step = torch.arange(courses.shape[2], device=courses.device)
-    return Examples(courses * (step < needed[..., None]), row, position, label[:, :number])
+    shown = courses * (step < needed[..., None])
+    return examples._replace(courses=shown, row=row, position=position, label=label)
 
 
 def _only(examples: Examples, number: int) -> Examples:
     """Pair `number` of each task alone, in a row that ends with its prefix."""
-    pair: Any = slice(number, number + 1)
     shown = first(examples, number + 1)
-    row = shown.row[:, pair]
+    row, position, label = (x[:, number:] for x in shown[1:4])
     task = torch.arange(examples.num_tasks, device=row.device)[:, None]
     step = torch.arange(shown.courses.shape[2], device=row.device)
-    position = shown.position[:, pair]
     courses = shown.courses[task, row] * (step <= position[..., None])
-    return Examples(courses, torch.zeros_like(row), position, shown.label[:, pair])
+    own = torch.zeros_like(row)
+    return examples._replace(courses=courses, row=own, position=position, label=label)
 
 
 def _probabilities(part: Baseline, support: Examples, query: Examples) -> Tensor:

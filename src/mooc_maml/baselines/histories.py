@@ -62,6 +62,7 @@ def with_history(support: Examples, query: Examples, longest: int | None = None)
         torch.arange(number, device=device).expand(len(rows), -1),
         torch.tensor([[len(prefix) - 1 for prefix in task] for task in prefixes], device=device),
         query.label,
+        query.reliability,
     )
 
 

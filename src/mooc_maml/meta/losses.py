@@ -24,7 +24,7 @@ def recommender_loss(module: nn.Module) -> TaskLoss:
     """
 
     def task_loss(weights: Weights, examples: Examples) -> Tensor:
-        courses, row, position, label = examples
+        courses, row, position, label = examples[:4]
         scores: Tensor = functional_call(module, weights, (courses, row, position))
         target = (label - 1).clamp(min=0).unsqueeze(1)  # any course where there is no pair
         log_p = scores.log_softmax(1).gather(1, target).squeeze(1)  # [pairs]

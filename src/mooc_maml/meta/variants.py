@@ -17,7 +17,7 @@ from mooc_maml.examples import Examples
 from mooc_maml.meta.inner import Rates, StepSizes, Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.models.gru_learner import GRULearner
-from mooc_maml.params import Params
+from mooc_maml.params import RELIABILITY_STEPS, Params
 
 _RATE = "step_size"  # names of learned step sizes: step_size.<step>.<parameter>
 
@@ -37,14 +37,21 @@ class GradientVariant:
         """What is meta-learned besides the model's weights, as it starts, by name."""
         return {}
 
-    def inner_lr(self, meta: Weights) -> StepSizes:
-        """The step sizes, given all that is meta-learned."""
+    def steps(self, support: Examples) -> int:
+        """How many steps few-shot takes on these support pairs."""
+        return self.params.num_inner_steps
+
+    def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
+        """The step sizes on these support pairs, given all that is meta-learned."""
         return self.params.inner_lr
 
-    def adapt(self, learner: GRULearner, meta: Weights, support: Examples, steps: int) -> Any:
-        """Every task's own weights after `steps` steps on its support pairs."""
-        prepared = learner.prepare(support)
-        return adapt(learner, model_weights(meta), prepared, steps, self.inner_lr(meta))[0]
+    def adapt(
+        self, learner: GRULearner, meta: Weights, support: Examples, steps: int | None = None
+    ) -> Any:
+        """Every task's own weights after `steps` steps on its support pairs; None: few-shot's."""
+        steps = self.steps(support) if steps is None else steps
+        prepared, rates = learner.prepare(support), self.inner_lr(meta, support)
+        return adapt(learner, model_weights(meta), prepared, steps, rates)[0]
 
     def meta_gradient(
         self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
@@ -58,8 +65,8 @@ class GradientVariant:
             model_weights(meta),
             support,
             query,
-            steps=self.params.num_inner_steps,
-            inner_lr=self.inner_lr(meta),
+            steps=self.steps(support),
+            inner_lr=self.inner_lr(meta, support),
             second_order=self.params.use_second_order and self.is_second_order(update),
             step_weights=self.step_weights(update),
         )
@@ -90,7 +97,7 @@ class PartVariant(GradientVariant):
 
     part: str = "head"
 
-    def inner_lr(self, meta: Weights) -> StepSizes:
+    def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
         """One step size for the part, none for the rest."""
         chosen = [name for name in model_weights(meta) if name.startswith(self.part)]
         return [{name: meta[name].new_tensor(self.params.inner_lr) for name in chosen}]
@@ -107,7 +114,7 @@ class MetaSGD(GradientVariant):
         rates = {name: torch.full_like(x, self.params.inner_lr) for name, x in weights.items()}
         return _named([rates])
 
-    def inner_lr(self, meta: Weights) -> StepSizes:
+    def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
         """The same learned rates in every step."""
         return _rates(meta)
 
@@ -131,7 +138,7 @@ class MAMLPlusPlus(GradientVariant):
         start = self.params.inner_lr
         return _named([{n: x.new_tensor(start) for n, x in weights.items()} for _ in steps])
 
-    def inner_lr(self, meta: Weights) -> StepSizes:
+    def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
         """The learned rates of each step."""
         return _rates(meta)
 
@@ -192,8 +199,11 @@ class Proximal(GradientVariant):
     First-order, without H, what theta gets is the gradient after the last step, as in MAML.
     """
 
-    def adapt(self, learner: GRULearner, meta: Weights, support: Examples, steps: int) -> Any:
+    def adapt(
+        self, learner: GRULearner, meta: Weights, support: Examples, steps: int | None = None
+    ) -> Any:
         """See `GradientVariant`."""
+        steps = self.steps(support) if steps is None else steps
         prepared, pull = learner.prepare(support), self.params.meta.proximal
         return adapt(learner, meta, prepared, steps, self.params.inner_lr, pull)[0]
 
@@ -213,6 +223,36 @@ class Proximal(GradientVariant):
         return losses, total.sum_over_tasks()
 
 
+@dataclass(frozen=True)
+class Reliability(GradientVariant):
+    """Steps by how much the support pairs' sessions tell: the study's SRS-adaptive MAML.
+
+    The step size of a task is `inner_lr` times its SRS (`Examples.reliability`), its few-shot takes
+    few steps where the SRS is high and more where it is low, and its query loss counts in
+    proportion to the SRS. Other numbers of steps, as in the ablation, are taken as they are asked
+    for.
+    """
+
+    one_task_alone = True
+
+    def steps(self, support: Examples) -> int:
+        """3 from an SRS of 0.5 on, else 7."""
+        few, many = RELIABILITY_STEPS
+        return few if support.reliability.item() >= 0.5 else many
+
+    def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
+        """Alpha times the task's SRS."""
+        return self.params.inner_lr * support.reliability.item()
+
+    def meta_gradient(
+        self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
+    ) -> tuple[Tensor, Weights]:
+        """The query loss as it is, and its gradient times the task's SRS."""
+        losses, gradient = super().meta_gradient(learner, meta, support, query, update)
+        share = support.reliability.item()
+        return losses, {name: x * share for name, x in gradient.items()}
+
+
 VARIANTS: dict[str, Callable[[Params], GradientVariant]] = {
     "maml": GradientVariant,
     "anil": PartVariant,
@@ -221,6 +261,7 @@ VARIANTS: dict[str, Callable[[Params], GradientVariant]] = {
     "maml_plus_plus": MAMLPlusPlus,
     "reptile": Reptile,
     "proximal": Proximal,
+    "reliability": Reliability,
 }
 
 
@@ -260,6 +301,5 @@ def joined(support: Examples, query: Examples) -> Examples:
     courses = [pad(x.courses, (0, time - x.courses.shape[2])) for x in (support, query)]
     row = torch.cat([support.row, query.row + support.courses.shape[1]], 1)
     position = torch.cat([support.position, query.position], 1)
-    return Examples(
-        torch.cat(courses, 1), row, position, torch.cat([support.label, query.label], 1)
-    )
+    label = torch.cat([support.label, query.label], 1)
+    return Examples(torch.cat(courses, 1), row, position, label, support.reliability)

@@ -84,7 +84,7 @@ def pack_examples(
 
     `left_out`: see `TakenCourses.courses_out_of_loss`.
     """
-    courses, row, position, label = (x.cpu() for x in examples)
+    courses, row, position, label = (x.cpu() for x in examples[:4])
     tasks, rows, time = courses.shape
     lengths = (courses != 0).sum(2).flatten()
     order = torch.argsort(lengths, descending=True, stable=True)

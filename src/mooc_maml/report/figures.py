@@ -39,7 +39,7 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
     draw_comparison(inputs.rows(), inputs.maml.get("learners"), source, paths["comparison.png"])
     draw_cold_start(inputs, paths["cold_start.png"])
     draw_training(inputs, paths["training_curve.png"])
-    episodes, chosen = inputs.params.episodes, inputs.params.num_inner_steps
+    episodes, steps = inputs.params.episodes, inputs.steps
     draw_ablation(
         pd.DataFrame(inputs.ablations["support_sizes"]),
         ("support_size", "support pairs", episodes.support_size),
@@ -48,7 +48,7 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
     )
     draw_ablation(
         pd.DataFrame(inputs.ablations["inner_steps"]),
-        ("inner_steps", "inner steps", chosen),
+        ("inner_steps", "inner steps", steps[0] if len(steps) == 1 else None),
         f"Few-shot ranking by steps of adaptation · {source}",
         paths["ablation_inner_steps.png"],
     )
@@ -134,7 +134,7 @@ def _draw_validation(axes: Axes, validation: pd.DataFrame, metric: str, gru: flo
 
 
 def draw_ablation(
-    table: pd.DataFrame, setting: tuple[str, str, int], title: str, path: Path
+    table: pd.DataFrame, setting: tuple[str, str, int | None], title: str, path: Path
 ) -> None:
     """One panel a metric over the values of one setting.
 
@@ -143,7 +143,8 @@ def draw_ablation(
 
     Args:
         table: a row a value: the setting's column and the metrics as fractions.
-        setting: its column, its name on the axis, the value that this run uses elsewhere (ringed).
+        setting: its column, its name on the axis, the value that this run uses elsewhere (ringed),
+            None if there is not one.
         title: stands above.
         path: the PNG.
     """

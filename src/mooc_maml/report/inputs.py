@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from mooc_maml.errors import UserError
 from mooc_maml.files import read_json
-from mooc_maml.params import MetricName, Params
+from mooc_maml.params import RELIABILITY_STEPS, MetricName, Params
 from mooc_maml.readings import FILE as READINGS
 from mooc_maml.readings import count_readings
 
@@ -52,6 +52,7 @@ _METHODS = {  # by meta.variant
     "maml_plus_plus": "MAML++",
     "reptile": "Reptile",
     "proximal": "{order} proximal MAML",
+    "reliability": "{order} MAML with steps by session reliability",
 }
 
 
@@ -126,6 +127,12 @@ class Inputs:
         order = "second-order" if self.params.use_second_order else "first-order"
         start = ", warm start" if self.params.meta.warm_start else ""
         return _METHODS[self.params.meta.variant].format(order=order) + start
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Numbers of gradient steps that few-shot takes, one or the other."""
+        own = (self.params.num_inner_steps,)
+        return RELIABILITY_STEPS if self.params.meta.variant == "reliability" else own
 
     def rows(self) -> list[ModelRow]:
         """Models with figures, the best on validation first; then those without validation."""

@@ -85,7 +85,7 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "method": inputs.method,
         "support": params.episodes.support_size,
         "query": params.episodes.query_size,
-        "steps": params.num_inner_steps,
+        "steps": " or ".join(map(str, inputs.steps)),
         "inner_lr": params.inner_lr,
         "learners": _count(inputs.maml.get("learners")),
         "queries": _count(inputs.maml.get("queries")),

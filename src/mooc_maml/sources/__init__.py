@@ -25,6 +25,11 @@ SOURCES: dict[str, Source] = {
 }
 
 
+def has_clock(data: DataParams) -> bool:
+    """Whether times are moments of study, from which pauses and durations can be told."""
+    return "gap" in SOURCES[data.source].boundaries(data)
+
+
 def check_boundary(data: DataParams, sessions: SessionParams) -> None:
     """Refuse a session boundary that the source cannot give.
 
