@@ -25,6 +25,7 @@ from mooc_maml.results import (
     means,
     oracle_ranks,
     paired,
+    shares_of_the_way,
     strongest,
     with_holm,
     write_comparison,
@@ -97,7 +98,7 @@ def _content(
     metric = params.evaluation.validation_metric
     others = [name for name in mean if name not in ADAPTED]
     best = strongest({name: validation[name] for name in others}, metric)
-    return {
+    content = {
         "data_source": source,
         "synthetic": source == "synthetic",
         "learners": len(few),
@@ -113,6 +114,11 @@ def _content(
         },
         "significance": _significance(ranks, best, params.seed),
     }
+    if {*ADAPTED, "oracle"} <= set(ranks):
+        after, before, end = (learner_metrics(ranks[name]) for name in (*ADAPTED, "oracle"))
+        share = shares_of_the_way(before, after, end, params.seed)
+        content["mixture_share_of_the_way_to_the_oracle"] = share
+    return content
 
 
 def _significance(ranks: dict[str, Ranks], best: str, seed: int) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import TARGET_PERCENT, results
 from mooc_maml.report.inputs import METRICS, Inputs, read_inputs
 from mooc_maml.report.manifest import artefacts, git_tree
+from mooc_maml.report.mixture import mixture_findings
 from mooc_maml.report.signs import training_signs
 from mooc_maml.report.words import count, flatten, percent, points, signed_percent
 from mooc_maml.sessions import preprocess
@@ -243,6 +244,28 @@ def test_findings_are_worked_out_from_the_numbers(inputs: Inputs) -> None:
     assert "best with 1 step (30.9 %)" in text_of(found, "ablation_inner_steps")
     # medians over learners 0, 1, 2: head 0.02, frozen 0
     assert "head moves most in adaptation: by 2 %" in text_of(found, "param_change")
+
+
+def test_the_mixture_is_told_against_its_zero_shot_the_gru_and_the_strongest(
+    inputs: Inputs,
+) -> None:
+    assert not mixture_findings(inputs)  # not trained
+    share = {"metric": "NDCG@10", "share": 0.53, "low": 0.4, "high": 0.6}
+    own = {"mixture": block(0.33), "mixture_zero_shot": block(0.29)}
+    against = ("mixture_vs_zero", "mixture_vs_gru", "mixture_vs_strongest")
+    changed = inputs.maml | {
+        "baselines": inputs.maml["baselines"] | own,
+        "significance": dict.fromkeys(against, differences(0.04, 0.02, 0.06)),
+        "mixture_share_of_the_way_to_the_oracle": [share],
+    }
+    (found,) = mixture_findings(replace(inputs, maml=changed))
+    gru = inputs.maml["baselines"]["gru"]["HR@1"]
+    assert (
+        "from 29.0 % HR@1 (zero-shot) to 33.0 % (few-shot): +4.0 points (+2.0 to +6.0" in found.text
+    )
+    assert f"Relative to the GRU that is +{100 * (0.33 / gru - 1):.1f} %" in found.text
+    assert "Against the strongest baseline, Popularity, it is at +4.0 points" in found.text
+    assert "closes 53 % (40 % to 60 %)" in found.text
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pandas as pd
 from mooc_maml.report.controls import control_findings
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import METRICS, Inputs, Measure, label_of
+from mooc_maml.report.mixture import mixture_findings
 from mooc_maml.report.words import count, number, percent, points, signed_percent
 
 HEADLINE = "HR@1"
@@ -44,7 +45,8 @@ def results(inputs: Inputs) -> list[Finding]:
     texts["param_change"] = _param_change(inputs.param_change)
     texts["readings"] = _readings(inputs)
     found = [Finding("finding", name, text) for name, text in texts.items() if text]
-    return found + control_findings(inputs) + _uncertainty(inputs, few[HEADLINE])
+    found += mixture_findings(inputs) + control_findings(inputs)
+    return found + _uncertainty(inputs, few[HEADLINE])
 
 
 def _adaptation(inputs: Inputs, zero: dict[str, Measure], few: dict[str, Measure]) -> str:

@@ -1,0 +1,54 @@
+"""What the mixture's figures say: what its adaptation is worth, and against what."""
+
+from typing import Any
+
+from mooc_maml.baseline_params import ADAPTED
+from mooc_maml.report.finding import Finding
+from mooc_maml.report.inputs import Inputs, label_of
+from mooc_maml.report.words import number, percent, points, signed_percent
+
+HEADLINE = "HR@1"
+
+
+def mixture_findings(inputs: Inputs) -> list[Finding]:
+    """One for each thing that the mixture is compared with; none where it was not trained."""
+    measures = {row.name: row.measures for row in inputs.rows()}
+    if not set(ADAPTED) <= set(measures):
+        return []
+    few, zero = (measures[name][HEADLINE].value for name in ADAPTED)
+    best = str(inputs.maml.get("strongest_baseline", "gru"))
+    texts = [
+        f"The mixture, whose weights are adapted on the support pairs, goes from {percent(zero)} "
+        f"{HEADLINE} (zero-shot) to {percent(few)} (few-shot): {_change(inputs, 'mixture_vs_zero')}."
+    ]
+    gru = measures["gru"][HEADLINE].value if "gru" in measures else 0.0
+    if gru:
+        texts.append(
+            f"Relative to the GRU that is {signed_percent(100 * (few / gru - 1))}: "
+            f"{_change(inputs, 'mixture_vs_gru')}."
+        )
+    if best in measures and best != "gru":
+        texts.append(
+            f"Against the strongest baseline, {label_of(best)}, it is at "
+            f"{_change(inputs, 'mixture_vs_strongest')}."
+        )
+    share = _row(inputs.maml.get("mixture_share_of_the_way_to_the_oracle"), "NDCG@10")
+    if share and share["share"] is not None:
+        part, low, high = (percent(number(share[key]), 0) for key in ("share", "low", "high"))
+        texts.append(
+            f"Adaptation closes {part} ({low} to {high}) of its way from zero-shot to the oracle "
+            "in NDCG@10."
+        )
+    return [Finding("finding", "mixture", " ".join(texts))]
+
+
+def _change(inputs: Inputs, comparison: str) -> str:
+    """The difference of the headline metric and its certainty, in words."""
+    row = _row((inputs.maml.get("significance") or {}).get(comparison), HEADLINE)
+    low, high = (points(number(row.get(end)), unit=False) for end in ("low", "high"))
+    p = number(row.get("p_holm"))
+    return f"{points(number(row.get('difference')))} ({low} to {high}; p = {p:.2g} after Holm)"
+
+
+def _row(rows: Any, metric: str) -> dict[str, Any]:
+    return next((row for row in rows or [] if row["metric"] == metric), {})
