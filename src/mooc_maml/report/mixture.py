@@ -18,8 +18,9 @@ def mixture_findings(inputs: Inputs) -> list[Finding]:
     few, zero = (measures[name][HEADLINE].value for name in ADAPTED)
     best = str(inputs.maml.get("strongest_baseline", "gru"))
     texts = [
-        f"The mixture, whose weights are adapted on the support pairs, goes from {percent(zero)} "
-        f"{HEADLINE} (zero-shot) to {percent(few)} (few-shot): {_change(inputs, 'mixture_vs_zero')}."
+        "The mixture, whose weights are adapted on the support pairs, goes from "
+        f"{percent(zero)} {HEADLINE} (zero-shot) to {percent(few)} (few-shot): "
+        f"{_change(inputs, 'mixture_vs_zero')}."
     ]
     gru = measures["gru"][HEADLINE].value if "gru" in measures else 0.0
     if gru:
