@@ -1,7 +1,7 @@
 """Stages killed at random moments and started again, until the result is there.
 
 MOOC_MAML_KILLS=20 python -m pytest tests/test_kills.py -s --timeout 0 -k random
-kills each stage 20 times, as it loads, works, or is in the middle of writing a state, and tells how.
+kills each stage 20 times: as it loads, at work, or in the middle of writing a state.
 """
 
 import os
