@@ -76,7 +76,7 @@ def soak(arguments: argparse.Namespace, folder: Path) -> tuple[Row, list[Sample]
     row: Row = {"updates": arguments.updates, "wall_clock_s": time.perf_counter() - start}
     row |= {
         "looks": len((folder / "plots" / "validation.csv").read_text().splitlines()) - 1,
-        "checkpoints": len(list((folder / "models" / "checkpoints").iterdir())),
+        "checkpoints": len(list((folder / "models").rglob("checkpoint_*.pth"))),
         "peak_mb": peak,
     }
     return row | judged(samples), samples
