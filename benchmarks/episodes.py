@@ -4,13 +4,13 @@ Made-up learners behave like the study's: each goes back and forth between two t
 which are drawn by popularity. They are synthetic; only their shapes matter here.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mooc_maml.episode_store import SPLITS, EpisodeStore, read_episodes, sample_tasks
+from mooc_maml.episode_store import EpisodeStore, read_episodes, sample_tasks
 from mooc_maml.examples import Examples
 from mooc_maml.randomness import generator
 
@@ -77,31 +77,6 @@ def from_store(folder: Path, seed: int, tasks: int = 32) -> Setting:
     chosen = sample_tasks(store, tasks, generator(seed, "benchmark-store"))
     support, query = store.support("train", chosen), store.query("train", chosen)
     return Setting(f"store:{folder.name}", support, query, store.num_courses)
-
-
-def training_store(seed: int, learners: int, num_courses: int) -> EpisodeStore:
-    """Learners of one session of 16 to 40 steps each, to train on and to validate on.
-
-    The last tenth of them validates; training episodes are all windows of K + Q pairs.
-    """
-    rng = generator(seed, "benchmark-training-store")
-    lengths = [[int(rng.integers(16, 41))] for _ in range(learners)]
-    store = _store(_sessions(rng, lengths, num_courses), [1] * learners, num_courses)
-    split, size = np.zeros(learners, np.int8), SUPPORT_SIZE + QUERY_SIZE
-    split[-(learners // 10) :] = SPLITS["validation"]
-    episodes = {
-        name: np.array(
-            [
-                (learner, row)
-                for learner in np.flatnonzero(split == SPLITS[name])
-                for row in range(store.learner_start[learner], store.learner_start[learner + 1])
-                if row + size <= store.learner_start[learner + 1]
-                and (name == "train" or row + size == store.learner_start[learner + 1])
-            ]
-        )
-        for name in ("train", "validation")
-    }
-    return replace(store, learner_split=split, episodes=episodes)
 
 
 def _made_up(

@@ -9,9 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 
 from mooc_maml.files import write_json
@@ -83,10 +85,18 @@ def peak_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
 
 
-def resident_mb() -> float:
-    """The memory (10^6 bytes) that this process holds now; Linux only."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+def held_mb(process: int) -> float:
+    """The memory (10^6 bytes) that a process and all it started hold now.
+
+    Pages that they share are counted for each.
+    """
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        top = psutil.Process(process)
+        for each in (top, *top.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                total += each.memory_info().rss
+    return total / 1e6
 
 
 def in_own_process(module: str, arguments: Sequence[str]) -> Any:

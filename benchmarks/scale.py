@@ -14,19 +14,17 @@ import shutil
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
 import matplotlib
 import numpy as np
-import psutil
 import torch
 import yaml
 from numpy.typing import NDArray
 
-from benchmarks.measure import Row, machine, report
+from benchmarks.measure import Row, held_mb, machine, report
 from mooc_maml.params import SyntheticParams
 from mooc_maml.randomness import generator
 from mooc_maml.sources.synthetic import FIRST_SECOND, SyntheticActivity, simulate
@@ -209,34 +207,23 @@ def run_stage(stage: str, folder: Path) -> Row:
     """
     command = [sys.executable, "-m", f"stages.{stage}", *_STAGES[stage]]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    start, cpu, peak, disk = time.perf_counter(), _children_cpu(), 0, 0
+    start, cpu, peak, disk = time.perf_counter(), _children_cpu(), 0.0, 0
     with subprocess.Popen(command, cwd=folder, env=environment) as process:
         while process.poll() is None:
-            peak = max(peak, _held(process.pid))
+            peak = max(peak, held_mb(process.pid))
             disk = max(disk, sum(path.stat().st_size for path in _files_between(folder)))
             time.sleep(0.1)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
     seconds = time.perf_counter() - start
     cpu = _children_cpu() - cpu
-    return {"seconds": seconds, "cpu_s": cpu, "peak_mb": peak / 1e6, "disk_mb": disk / 1e6}
+    return {"seconds": seconds, "cpu_s": cpu, "peak_mb": peak, "disk_mb": disk / 1e6}
 
 
 def _children_cpu() -> float:
     """CPU seconds of all that this process started and that has ended."""
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _held(process: int) -> int:
-    """Bytes of memory of a process and its children, pages that they share counted for each."""
-    total = 0
-    with suppress(psutil.NoSuchProcess):
-        top = psutil.Process(process)
-        for each in (top, *top.children(recursive=True)):
-            with suppress(psutil.NoSuchProcess):
-                total += each.memory_info().rss
-    return total
 
 
 def _files_between(folder: Path) -> list[Path]:

@@ -107,6 +107,9 @@ def _train(trainer: MetaTrainer, run: RunState, looks: Path | None) -> None:
                 saved_at = time.monotonic()
             if stop:
                 stop.end(f"meta-update {trainer.progress.iteration}")
+        run.save(
+            trainer.state()
+        )  # with the last look: what ends the run from here on loses nothing
 
 
 def _show(trainer: MetaTrainer, look: dict[str, Any], bar: "tqdm[Any]") -> None:

@@ -285,6 +285,25 @@ def test_stopped_within_an_epoch_and_taken_up_it_is_the_same(tmp_path: Path, mon
         assert other.history != whole.history, forgotten
 
 
+def test_ctrl_c_after_the_last_epoch_is_not_lost(tmp_path: Path, capsys):
+    """Else the stage, and DVC after it, would go on as if nobody had pressed it."""
+    settings, store = params(**SMALL), circular_store()
+    whole = GRUBaseline.train(store, settings, CPU, print)
+
+    def press(line: str) -> None:
+        if line.startswith(f"gru: epoch {settings.baselines.epochs}/"):  # its state is saved then
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(SystemExit) as stop:
+        GRUBaseline.resume(store, settings, CPU, press, SavedState(tmp_path))
+    assert stop.value.code == 128 + signal.SIGINT
+    said = capsys.readouterr().err
+    assert said == "stopped after the last step; the same command goes on from there\n"
+    again = GRUBaseline.resume(store, settings, CPU, print, SavedState(tmp_path))
+    assert again.history == whole.history
+    assert same_weights(again, whole)
+
+
 def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path):
     """After the last update of an epoch no loss would tell."""
     settings = params(**SMALL)

@@ -96,6 +96,7 @@ def test_a_disk_that_takes_no_more_is_one_line(stage, folder: Path):
     errors = [line for line in said.splitlines() if line.startswith("error: ")]
     assert len(errors) == 1, said
     assert "Traceback" not in said
+    assert "Errno" not in errors[0], "words, not a list of all that failed"
     assert str(folder) in errors[0] or any(f"{top}/" in errors[0] for top in os.listdir(folder))
     after = contents(folder)
     assert {name: after[name] for name in before} == before, "what stood there stands there yet"

@@ -140,7 +140,8 @@ def test_unusable_folders_are_named(tmp_path: Path):
         read_episodes(folder)
     write_episodes(folder, small_store())
     whole = (folder / "courses.npy").read_bytes()
-    for damaged in (whole[:-100], whole[:20], b""):
+    one_bit = whole[:-9] + bytes([whole[-9] ^ 4]) + whole[-8:]
+    for damaged in (whole[:-100], whole[:20], b"", one_bit):
         (folder / "courses.npy").write_bytes(damaged)
         with pytest.raises(UserError, match=r"courses\.npy: not a whole \.npy file"):
             read_episodes(folder)

@@ -1,6 +1,7 @@
 """Stages killed at random moments and started again, until the result is there.
 
-MOOC_MAML_KILLS=20 python -m pytest tests/test_kills.py -s --timeout 0    # more; -s shows where
+MOOC_MAML_KILLS=20 python -m pytest tests/test_kills.py -s --timeout 0 -k random
+kills each stage 20 times: as it loads, at work, or in the middle of writing a state.
 """
 
 import os
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +77,19 @@ class Run:
         STARTED.append(process)
         return process
 
-    def wait_until_at_work(self, process: "subprocess.Popen[bytes]") -> None:
-        """Until it says its first word, which is after the modules are loaded."""
-        before, until = (self.folder / "said.txt").stat().st_size, time.monotonic() + 300
-        while (self.folder / "said.txt").stat().st_size == before and process.poll() is None:
+    def wait_until_at_work(self, process: "subprocess.Popen[bytes]", word: str = ".") -> None:
+        """Until it says this (else its first word), which is after the modules are loaded."""
+        before, until = len(self.said()), time.monotonic() + 300
+        while not re.search(word, self.said()[before:]) and process.poll() is None:
             assert time.monotonic() < until, f"silent for five minutes: {self.said()}"
             time.sleep(0.002)
+
+    def wait_until_a_state_is_half_written(self, process: "subprocess.Popen[bytes]") -> None:
+        while process.poll() is None and not self.half_written():
+            pass
+
+    def half_written(self) -> bool:
+        return any((self.folder / ".state").rglob(".state-*.partial"))
 
     def said(self) -> str:
         return (self.folder / "said.txt").read_text(encoding="utf-8")
@@ -124,18 +133,23 @@ def uninterrupted(
     return run.files(), times[1] - times[0], times[2] - times[1]
 
 
-def killed(run: Run, draw: random.Random, load: float, work: float) -> bool:
-    """Start the stage and kill it, one time in five while it loads; False: it had ended before."""
+def killed(run: Run, draw: random.Random, load: float, work: float) -> str | None:
+    """Start the stage and kill it; tells at what it was killed, None: it had ended before."""
     process = run.start()
-    if draw.random() < 0.2:
+    how = draw.choices(["loading", "at work", "while a state was half written"], [1, 2, 2])[0]
+    if how == "loading":
         time.sleep(draw.uniform(0, load))
     else:
         run.wait_until_at_work(process)
         time.sleep(draw.uniform(0, work))
+    if how.startswith("while"):
+        run.wait_until_a_state_is_half_written(process)
     process.send_signal(signal.SIGKILL)
     code = process.wait(timeout=60)
     assert code in (0, -signal.SIGKILL), run.said()
-    return code != 0
+    if code == 0:
+        return None
+    return how if run.half_written() or not how.startswith("while") else "at work"
 
 
 @pytest.mark.parametrize(
@@ -148,17 +162,18 @@ def test_killed_at_random_and_started_again_it_writes_the_same_bytes(
     assert any(name.endswith(".pth") for name in expected)
     assert not any(name.endswith(".partial") for name in expected)
     run, draw = prepared(stage, tmp_path / "killed", processes), random.Random(SEED)
-    kills = finished = 0
-    while kills < KILLS or (kills < 9 and not run.went_on_after()):
-        if killed(run, draw, load, work / 2):
-            kills += 1
+    kills, finished = Counter[str](), 0
+    while kills.total() < KILLS or (kills.total() < 9 and not run.went_on_after()):
+        how = killed(run, draw, load, work / 2)
+        if how is not None:
+            kills[how] += 1
         else:
             finished += 1
             assert run.files() == expected
             run.start_afresh()
     run.finish()
-    print(f"\n{stage}, processes: {processes}: {kills} kills in {1 + finished} runs")
-    print(f"{load:.1f} s to load, {work:.1f} s of work")
+    print(f"\n{stage}, processes: {processes}: {kills.total()} kills in {1 + finished} runs")
+    print(", ".join(f"{number} {how}" for how, number in kills.items()))
     print(f"went on after {run.went_on_after()}")
     assert run.files() == expected
     assert run.went_on_after(), "no kill came late enough to tell anything"
@@ -191,14 +206,11 @@ def test_ctrl_c_saves_the_state_and_says_how_to_go_on(stage, tmp_path: Path):
     expected, _, _ = uninterrupted(stage, tmp_path / "whole", 1)
     run = prepared(stage, tmp_path / "stopped", 1)
     process = run.start()
-    run.wait_until_at_work(process)
+    run.wait_until_at_work(process, "epoch 1/|meta-update 0/")
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=300) == 128 + signal.SIGINT, run.said()
     assert "Traceback" not in run.said()
-    stopped = re.findall(r"stopped after (.*); the same command goes on from there", run.said())
-    # a stage that has just left its training loop has its last state saved, and says so too
-    assert stopped or "stopped by Ctrl-C; run the same command again to go on" in run.said()
+    (place,) = re.findall(r"stopped after (.*); the same command goes on from there", run.said())
     run.finish()
-    for place in stopped:
-        assert f"going on after {place.removesuffix(' of gru')}\n" in run.said()
+    assert f"going on after {place.removesuffix(' of gru')}\n" in run.said()
     assert run.files() == expected

@@ -112,7 +112,9 @@ def test_unusable_files_are_named(tmp_path: Path):
     whole = path.read_bytes()
     with pytest.raises(UserError, match="ranks 7 courses, the data have 9"):
         read_model(path, num_courses=9)
-    for damaged in (b"", b"no model", b"\x80\x04abc", whole[: len(whole) // 2]):
+    weight = whole.index(small().state_dict()["head.bias"].numpy().tobytes())
+    one_bit = whole[:weight] + bytes([whole[weight] ^ 4]) + whole[weight + 1 :]
+    for damaged in (b"", b"no model", b"\x80\x04abc", whole[: len(whole) // 2], one_bit):
         path.write_bytes(damaged)
         with pytest.raises(UserError, match="not a model file"):
             read_model(path)

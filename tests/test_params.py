@@ -94,7 +94,13 @@ def test_every_fault_is_named_at_once_and_a_missing_key_too():
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("seed: [1", "not valid YAML"), ("- seed", "expected keys and values"), ("", "expected keys")],
+    [
+        ("seed: [1", "not valid YAML"),
+        ("- seed", "expected keys and values"),
+        ("", "expected keys"),
+        ("seed: 1\nseed: 2", "seed comes twice"),
+        ("data:\n  files: a\n  files: b", "files comes twice"),
+    ],
 )
 def test_what_is_no_settings_file_is_said(tmp_path, text, words):
     path = tmp_path / "params.yaml"

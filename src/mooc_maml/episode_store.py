@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mooc_maml.errors import UserError
 from mooc_maml.examples import Examples
-from mooc_maml.files import atomic_path, read_json, write_json
+from mooc_maml.files import atomic_path, read_json, sha256, write_json
 from mooc_maml.ranges import ranges
 
 SPLITS = {"train": 0, "validation": 1, "test": 2}
@@ -221,11 +221,13 @@ def sample_tasks(
 
 def write_episodes(folder: Path, store: EpisodeStore) -> None:
     """Write a folder of .npy files and meta.json; the same store gives the same bytes."""
+    meta: dict[str, Any] = {name: getattr(store, name) for name in _numbers()}
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
         for name, array in _arrays(store):
             np.save(temporary / f"{name}.npy", array, allow_pickle=False)
-        write_json(temporary / "meta.json", {name: getattr(store, name) for name in _numbers()})
+        meta["sha256"] = {path.name: sha256(path) for path in temporary.iterdir()}
+        write_json(temporary / "meta.json", meta)
 
 
 def _arrays(store: EpisodeStore) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -248,19 +250,23 @@ def read_episodes(folder: Path) -> EpisodeStore:
         UserError: the folder is missing, incomplete or damaged.
     """
     meta = read_json(folder / "meta.json")
-    if not isinstance(meta, dict) or sorted(meta) != sorted(_numbers()):
+    keys = sorted([*_numbers(), "sha256"])
+    if not isinstance(meta, dict) or sorted(meta) != keys:
         raise UserError(
-            f"{folder / 'meta.json'}: expected the keys {', '.join(sorted(_numbers()))}; "
+            f"{folder / 'meta.json'}: expected the keys {', '.join(keys)}; "
             "delete the folder and run `dvc repro`"
         )
+    sums = meta.pop("sha256")
     names = [f.name for f in fields(EpisodeStore) if f.name not in (*meta, "episodes")]
-    arrays: dict[str, Any] = {name: _open(folder / f"{name}.npy") for name in names}
-    episodes = {name: _open(folder / f"episodes_{name}.npy") for name in EPISODE_SETS}
+    arrays: dict[str, Any] = {name: _open(folder / f"{name}.npy", sums) for name in names}
+    episodes = {name: _open(folder / f"episodes_{name}.npy", sums) for name in EPISODE_SETS}
     return EpisodeStore(**arrays, episodes=episodes, **meta)
 
 
-def _open(path: Path) -> NDArray[Any]:
+def _open(path: Path, sums: dict[str, str]) -> NDArray[Any]:
     try:
+        if sha256(path) != sums.get(path.name):
+            raise ValueError("wrong checksum")
         # As a plain view of the mapped file: indexing the memmap class itself is slower.
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:

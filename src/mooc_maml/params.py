@@ -228,6 +228,19 @@ def _fault(fault: dict[str, Any]) -> str:
     return f"{key}: {found}{allowed[0].lower()}{allowed[1:]}"
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which no key comes twice: of two, PyYAML would take the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """See `yaml.SafeLoader`."""
+        keys = [key.value for key, _ in node.value]
+        for number, key in enumerate(keys):
+            if key in keys[:number]:
+                mark = node.value[number][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"{key} comes twice", mark)
+        return super().construct_mapping(node, deep)
+
+
 def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and check a settings file.
 
@@ -235,7 +248,7 @@ def load_params(path: Path | str = "params.yaml") -> Params:
         ParamsError: the file is missing, is no YAML, or holds a setting that is not allowed.
     """
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        content = _Loader(Path(path).read_text(encoding="utf-8")).get_single_data()
     except FileNotFoundError:
         raise ParamsError(f"{path}: no such file; run from the repository's root") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

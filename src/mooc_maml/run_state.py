@@ -66,10 +66,20 @@ class RunState(SavedState):
     def publish(self, folder: Path) -> None:
         """Move the finished files to `folder`, which they replace, and forget the states."""
         with atomic_path(folder) as temporary:
-            shutil.copytree(self.kept, temporary, ignore=shutil.ignore_patterns("*.partial"))
+            _copy(self.kept, temporary)
         # States first: were files lost before them, a run killed here would go on without those.
         self.forget()
         shutil.rmtree(self.folder)
+
+
+def _copy(folder: Path, to: Path) -> None:
+    """Copy finished files; copytree would gather what the disk refuses into one long word."""
+    to.mkdir()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and path.suffix != ".partial":
+            target = to / path.relative_to(folder)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
 
 
 def _digest(settings: str, *inputs: Path) -> str:

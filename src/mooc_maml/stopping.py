@@ -9,7 +9,8 @@ from typing import Any, NoReturn, Self
 class Stop:
     """Whether Ctrl-C or SIGTERM has asked this process to stop; the work looks between its steps.
 
-    In a `with` statement, outside of which both do what they did before.
+    In a `with` statement, outside of which both do what they did before. What was asked after the
+    work had looked for the last time ends the process as the statement ends: it is not lost.
     """
 
     def __init__(self) -> None:
@@ -29,6 +30,8 @@ class Stop:
     ) -> None:
         for name, handler in self._before.items():
             signal.signal(name, handler)
+        if self and kind is None:
+            self.end("the last step")
 
     def _ask(self, number: int, frame: object) -> None:
         self.number = number

@@ -1,6 +1,7 @@
 """The file of a trained model: its weights and the settings to build it anew."""
 
 import io
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -100,6 +101,9 @@ def read_learned(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _load(path: Path) -> Any:
     try:
+        with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
+            if archive.testzip() is not None:
+                raise zipfile.BadZipFile("wrong checksum")
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
@@ -107,6 +111,6 @@ def _load(path: Path) -> Any:
     # its own words advise to load without weights_only, which would run code from the file.
     except Exception as error:
         raise UserError(
-            f"{path}: not a model file, or cut short ({type(error).__name__}); "
+            f"{path}: not a model file, or damaged ({type(error).__name__}); "
             "delete it and run `dvc repro`"
         ) from None
