@@ -251,7 +251,7 @@ def test_the_mixture_is_told_against_its_zero_shot_the_gru_and_the_strongest(
 ) -> None:
     assert not mixture_findings(inputs)  # not trained
     share = {"metric": "NDCG@10", "share": 0.53, "low": 0.4, "high": 0.6}
-    own = {"mixture": block(0.33), "mixture_zero_shot": block(0.29)}
+    own = {"mixture": block(0.36), "mixture_zero_shot": block(0.29)}
     against = ("mixture_vs_zero", "mixture_vs_gru", "mixture_vs_strongest")
     changed = inputs.maml | {
         "baselines": inputs.maml["baselines"] | own,
@@ -261,9 +261,9 @@ def test_the_mixture_is_told_against_its_zero_shot_the_gru_and_the_strongest(
     (found,) = mixture_findings(replace(inputs, maml=changed))
     gru = inputs.maml["baselines"]["gru"]["HR@1"]
     assert (
-        "from 29.0 % HR@1 (zero-shot) to 33.0 % (few-shot): +4.0 points (+2.0 to +6.0" in found.text
+        "from 29.0 % HR@1 (zero-shot) to 36.0 % (few-shot): +4.0 points (+2.0 to +6.0" in found.text
     )
-    assert f"Relative to the GRU that is +{100 * (0.33 / gru - 1):.1f} %" in found.text
+    assert f"Relative to the GRU that is +{100 * (0.36 / gru - 1):.1f} %" in found.text
     assert "Against the strongest baseline, Popularity, it is at +4.0 points" in found.text
     assert "closes 53 % (40 % to 60 %)" in found.text
 
