@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from benchmarks.dumps import COURSES
 from benchmarks.measure import Row, in_own_process, machine, peak_mb, report
-from benchmarks.scale import COURSES, run_stage
+from benchmarks.scale import run_stage
 from mooc_maml.leakage import read_checked
 from mooc_maml.params import SyntheticParams
 from mooc_maml.sources.synthetic import simulate

@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from mooc_maml.engines import spark_engine
+from mooc_maml.engines.spark_session import first_lines
 from mooc_maml.errors import UserError
 from mooc_maml.files import sha256
 from mooc_maml.params import SyntheticParams
@@ -260,6 +261,28 @@ def test_without_the_extra_or_java_the_message_says_what_to_install(
     with pytest.raises(UserError, match=r"there is no Java: .*install Java 17"):
         run_on_spark(table_of_ties, tmp_path, make_params)
     assert [path.name for path in tmp_path.iterdir()] == ["ties"]
+
+
+def test_workers_of_this_machine_run_the_python_that_runs_the_stage(
+    spark, table_of_ties, tmp_path, make_params, monkeypatch
+):
+    other = tmp_path / "bin" / "python3"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\nexit 1\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", os.pathsep.join([str(other.parent), os.environ["PATH"]]))
+    monkeypatch.delenv("PYSPARK_PYTHON", raising=False)
+    assert run_on_spark(table_of_ties, tmp_path, make_params)
+
+
+def test_of_a_traceback_of_a_worker_the_error_is_shown():
+    said = (
+        "[X] thrown from the Python worker: Traceback (most recent call last):\n"
+        '  File "worker.py", line 1, in f\n    import pyarrow\n'
+        "ModuleNotFoundError: No module named 'pyarrow'\n SQLSTATE: 38000\n\tat org.apache.X\n"
+    )
+    assert first_lines(Exception(said)) == "ModuleNotFoundError: No module named 'pyarrow'"
+    assert first_lines(Exception("one\n two\nthree")) == "one two"
 
 
 def test_a_cluster_that_cannot_be_reached_is_named_at_once(

@@ -1,11 +1,13 @@
 import csv
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 
 from mooc_maml.errors import UserError
 from mooc_maml.files import sha256
+from mooc_maml.session_tables import session_tables
 from mooc_maml.sessions import preprocess
 
 MINUTE = 60
@@ -315,3 +317,14 @@ def test_real_kdd_cup_clicks_add_up(tmp_path, make_params, real_data):
     assert account["raw_events"] == 325_099
     assert 325_099 - sum(account["dropped"].values()) == account["events_in_sessions"] == 196_231
     assert (account["sessions"], account["pairs"]) == (16_827, 111_811)
+
+
+def test_events_that_tie_are_in_one_session_whichever_of_them_is_sorted_first(make_params):
+    # Two events of 7,000 s and one of 100 s, as LAG may mark them: the second sort may put the one
+    # that begins a session behind the one that ties with it.
+    cut = session_tables(make_params().sessions, 0, True)["cut_events"]
+    marking = cut[cut.index("(SELECT") : cut.index(" AS marked")]
+    rows = "(1, 1, 100000000, 0, 1), (1, 2, 7000000000, 0, 0), (1, 2, 7000000000, 0, 1)"
+    marked = f"(SELECT * FROM (VALUES {rows}) AS r(learner_key, course_key, time_us, kind, begins))"
+    found = duckdb.sql(f"SELECT time_us, session_key FROM ({cut.replace(marking, marked)}) AS x")
+    assert sorted(found.fetchall()) == [(100000000, 1), (7000000000, 2), (7000000000, 2)]

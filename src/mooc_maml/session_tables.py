@@ -10,71 +10,99 @@ ordered by their bytes (UTF-8).
 
 from mooc_maml.params import SessionParams
 
-_DISTINCT_EVENTS = """
-SELECT DISTINCT learner, course, COALESCE(event, '') AS event, COALESCE(session, '') AS session,
-       time_us, kind
-FROM raw_events
+# Ids become numbers in the order of their texts, so that all that follows compares, orders and
+# holds numbers: half the time and half the memory. A window over all rows is the work of one
+# process: here of a row a learner or a row a course, never of one a session or event.
+_LEARNER_KEYS = """
+SELECT CAST(ROW_NUMBER() OVER (ORDER BY id) AS INTEGER) AS learner_key, id
+FROM (SELECT DISTINCT learner AS id FROM raw_events) AS every_id
 """
 
-# A session begins after a pause, over all courses and files of a learner.
+_COURSE_KEYS = """
+SELECT CAST(ROW_NUMBER() OVER (ORDER BY id) AS INTEGER) AS course_key, id
+FROM (SELECT DISTINCT course AS id FROM raw_events) AS every_id
+"""
+
+_PLATFORM_SESSIONS = """
+SELECT learner_key, id,
+       CAST(ROW_NUMBER() OVER (PARTITION BY learner_key ORDER BY id) AS BIGINT) AS platform_key
+FROM (SELECT DISTINCT learner_keys.learner_key, COALESCE(raw_events.session, '') AS id
+      FROM raw_events
+      JOIN learner_keys ON learner_keys.id = raw_events.learner) AS every_id
+"""
+
+_DISTINCT_EVENTS = """
+SELECT DISTINCT learner_keys.learner_key, course_keys.course_key,
+       COALESCE(raw_events.event, '') AS event, platform_sessions.platform_key,
+       raw_events.time_us, raw_events.kind
+FROM raw_events
+JOIN learner_keys ON learner_keys.id = raw_events.learner
+JOIN course_keys ON course_keys.id = raw_events.course
+JOIN platform_sessions ON platform_sessions.learner_key = learner_keys.learner_key
+                      AND platform_sessions.id = COALESCE(raw_events.session, '')
+"""
+
+# A session begins after a pause, over all courses and files of a learner. Of events that tie, any
+# one may be the first after the pause; RANGE counts ties together, so all are in the new session.
 _CUT_BY_GAP = """
-SELECT learner, course, time_us, kind,
-       CAST(SUM(begins) OVER (PARTITION BY learner ORDER BY time_us, course
-                              ROWS UNBOUNDED PRECEDING) AS BIGINT) AS session_key
-FROM (SELECT learner, course, time_us, kind,
-             CASE WHEN time_us - LAG(time_us) OVER (PARTITION BY learner ORDER BY time_us, course)
+SELECT learner_key, course_key, time_us, kind,
+       CAST(SUM(begins) OVER (PARTITION BY learner_key ORDER BY time_us, course_key
+                              RANGE UNBOUNDED PRECEDING) AS BIGINT) AS session_key
+FROM (SELECT learner_key, course_key, time_us, kind,
+             CASE WHEN time_us - LAG(time_us) OVER (PARTITION BY learner_key
+                                                    ORDER BY time_us, course_key)
                        <= {gap_us} THEN 0 ELSE 1 END AS begins
       FROM distinct_events) AS marked
 """
 
 _CUT_BY_PLATFORM = """
-SELECT learner, course, time_us, kind,
-       DENSE_RANK() OVER (PARTITION BY learner ORDER BY session) AS session_key
-FROM distinct_events
+SELECT learner_key, course_key, time_us, kind, platform_key AS session_key FROM distinct_events
 """
 
 _LONG_SESSIONS = """
 SELECT long_enough.*,
-       ROW_NUMBER() OVER (PARTITION BY learner ORDER BY start_us, session_key) AS number
-FROM (SELECT learner, session_key, COUNT(*) AS events, MIN(time_us) AS start_us,
+       ROW_NUMBER() OVER (PARTITION BY learner_key ORDER BY start_us, session_key) AS number
+FROM (SELECT learner_key, session_key, COUNT(*) AS events, MIN(time_us) AS start_us,
              MAX(time_us) AS end_us {first_times}
       FROM cut_events
-      GROUP BY learner, session_key
+      GROUP BY learner_key, session_key
       HAVING COUNT(*) >= {min_events}) AS long_enough
 """
 
-# A window over all rows is the work of one process: here of a row a learner, below of a row a
-# course, never of one a session or event.
 _LEARNERS = """
-SELECT CAST(ROW_NUMBER() OVER (ORDER BY id) - 1 AS INTEGER) AS learner, id,
-       CAST(SUM(sessions) OVER (ORDER BY id ROWS UNBOUNDED PRECEDING) AS BIGINT) - sessions
+SELECT CAST(ROW_NUMBER() OVER (ORDER BY learner_key) - 1 AS INTEGER) AS learner, learner_key, id,
+       CAST(SUM(sessions) OVER (ORDER BY learner_key ROWS UNBOUNDED PRECEDING) AS BIGINT) - sessions
            AS sessions_before
-FROM (SELECT learner AS id, COUNT(*) AS sessions FROM long_sessions GROUP BY learner) AS kept
+FROM (SELECT learner_keys.learner_key, learner_keys.id, COUNT(*) AS sessions
+      FROM long_sessions
+      JOIN learner_keys ON learner_keys.learner_key = long_sessions.learner_key
+      GROUP BY learner_keys.learner_key, learner_keys.id) AS kept
 """
 
 _SESSIONS = """
-SELECT learners.learner, learners.id, long_sessions.session_key,
+SELECT learners.learner, learners.learner_key, long_sessions.session_key,
        CAST(learners.sessions_before + long_sessions.number - 1 AS INTEGER) AS session,
        long_sessions.events, {duration} AS duration {first_times}
 FROM long_sessions
-JOIN learners ON learners.id = long_sessions.learner
+JOIN learners ON learners.learner_key = long_sessions.learner_key
 """
 
 # Courses count from 1: 0 is padding and nothing else.
 _COURSE_IDS = """
-SELECT CAST(ROW_NUMBER() OVER (ORDER BY id) AS INTEGER) AS course, id
-FROM (SELECT DISTINCT cut_events.course AS id
+SELECT CAST(ROW_NUMBER() OVER (ORDER BY course_key) AS INTEGER) AS course, course_key, id
+FROM (SELECT DISTINCT course_keys.course_key, course_keys.id
       FROM cut_events
-      JOIN sessions ON sessions.id = cut_events.learner
-                   AND sessions.session_key = cut_events.session_key) AS kept
+      JOIN sessions ON sessions.learner_key = cut_events.learner_key
+                   AND sessions.session_key = cut_events.session_key
+      JOIN course_keys ON course_keys.course_key = cut_events.course_key) AS kept
 """
 
 _KEPT_EVENTS = """
 SELECT sessions.learner, sessions.session, course_ids.course, cut_events.time_us
 FROM cut_events
-JOIN sessions ON sessions.id = cut_events.learner
+JOIN sessions ON sessions.learner_key = cut_events.learner_key
              AND sessions.session_key = cut_events.session_key
-JOIN course_ids ON course_ids.id = cut_events.course
+JOIN course_ids ON course_ids.course_key = cut_events.course_key
 """
 
 # `events` counts those of the session up to and including this one.
@@ -152,6 +180,9 @@ def session_tables(settings: SessionParams, kinds: int, has_clock: bool) -> dict
     first_time = ", MIN(CASE WHEN kind = {0} THEN time_us END) AS kind_{0}"
     is_there = "CASE WHEN sessions.kind_{0} <= time_us THEN 1 ELSE 0 END"
     return {
+        "learner_keys": _LEARNER_KEYS,
+        "course_keys": _COURSE_KEYS,
+        "platform_sessions": _PLATFORM_SESSIONS,
         "distinct_events": _DISTINCT_EVENTS,
         "cut_events": _CUT_BY_GAP.format(gap_us=gap_us) if by_gap else _CUT_BY_PLATFORM,
         "long_sessions": _LONG_SESSIONS.format(

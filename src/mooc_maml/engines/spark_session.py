@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import socket
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -91,6 +92,8 @@ def spark_session(params: Params, code: Path, errors: tuple[type[Exception], ...
         "spark.log.level": "ERROR",
         "spark.sql.parquet.compression.codec": "zstd",
     }
+    if data.spark.master.startswith("local"):  # else whatever python3 stands first on PATH
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     builder = SparkSession.builder.appName("mooc-maml preprocess").master(data.spark.master)
     for key, value in (settings | data.spark.config).items():
         builder = builder.config(key, value)
@@ -132,4 +135,7 @@ def first_lines(error: Exception) -> str:
     """The telling lines of an error that holds Java's."""
     text = str(getattr(error, "java_exception", None) or error)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    raised = [line for line in lines if re.match(r"(\w+\.)*\w+(Error|Exception): ", line)]
+    if raised and "Traceback" in lines[0]:  # of a worker's Python
+        return raised[-1][:400]
     return " ".join(lines[:2])[:400] or type(error).__name__
