@@ -14,7 +14,13 @@ from test_counting_baselines import pairs
 from torch import Tensor
 
 from mooc_maml.baselines.base import Parts
-from mooc_maml.baselines.evidence import Evidence, evidence_of, first, support_evidence
+from mooc_maml.baselines.evidence import (
+    Evidence,
+    evidence_of,
+    first,
+    said_of,
+    support_evidence,
+)
 from mooc_maml.baselines.markov import Markov
 from mooc_maml.baselines.mixture import (
     Mixture,
@@ -68,7 +74,7 @@ def mixture(parts: Parts, courses: int, steps: int, taken: TakenCourses = NONE_L
 def test_evidence_by_hand() -> None:
     parts = {"popularity": Fixed([3.0, 1.0, 0.0]), "markov": Fixed([0.1, 0.1, 0.2])}
     query = pairs([([2, 1], 3), ([1, 2, 1], 2)])
-    found = evidence_of(parts, NONE_LEFT_OUT, query, query)
+    found = evidence_of(said_of(parts, query, query), NONE_LEFT_OUT, query, query)
     a, b = np.array([0.75, 0.25, 0.0]), np.array([0.25, 0.25, 0.5])
     expected = np.log(np.stack([a, b, (a + b) / 2], -1) + 1e-5)
     np.testing.assert_allclose(found.log_p[0, 1], expected, rtol=1e-5)
@@ -80,7 +86,8 @@ def test_evidence_by_hand() -> None:
 def test_what_cannot_come_has_no_probability_and_is_out_of_the_loss() -> None:
     parts = {"popularity": Fixed([3.0, 1.0, 4.0])}
     query = pairs([([1], 2), ([2, 1], 1)])  # the second comes again, against the rule
-    found = evidence_of(parts, TakenCourses(True, False, None), query, query)
+    taken = TakenCourses(True, False, None)
+    found = evidence_of(said_of(parts, query, query), taken, query, query)
     np.testing.assert_allclose(found.log_p[0, 0, :, 0].exp(), [1e-5, 0.20001, 0.80001], rtol=1e-4)
     assert found.is_out.tolist() == [[[True, False, False], [False, True, False]]]
 
@@ -118,6 +125,18 @@ def test_support_pairs_are_told_of_those_before_them() -> None:
     # Counts 1, 0, 0, 0 and then 1, 1, 1, 0; popularity adds 1/8 to each.
     np.testing.assert_allclose(p[0], np.array([9, 1, 1, 1]) / 12, rtol=1e-4)
     np.testing.assert_allclose(p[1], np.array([9, 9, 9, 1]) / 28, rtol=1e-4)
+
+
+def test_only_what_reads_the_support_is_asked_again() -> None:
+    store = small_store()
+    parts = parts_of(store, params())
+    support, query = store.support("test", np.arange(4)), store.query("test", np.arange(4))
+    nothing = first(support, 0)
+    before = said_of(parts, nothing, query)
+    again = said_of(parts, support, query, before)
+    for name, p in said_of(parts, support, query).items():
+        assert torch.equal(again[name], p)
+        assert torch.equal(p, before[name]) == (name != "repeat")
 
 
 def evidence(seed: int, tasks: int, number: int) -> Evidence:
@@ -195,7 +214,8 @@ def test_zero_shot_is_the_start_and_sees_no_support() -> None:
     other = store.support("test", np.arange(4)[::-1].copy())
     assert torch.equal(zero.scores(support, query), zero.scores(other, query))
     assert not torch.equal(whole.scores(support, query), whole.scores(other, query))
-    alone = evidence_of(parts, NONE_LEFT_OUT, first(support, 0), query)
+    none = first(support, 0)
+    alone = evidence_of(said_of(parts, none, query), NONE_LEFT_OUT, none, query)
     expected = pooled(whole.weights["level"], whole.weights["slope"], alone)
     torch.testing.assert_close(zero.scores(support, query), expected)
     torch.testing.assert_close(whole.scores(first(support, 0), query), expected)

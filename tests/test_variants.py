@@ -16,7 +16,8 @@ from mooc_maml.errors import UserError
 from mooc_maml.examples import Examples
 from mooc_maml.few_shot import read_meta_model
 from mooc_maml.meta.dense import DenseLearner
-from mooc_maml.meta.variants import VARIANTS, model_weights, variant_of
+from mooc_maml.meta.variant import model_weights
+from mooc_maml.meta.variants import VARIANTS, variant_of
 from mooc_maml.models.gru import read_model, write_model
 from mooc_maml.models.gru_learner import GRULearner
 from mooc_maml.taken import NONE_LEFT_OUT

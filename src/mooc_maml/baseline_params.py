@@ -42,7 +42,6 @@ MIXED: tuple[BaselineName, ...] = (
     "gru",
     "gru_tuned",
     "sasrec",
-    "blend",
 )
 # Adapted to each learner, and the same before that: rather ours than baselines to be beaten.
 ADAPTED: tuple[BaselineName, BaselineName] = ("mixture", "mixture_zero_shot")

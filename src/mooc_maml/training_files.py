@@ -9,7 +9,7 @@ import pandas as pd
 from mooc_maml.few_shot import model_path
 from mooc_maml.files import atomic_path
 from mooc_maml.meta.inner import Weights
-from mooc_maml.meta.variants import model_weights
+from mooc_maml.meta.variant import model_weights
 from mooc_maml.models.gru import GRURecommender, write_model
 from mooc_maml.training import MODES, MetaTrainer, Progress
 

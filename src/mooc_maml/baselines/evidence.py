@@ -12,6 +12,7 @@ from mooc_maml.examples import Examples
 from mooc_maml.taken import TakenCourses
 
 _LEAST = 1e-5  # added to probabilities, so that a part that excludes a course does not decide alone
+_READ_SUPPORT = {"repeat"}  # of the parts; the others look at the query's prefix alone
 _USUAL_LENGTH = 2.0  # logarithm of a prefix's length from which lengths are counted
 
 
@@ -32,13 +33,28 @@ class Evidence(NamedTuple):
     target: Tensor
 
 
-def evidence_of(
-    parts: Mapping[str, Baseline], taken: TakenCourses, support: Examples, query: Examples
-) -> Evidence:
-    """What the parts say of query pairs, told of the support pairs."""
-    each = [_probabilities(part, support, query) for part in parts.values()]
-    is_taken = taken.marks(query, support, each[0].shape[-1])
-    each = [p.masked_fill(is_taken, 0) for p in each]
+Said = dict[str, Tensor]  # part -> probabilities, float [tasks, pairs, C]
+
+
+def said_of(
+    parts: Mapping[str, Baseline], support: Examples, query: Examples, known: Said | None = None
+) -> Said:
+    """What each part says of query pairs, told of the support pairs.
+
+    `known`: what they said of the same pairs, told of others; it stays where that does not matter.
+    """
+    return {
+        name: known[name]
+        if known is not None and name not in _READ_SUPPORT
+        else _probabilities(part, support, query)
+        for name, part in parts.items()
+    }
+
+
+def evidence_of(said: Said, taken: TakenCourses, support: Examples, query: Examples) -> Evidence:
+    """As a mixture sees it; `support` and `query` are those that the parts were told of."""
+    is_taken = taken.marks(query, support, next(iter(said.values())).shape[-1])
+    each = [p.masked_fill(is_taken, 0) for p in said.values()]
     each = [p / p.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny) for p in each]
     log_p = torch.stack([*each, torch.stack(each).mean(0)], -1).add(_LEAST).log()
     target = (query.label - 1).clamp(min=0)
@@ -50,8 +66,11 @@ def support_evidence(
     parts: Mapping[str, Baseline], taken: TakenCourses, support: Examples
 ) -> Evidence:
     """What the parts say of each support pair, told of those before it and of nothing later."""
-    numbers = range(support.label.shape[1])
-    found = [evidence_of(parts, taken, first(support, n), _only(support, n)) for n in numbers]
+    whole, found = said_of(parts, first(support, 0), support), []
+    for number in range(support.label.shape[1]):
+        told, pair = first(support, number), _only(support, number)
+        known = {name: p[:, number : number + 1] for name, p in whole.items()}
+        found.append(evidence_of(said_of(parts, told, pair, known), taken, told, pair))
     return Evidence(*(torch.cat(of_pairs, 1) for of_pairs in zip(*found, strict=True)))
 
 

@@ -23,7 +23,13 @@ from torch import Tensor
 from mooc_maml.baseline_params import MIXED
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts
-from mooc_maml.baselines.evidence import Evidence, evidence_of, first, support_evidence
+from mooc_maml.baselines.evidence import (
+    Evidence,
+    evidence_of,
+    first,
+    said_of,
+    support_evidence,
+)
 from mooc_maml.episode_store import EpisodeStore, sample_tasks
 from mooc_maml.errors import UserError
 from mooc_maml.evaluation import query_ranks, summary
@@ -120,16 +126,18 @@ class Mixture:
 
     def gradient(self, support: Examples, query: Examples) -> Weights:
         """Of the query losses after adaptation plus those before it, summed over tasks."""
+        said, nothing = said_of(self.parts, support, query), first(support, 0)
         few = meta_gradient(
             self.learner,
             self.start,
             support_evidence(self.parts, self.taken, support),
-            evidence_of(self.parts, self.taken, support, query),
+            evidence_of(said, self.taken, support, query),
             steps=self.steps,
             inner_lr=[self.rates],
             second_order=True,
         )
-        alone = evidence_of(self.parts, self.taken, first(support, 0), query)
+        said = said_of(self.parts, nothing, query, said)
+        alone = evidence_of(said, self.taken, nothing, query)
         _, zero, _ = self.learner.gradient(self.learner.initial(self.start, alone), alone)
         without = zero.sum_over_tasks()
         found = {name: few.weights[name] + without[name] for name in _NAMES}
@@ -164,7 +172,7 @@ class Mixture:
 
     def _shown(self, support: Examples, query: Examples) -> Evidence:
         told = support if self.steps else first(support, 0)
-        return evidence_of(self.parts, self.taken, told, query)
+        return evidence_of(said_of(self.parts, told, query), self.taken, told, query)
 
     def told(self) -> dict[str, dict[str, float]]:
         """Weights and step sizes by part, as plain values."""

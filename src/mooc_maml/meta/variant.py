@@ -1,0 +1,103 @@
+"""What all ways to adapt have in common: gradient steps of a learner's own weights.
+
+A variant says what is learned besides the model's weights, how a learner's own weights come from
+the support pairs, and the meta-gradient. All give fast weights of the same kind, so testing,
+ablation and the parameter change are the same for all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from mooc_maml.examples import Examples
+from mooc_maml.meta.inner import Rates, StepSizes, Weights, adapt
+from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.models.gru_learner import GRULearner
+from mooc_maml.params import Params
+
+_RATE = "step_size"  # names of learned step sizes: step_size.<step>.<parameter>
+
+
+@dataclass(frozen=True)
+class GradientVariant:
+    """MAML: gradient steps of all weights, one step size (Finn et al., ICML 2017).
+
+    With `use_second_order: false` it is first-order MAML; the other variants, but Reptile, which
+    has no second order, are then first-order too.
+    """
+
+    params: Params
+    one_task_alone = False  # whether the engine has to take every task for itself
+
+    def learned(self, weights: Weights) -> Weights:
+        """What is meta-learned besides the model's weights, as it starts, by name."""
+        return {}
+
+    def steps(self, support: Examples) -> int:
+        """How many steps few-shot takes on these support pairs."""
+        return self.params.num_inner_steps
+
+    def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
+        """The step sizes on these support pairs, given all that is meta-learned."""
+        return self.params.inner_lr
+
+    def adapt(
+        self, learner: GRULearner, meta: Weights, support: Examples, steps: int | None = None
+    ) -> Any:
+        """Every task's own weights after `steps` steps on its support pairs; None: few-shot's."""
+        steps = self.steps(support) if steps is None else steps
+        prepared, rates = learner.prepare(support), self.inner_lr(meta, support)
+        return adapt(learner, model_weights(meta), prepared, steps, rates)[0]
+
+    def meta_gradient(
+        self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
+    ) -> tuple[Tensor, Weights]:
+        """Query losses [tasks] and what meta-update number `update`, from 0, follows down.
+
+        The second is summed over tasks, by name, for all that is meta-learned.
+        """
+        losses, gradient, rates = meta_gradient(
+            learner,
+            model_weights(meta),
+            support,
+            query,
+            steps=self.steps(support),
+            inner_lr=self.inner_lr(meta, support),
+            second_order=self.params.use_second_order and self.is_second_order(update),
+            step_weights=self.step_weights(update),
+        )
+        return losses, gradient | self.learned_gradient(rates)
+
+    def is_second_order(self, update: int) -> bool:
+        """Whether this meta-update carries the gradient back through the inner steps exactly."""
+        return True
+
+    def step_weights(self, update: int) -> Sequence[float] | None:
+        """Weights of the query losses after each inner step; None: the last one alone."""
+        return None
+
+    def learned_gradient(self, rates: list[Weights]) -> Weights:
+        """The gradient of what `learned` lists, from that of the rates of each step."""
+        return {}
+
+
+def model_weights(meta: Weights) -> Weights:
+    """Those of all that is meta-learned that are weights of the model."""
+    return {name: x for name, x in meta.items() if not name.startswith(f"{_RATE}.")}
+
+
+def named_rates(rates: Sequence[Rates]) -> Weights:
+    """Rates of each step -> one dictionary."""
+    return {f"{_RATE}.{i}.{n}": x for i, of_step in enumerate(rates) for n, x in of_step.items()}
+
+
+def rates_by_step(meta: Weights) -> list[Rates]:
+    """What `named_rates` put in one dictionary, by step."""
+    steps: dict[int, Weights] = {}
+    for name, x in meta.items():
+        if name.startswith(f"{_RATE}."):
+            step, parameter = name.removeprefix(f"{_RATE}.").split(".", 1)
+            steps.setdefault(int(step), {})[parameter] = x
+    return [steps[i] for i in sorted(steps)]

@@ -1,0 +1,84 @@
+"""The benchmark of adaptation over seeds and positions, on small made-up pairs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from episode_helpers import params, random_sessions, steps, write_pairs
+
+from benchmarks import adaptation
+from mooc_maml.params import Params
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with pairs and settings, which is the current one."""
+    write_pairs(tmp_path / "pairs", steps(random_sessions(80)))
+    settings = params(
+        episodes={"support_size": 2, "query_size": 3, "test_fraction": 0.3, "train_fraction": 0.4,
+                  "validation_fraction": 0.3},
+        ablations={"support_sizes": [1, 2]},
+        model={"embedding_dim": 8, "hidden_dim": 8},
+        baselines={"epochs": 1, "mixture": {"steps": 1, "updates": 2, "learners": 3,
+                                            "learning_rate": 0.05}},
+        hardware={"threads": 1, "device": "cpu"},
+    )  # fmt: skip
+    content = json.loads(settings.model_dump_json())
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *more: str) -> dict[str, Any]:
+    given = ["--pairs", "pairs", "--folder", "models", "--json", "found.json", "--models"]
+    names = ["popularity", "repeat", "markov", "v_sknn", "gru", *adaptation.FITTED]
+    monkeypatch.setattr(sys, "argv", ["adaptation", *given, *names, *more])
+    adaptation.main()
+    found: dict[str, Any] = json.loads(Path("found.json").read_text())
+    return found
+
+
+def test_every_seed_and_position_is_measured_and_a_second_run_trains_nothing(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = run(monkeypatch, "--seeds", "2")
+    assert [(run["seed"], run["position"]) for run in whole["runs"]] == [
+        (20260107 + seed, position) for seed in (0, 1) for position in ("last", "first")
+    ]
+    files = {path.relative_to(small / "models") for path in (small / "models").rglob("*.*")}
+    assert Path("seed_1/gru.pth") in files
+    assert Path("seed_1/first/mixture.npz") in files
+    assert Path("seed_1/first/gru.pth") not in files
+    for run_ in whole["runs"]:
+        assert run_["strongest_baseline"] not in adaptation.ADAPTED
+        assert {"mixture_zero_shot", "gru", "gru_as_is"} <= set(run_["mixture_against"])
+    row = next(r for r in whole["rows"] if (r["position"], r["model"]) == ("first", "gru"))
+    own = [r["test"]["gru"]["HR@10"] for r in whole["runs"] if r["position"] == "first"]
+    assert row["HR@10"] == pytest.approx(sum(own) / 2)
+    monkeypatch.setattr(adaptation.BASELINES["gru"][0], "train", None)  # would fail if called
+    assert run(monkeypatch, "--seeds", "2")["runs"] == whole["runs"]
+
+
+def test_the_document_s_gru_is_trained_as_it_says(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, str] = {}
+
+    def spy(name: str) -> Any:
+        own = adaptation.BASELINES[name][0].train
+
+        def train(store: Any, params: Params, *rest: Any) -> Any:
+            seen[name] = params.evaluation.taken_courses
+            return own(store, params, *rest)
+
+        return train
+
+    for name in ("gru", "markov", "mixture"):
+        monkeypatch.setattr(adaptation.BASELINES[name][0], "train", spy(name))
+    run(monkeypatch)
+    assert seen == {"gru": "as_is", "markov": "auto", "mixture": "auto"}
