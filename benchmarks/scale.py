@@ -1,7 +1,7 @@
 """How time, memory and disk grow with the number of events, from raw dump to episodes.
 
     python -m benchmarks.scale --events 1000000,5000000,57000000 --folder /tmp/scale \\
-        --json results/benchmarks/scale.json --picture results/benchmarks/scale.png
+        --json benchmarks/measured/scale.json --picture benchmarks/measured/scale.png
 
 makes up a dump in XuetangX's nesting, runs `preprocess` and `build_episodes` on it as the pipeline
 does, and deletes it before it goes on to the next size. The figures are of these two stages; making
