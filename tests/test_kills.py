@@ -89,7 +89,10 @@ class Run:
             pass
 
     def half_written(self) -> bool:
-        return any((self.folder / ".state").rglob(".state-*.partial"))
+        try:
+            return any((self.folder / ".state").rglob(".state-*.partial"))
+        except FileNotFoundError:  # a folder went while it was looked through
+            return False
 
     def said(self) -> str:
         return (self.folder / "said.txt").read_text(encoding="utf-8")

@@ -86,9 +86,8 @@ def test_courses_later_in_a_shared_row_are_not_taken_yet() -> None:
 def test_scores_without_what_cannot_come_by_hand() -> None:
     """Courses of the pair's own prefix; its label, though it was there before, stays."""
     label = torch.tensor([[2, 3, 1]])
-    seen = Examples(
-        torch.tensor([[[1, 2, 3]]]), torch.tensor([[0, 0, 0]]), torch.tensor([[0, 1, 2]]), label
-    )
+    courses, row = torch.tensor([[[1, 2, 3]]]), torch.tensor([[0, 0, 0]])
+    seen = Examples(courses, row, torch.tensor([[0, 1, 2]]), label, torch.ones(1))
     scores, out = torch.arange(5.0).expand(3, 5), -torch.inf
     found = TakenCourses(True, True, None).out_of_loss(scores, seen)
     assert found.tolist() == [[out, 1, 2, 3, 4], [out, out, 2, 3, 4], [0, out, out, 3, 4]]

@@ -16,7 +16,7 @@ _APART = 0.06  # least distance of two labels, as a share of the axis
 def draw_cold_start(inputs: Inputs, path: Path) -> None:
     """A curve a model over the number of pairs it is given; intervals as bands and bars.
 
-    Few-shot, the GRU and the strongest baseline have colours and bands of their own.
+    Few-shot, the mixture, the GRU and the strongest baseline have colours and bands of their own.
     """
     table = pd.DataFrame(inputs.cold_start["curves"])
     learners = inputs.cold_start.get("learners")
@@ -39,6 +39,7 @@ def _colours(inputs: Inputs) -> dict[str, str]:
         strongest: _STRONGEST_COLOUR,
         "gru": COLOURS["gru"],
         "few_shot": COLOURS["few_shot"],
+        "mixture": COLOURS["mixture"],
     }
 
 

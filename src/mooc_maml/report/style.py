@@ -18,6 +18,7 @@ COLOURS = {
     "gru": "#333333",
     "zero_shot": "#56B4E9",
     "few_shot": "#D55E00",
+    "mixture": "#0072B2",
     "oracle": "#009E73",
 }
 OTHER_COLOUR = "#8C8C8C"  # of models without a colour of their own
