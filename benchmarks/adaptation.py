@@ -3,56 +3,80 @@
     python -m benchmarks.adaptation --pairs data/pairs --folder /tmp/adaptation --seeds 5
 
 Settings are those of params.yaml, with courses that cannot come again left out of rankings and
-losses (`taken_courses: auto`). The document's GRU alone is trained as the document says, and is
-also ranked so ("gru_as_is"). A seed draws the split of the learners, the initialisation and the
-sampling. Baselines are trained once a seed, and chosen on the validation learners' last pairs;
-what weighs others (blend, mixture) is fitted for first and last apart. Trained models stay in the
-folder: a run that was stopped goes on there.
+losses (`taken_courses: auto`). The document's GRU alone is trained as the document says. A seed
+draws the split of the learners, the initialisation and the sampling. Baselines are trained once a
+seed, and chosen on the validation learners' last pairs; what weighs others (blend, mixture) is
+fitted for first and last apart. Trained models stay in the folder: a run that was stopped goes on
+there.
+
+Beside the models stand the document's GRU ranked as the document does ("gru_as_is"), the mixture
+told of the support pairs but without gradient steps ("mixture_without_steps"), and the mixture
+adapted on another learner's support pairs, a negative control ("mixture_exchanged").
+
+Over several seeds a learner may be tested more than once: the tests over all seeds take the mean of
+a learner's differences, one number a learner.
 """
 
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.measure import Row, machine, report
 from mooc_maml.baseline_params import ADAPTED, BaselineName
 from mooc_maml.baselines import BASELINES, baseline_path
 from mooc_maml.baselines.base import Baseline
+from mooc_maml.baselines.mixture import Mixture
+from mooc_maml.controls import exchanged_supports, spoilt_ranks
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import learner_metrics, query_ranks, summary
+from mooc_maml.evaluation import ScoreFunction, learner_metrics, query_ranks, summary
 from mooc_maml.files import write_json
 from mooc_maml.hardware import setup
 from mooc_maml.params import Params, load_params, parse_params
-from mooc_maml.results import Ranks, paired, strongest, with_holm
+from mooc_maml.randomness import generator
+from mooc_maml.results import LearnerMetrics, Ranks, paired, strongest, with_holm
 from mooc_maml.statistics import t_interval
 from mooc_maml.steps import read_steps
-from mooc_maml.taken import NONE_LEFT_OUT, taken_courses
+from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses, taken_courses
 
 METRICS = ("HR@1", "HR@10", "NDCG@10")
 FITTED = ("blend", *ADAPTED)  # weigh others: fitted for each position
-COLUMNS = ("position", "model", "seeds", *METRICS, "half_width", "p_of_mixture")
+AGAINST = (  # what the mixture is tested against
+    *(ADAPTED[1], "mixture_without_steps", "mixture_exchanged"),
+    *("strongest", "gru", "gru_as_is"),
+)
+COLUMNS = ("position", "model", "seeds", *METRICS, "half_width", "mixture_ahead_by", "p_holm")
+ByLearner = tuple[NDArray[np.int64], dict[str, LearnerMetrics]]  # ids, and model -> metrics
 
 
 def main() -> None:
     """Train, rank the test queries, and print a row a model."""
     arguments = _arguments()
     device = setup(load_params("params.yaml").hardware)
-    runs = []
+    runs: list[Row] = []
+    pooled: dict[str, list[ByLearner]] = {"first": [], "last": []}
     for seed in range(arguments.seeds):
-        runs += _one_seed(arguments, seed, device)
-        rows = [row for position in ("first", "last") for row in _rows(runs, position)]
+        for run, by_learner in _one_seed(arguments, seed, device):
+            runs.append(run)
+            pooled[run["position"]].append(by_learner)
+        tests = {position: _over_seeds(found) for position, found in pooled.items()}
+        rows = [row for position in tests for row in _rows(runs, position, tests[position])]
         facts = machine(load_params("params.yaml").hardware.threads, device)
         report(rows, COLUMNS, facts, None)
         if arguments.json:
-            write_json(arguments.json, {"machine": facts, "rows": rows, "runs": runs})
+            content = {"machine": facts, "rows": rows, "over_seeds": tests, "runs": runs}
+            write_json(arguments.json, content)
 
 
-def _one_seed(arguments: argparse.Namespace, number: int, device: torch.device) -> list[Row]:
+def _one_seed(
+    arguments: argparse.Namespace, number: int, device: torch.device
+) -> list[tuple[Row, ByLearner]]:
     """Both positions of one seed."""
     folder = arguments.folder / f"seed_{number}"
     base = load_params("params.yaml")
@@ -68,7 +92,7 @@ def _one_seed(arguments: argparse.Namespace, number: int, device: torch.device) 
                 own[name] = _trained(name, where, store, params, device, own)
                 if name not in FITTED:
                     parts[name] = own[name]
-        found.append({"seed": params.seed, **_measured(own, store, params, device)})
+        found.append(_measured(own, store, params, device))
     return found
 
 
@@ -103,23 +127,36 @@ def _trained(
 
 def _measured(
     models: Mapping[str, Baseline], store: EpisodeStore, params: Params, device: torch.device
-) -> Row:
-    """Test metrics of each model, and the mixture against the others, Holm over all of it."""
-    taken, ranks = taken_courses(store, params), dict[str, Ranks]()
-    at_once, validation = params.hardware.tasks_at_once, {}
+) -> tuple[Row, ByLearner]:
+    """Test metrics of each model, and the mixture against others, Holm over all of it."""
+    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+    validation = {}
+
+    def ranked(score: ScoreFunction, episode_set: str, left_out: TakenCourses = taken) -> Ranks:
+        score = left_out.without(score)
+        return query_ranks(score, store, episode_set, tasks_at_once=at_once, device=device)
+
+    ranks = {name: ranked(model.scores, "test") for name, model in models.items()}
     for name, model in models.items():
-        score = taken.without(model.scores)
-        ranks[name] = query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
         if name not in ADAPTED:
-            found = query_ranks(score, store, "validation", tasks_at_once=at_once, device=device)
-            validation[name] = summary(found)
-    as_is = NONE_LEFT_OUT.without(models["gru"].scores)
-    ranks["gru_as_is"] = query_ranks(as_is, store, "test", tasks_at_once=at_once, device=device)
-    values = {name: learner_metrics(found) for name, found in ranks.items()}
+            validation[name] = summary(ranked(model.scores, "validation"))
+    ranks["gru_as_is"] = ranked(models["gru"].scores, "test", NONE_LEFT_OUT)
+    mixture = models["mixture"]
+    assert isinstance(mixture, Mixture)
+    still = Mixture(mixture.parts, mixture.taken, mixture.weights, 0, mixture.num_courses, [])
+    ranks["mixture_without_steps"] = ranked(still.scores, "test")
+    spoil = exchanged_supports(store, generator(params.seed, "control exchanged", 0))
+    ranks["mixture_exchanged"] = spoilt_ranks(
+        mixture.scores, spoil, store, taken, tasks_at_once=at_once, device=device
+    )
+    values: dict[str, LearnerMetrics] = {
+        name: learner_metrics(found) for name, found in ranks.items()
+    }
     best = strongest(validation, params.evaluation.validation_metric)
-    others = [*dict.fromkeys((ADAPTED[1], best, "gru", "gru_as_is"))]
-    against = {name: paired(values["mixture"], values[name], params.seed) for name in others}
-    return {
+    values["strongest"] = values[best]
+    against = {name: paired(values["mixture"], values[name], params.seed) for name in AGAINST}
+    row = {
+        "seed": params.seed,
         "position": params.episodes.position,
         "learners": len(ranks["gru"]),
         "strongest_baseline": best,
@@ -127,21 +164,37 @@ def _measured(
         "test": {name: summary(found) for name, found in ranks.items()},
         "mixture_against": with_holm(against),
     }
+    kept = {name: values[name] for name in ("mixture", *AGAINST)}
+    return row, (store.episodes["test"][:, 0], kept)
 
 
-def _rows(runs: list[Row], position: str) -> list[Row]:
-    """Means over seeds; p is the largest of NDCG@10 over seeds, after Holm's correction."""
+def _over_seeds(runs: list[ByLearner]) -> dict[str, Any]:
+    """The mixture against others, every learner once: the mean over the seeds that test it."""
+    tested = np.concatenate([ids for ids, _ in runs])
+    learners, place = np.unique(tested, return_inverse=True)
+    times = np.bincount(place)
+
+    def mean_by_learner(model: str) -> LearnerMetrics:
+        return {
+            metric: np.bincount(place, np.concatenate([own[model][metric] for _, own in runs]))
+            / times
+            for metric in METRICS
+        }
+
+    mixture = mean_by_learner("mixture")
+    against = {name: paired(mixture, mean_by_learner(name), 0) for name in AGAINST}
+    return {"learners": len(learners), "mixture_against": with_holm(against)}
+
+
+def _rows(runs: list[Row], position: str, tests: Mapping[str, Any]) -> list[Row]:
+    """Means over seeds, with the t-interval's half-width; the test is of NDCG@10."""
     runs = [run for run in runs if run["position"] == position]
     rows = []
     for model in runs[0]["test"]:
         values = {m: np.array([run["test"][model][m] for run in runs]) for m in METRICS}
         spread = t_interval(values["NDCG@10"])
-        p = [
-            row["p_holm"]
-            for run in runs
-            for row in run["mixture_against"].get(model, [])
-            if row["metric"] == "NDCG@10"
-        ]
+        found = tests["mixture_against"].get(model, [])
+        test: Row = next((row for row in found if row["metric"] == "NDCG@10"), {})
         rows.append(
             {
                 "position": position,
@@ -149,7 +202,8 @@ def _rows(runs: list[Row], position: str) -> list[Row]:
                 "seeds": len(runs),
                 **{metric: float(x.mean()) for metric, x in values.items()},
                 "half_width": spread.high - spread.mean if len(runs) > 1 else None,
-                "p_of_mixture": max(p) if p else None,
+                "mixture_ahead_by": test.get("difference"),
+                "p_holm": test.get("p_holm"),
             }
         )
     return sorted(rows, key=lambda row: -row["NDCG@10"])

@@ -1,10 +1,13 @@
 """Stage: does adaptation help where it must not, and as much as it can where it should?"""
 
 import argparse
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mooc_maml.controls import CONTROLS, Spoil, helps, mean_of, spoilt_ranks
+from mooc_maml.baseline_params import ADAPTED
+from mooc_maml.baselines import read_baselines
+from mooc_maml.controls import CONTROLLED, CONTROLS, Spoil, helps, mean_of, spoilt_ranks
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import main_guard
 from mooc_maml.evaluation import ScoreFunction, learner_metrics, query_ranks
@@ -22,17 +25,9 @@ def main(paths: argparse.Namespace) -> None:
     """Adapt on right and on wrong support pairs of the test learners; compare with zero-shot."""
     params, store = load_params("params.yaml"), read_checked(paths.episodes)
     found = _metrics(params, store, paths)
-    versus_zero = {
-        name: paired(values, found["zero_shot"], params.seed)
-        for name, values in found.items()
-        if name in ("few_shot", *CONTROLS)
-    }
-    own = {
-        f"few_shot_vs_{name}": paired(found["few_shot"], found[name], params.seed)
-        for name in CONTROLS
-    }
-    comparisons = with_holm({f"{name}_vs_zero_shot": x for name, x in versus_zero.items()} | own)
-    metric = params.evaluation.validation_metric
+    pairs = [x for own in CONTROLLED if own.few_shot in found for x in own.comparisons()]
+    comparisons = {f"{a}_vs_{b}": paired(found[a], found[b], params.seed) for a, b in pairs}
+    metric, zero = params.evaluation.validation_metric, {own.zero_shot for own in CONTROLLED}
     content: dict[str, Any] = {
         "data_source": params.data.source,
         "synthetic": params.data.source == "synthetic",
@@ -43,8 +38,8 @@ def main(paths: argparse.Namespace) -> None:
             name: {metric: values.mean() for metric, values in of_one.items()}
             for name, of_one in found.items()
         },
-        "comparisons": comparisons,
-        "helps": {name: helps(rows, metric) for name, rows in versus_zero.items()},
+        "comparisons": with_holm(comparisons),
+        "helps": {a: helps(comparisons[f"{a}_vs_{b}"], metric) for a, b in pairs if b in zero},
     }
     if "oracle" in found:
         content["share_of_the_way_to_the_oracle"] = shares_of_the_way(
@@ -59,7 +54,12 @@ def _metrics(
     """Model -> metric -> [learners]; of a control the mean over its repeats."""
     taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
     meta = read_meta_model(paths.model, params, store.num_courses, taken)
-    few_shot, device = meta.scores(), meta.learner.device
+    device = meta.learner.device
+    scores: dict[str, ScoreFunction] = {"zero_shot": meta.scores(0), "few_shot": meta.scores()}
+    if set(ADAPTED) <= set(params.baselines.models):
+        names = params.baselines.models
+        trained = read_baselines(paths.baselines, names, store.num_courses, device)
+        scores |= {name: trained[name].scores for name in ADAPTED}
 
     def own_supports(score: ScoreFunction) -> LearnerMetrics:
         score = taken.without(score)
@@ -67,18 +67,21 @@ def _metrics(
             query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
         )
 
-    def spoilt_supports(spoil: Spoil) -> LearnerMetrics:
+    def spoilt_supports(score: ScoreFunction, spoil: Spoil) -> LearnerMetrics:
         return learner_metrics(
-            spoilt_ranks(few_shot, spoil, store, taken, tasks_at_once=at_once, device=device)
+            spoilt_ranks(score, spoil, store, taken, tasks_at_once=at_once, device=device)
         )
 
-    found = {"zero_shot": own_supports(meta.scores(0)), "few_shot": own_supports(few_shot)}
-    for name, control in CONTROLS.items():
-        draws = [
-            generator(params.seed, f"control {name}", repeat)
-            for repeat in range(params.ablations.control_repeats)
-        ]
-        found[name] = mean_of([spoilt_supports(control(store, rng)) for rng in draws])
+    found = {name: own_supports(score) for name, score in scores.items()}
+    for own, (name, control) in product(CONTROLLED, CONTROLS.items()):
+        if own.few_shot in scores:
+            draws = [
+                generator(params.seed, f"control {name}", repeat)
+                for repeat in range(params.ablations.control_repeats)
+            ]
+            found[own.prefix + name] = mean_of(
+                [spoilt_supports(scores[own.few_shot], control(store, rng)) for rng in draws]
+            )
     if params.data.source == "synthetic":
         oracle = oracle_ranks(store, "test", Oracle.load(paths.truth), paths.pairs)
         found["oracle"] = learner_metrics(oracle)
@@ -89,6 +92,7 @@ def _from_command_line() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
     parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
+    parser.add_argument("--baselines", type=Path, required=True, help="folder of train_baselines")
     parser.add_argument("--model", type=Path, required=True, help="folder of meta_train")
     parser.add_argument("--truth", type=Path, required=True, help="folder of simulate's oracle")
     parser.add_argument("--results", type=Path, required=True, help="JSON to write")

@@ -40,8 +40,8 @@ STAGES = {
         "--results results/cold_start_K5_Q10.json"
     ),
     "controls": (
-        "--pairs data/pairs --episodes data/episodes --model models/maml --truth data/truth "
-        "--results results/controls_K5_Q10.json"
+        "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
+        "--model models/maml --truth data/truth --results results/controls_K5_Q10.json"
     ),
     "visualize": "--results results --models models --report results/report",
 }

@@ -13,6 +13,8 @@ from episode_helpers import params, small_store, steps
 from test_counting_baselines import pairs
 from torch import Tensor
 
+from mooc_maml.baseline_params import MIXED, READ_SUPPORT
+from mooc_maml.baselines import BASELINES
 from mooc_maml.baselines.base import Parts
 from mooc_maml.baselines.evidence import (
     Evidence,
@@ -62,12 +64,9 @@ def parts_of(store: EpisodeStore, settings: Params) -> Parts:
 def mixture(parts: Parts, courses: int, steps: int, taken: TakenCourses = NONE_LEFT_OUT) -> Mixture:
     """Weights that are all different."""
     number = len(parts) + 1
-    weights = {
-        "level": torch.linspace(0.3, 1.1, number),
-        "slope": torch.linspace(0.2, -0.1, number),
-        "log_rate.level": torch.linspace(-3.0, -2.0, number),
-        "log_rate.slope": torch.linspace(-2.0, -4.0, number),
-    }
+    ends = ((0.3, 1.1), (0.2, -0.1), (-0.3, 0.4)), ((-3.0, -2.0), (-2.0, -4.0), (-2.5, -3.0))
+    rows = [torch.stack([torch.linspace(*x, number) for x in own]) for own in ends]
+    weights = dict(zip(("weight", "log_rate"), rows, strict=True))
     return Mixture(parts, taken, weights, steps, courses, [])
 
 
@@ -78,7 +77,10 @@ def test_evidence_by_hand() -> None:
     a, b = np.array([0.75, 0.25, 0.0]), np.array([0.25, 0.25, 0.5])
     expected = np.log(np.stack([a, b, (a + b) / 2], -1) + 1e-5)
     np.testing.assert_allclose(found.log_p[0, 1], expected, rtol=1e-5)
-    np.testing.assert_allclose(found.length[0], [log(2) - 2, log(3) - 2], rtol=1e-6)
+    context = [[1, log(2) - 2, log(3)], [1, log(3) - 2, log(3)]]  # told of two pairs
+    np.testing.assert_allclose(found.context[0], context, rtol=1e-6)
+    alone = evidence_of(said_of(parts, query, query), NONE_LEFT_OUT, first(query, 0), query)
+    assert alone.context[0, :, 2].tolist() == [0, 0]
     assert found.target.tolist() == [[2, 1]]
     assert not found.is_out.any()
 
@@ -125,6 +127,7 @@ def test_support_pairs_are_told_of_those_before_them() -> None:
     # Counts 1, 0, 0, 0 and then 1, 1, 1, 0; popularity adds 1/8 to each.
     np.testing.assert_allclose(p[0], np.array([9, 1, 1, 1]) / 12, rtol=1e-4)
     np.testing.assert_allclose(p[1], np.array([9, 9, 9, 1]) / 28, rtol=1e-4)
+    np.testing.assert_allclose(found.context[0, :, 2], [0, log(2)], rtol=1e-6)
 
 
 def test_only_what_reads_the_support_is_asked_again() -> None:
@@ -139,23 +142,37 @@ def test_only_what_reads_the_support_is_asked_again() -> None:
         assert torch.equal(p, before[name]) == (name != "repeat")
 
 
+def test_what_reads_the_support_pairs_is_listed() -> None:
+    """Each part, trained for an epoch, says something else of other support pairs, or does not."""
+    once = {"dropout": 0.0, "epochs": 1, "patience": 0, "batch_size": 64, "learning_rate": 0.01}
+    small = {"sasrec": {**once, "dim": 4, "heads": 1, "blocks": 1},
+             "gru_tuned": {**once, "embedding_dim": 4, "hidden_dim": 4}}  # fmt: skip
+    store, settings = small_store(), params(baselines={"epochs": 1, **small})
+    query, learners = store.query("test", np.arange(4)), np.arange(4)
+    for name in MIXED:
+        part = BASELINES[name][0].train(store, settings, CPU, lambda _: None)
+        told = [part.scores(store.support("test", x), query) for x in (learners, learners[::-1])]
+        assert torch.equal(*told) == (name not in READ_SUPPORT), name
+
+
 def evidence(seed: int, tasks: int, number: int) -> Evidence:
     """Made up, in float64: 4 courses, 2 parts."""
     drawn = torch.Generator().manual_seed(seed)
     log_p = torch.randn(tasks, number, 4, 2, generator=drawn, dtype=torch.float64)
-    length = torch.randn(tasks, number, generator=drawn, dtype=torch.float64)
+    context = torch.randn(tasks, number, 3, generator=drawn, dtype=torch.float64)
     target = torch.randint(4, (tasks, number), generator=drawn)
     is_out = torch.zeros(tasks, number, 4, dtype=torch.bool)
     is_out[:, 0, (int(target[0, 0]) + 1) % 4] = True
     is_out.scatter_(2, target[..., None], False)
-    return Evidence(log_p, length, is_out, target)
+    return Evidence(log_p, context, is_out, target)
 
 
 def test_loss_by_hand() -> None:
     log_p = torch.tensor([[[0.0, 1.0], [2.0, 0.0], [9.0, 9.0]]])  # one pair, 3 courses, 2 parts
-    one = (log_p, torch.tensor([0.5]), torch.tensor([[False, False, True]]), torch.tensor([1]))
-    weights = {"level": torch.tensor([1.0, 2.0]), "slope": torch.tensor([0.0, 2.0])}
-    # Weights 1 and 2 + 2 * 0.5 = 3: scores 3, 2 and, left out, 36.
+    context, is_out = torch.tensor([[1.0, 0.5, 2.0]]), torch.tensor([[False, False, True]])
+    one = (log_p, context, is_out, torch.tensor([1]))
+    weights = {"weight": torch.tensor([[1.0, 1.0], [0.0, 2.0], [0.0, 0.5]])}
+    # Weights 1 and 1 + 2 * 0.5 + 0.5 * 2 = 3: scores 3, 2 and, left out, 36.
     assert float(mixture_loss(weights, one)) == pytest.approx(log(exp(3) + exp(2)) - 2)
 
 
@@ -174,14 +191,12 @@ def test_gradient_equals_plain_autograd(monkeypatch: Any) -> None:
     total = torch.zeros((), dtype=torch.float64)
     for task in range(3):
         mine, later = ([x[task] for x in group] for group in (seen, query))
-        own = [leaves["level"], leaves["slope"]]
-        rates = [leaves["log_rate.level"].exp(), leaves["log_rate.slope"].exp()]
-        total = total + mixture_loss({"level": own[0], "slope": own[1]}, later)
+        own, rate = leaves["weight"], leaves["log_rate"].exp()
+        total = total + mixture_loss({"weight": own}, later)
         for _ in range(3):
-            loss = mixture_loss({"level": own[0], "slope": own[1]}, mine)
-            steps = torch.autograd.grad(loss, own, create_graph=True)
-            own = [w - rate * g for w, rate, g in zip(own, rates, steps, strict=True)]
-        total = total + mixture_loss({"level": own[0], "slope": own[1]}, later)
+            loss = mixture_loss({"weight": own}, mine)
+            own = own - rate * torch.autograd.grad(loss, own, create_graph=True)[0]
+        total = total + mixture_loss({"weight": own}, later)
     expected = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
     assert gradient.keys() == expected.keys()
     for name, g in expected.items():
@@ -196,12 +211,11 @@ def test_one_step_is_the_gradient_times_the_rates() -> None:
     own = found.adapted(support)
     seen = support_evidence(parts, NONE_LEFT_OUT, support)
     for task in range(3):
-        leaves = {name: x.clone().requires_grad_() for name, x in found.start.items()}
-        loss = mixture_loss(leaves, [x[task] for x in seen])
-        for name, g in zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True):
-            expected = found.start[name] - found.rates[name] * g
-            torch.testing.assert_close(own[name][task], expected)
-            assert not torch.equal(own[name][task], found.start[name])
+        start = found.start["weight"].clone().requires_grad_()
+        loss = mixture_loss({"weight": start}, [x[task] for x in seen])
+        expected = start - found.rates["weight"] * torch.autograd.grad(loss, start)[0]
+        torch.testing.assert_close(own[task], expected.detach())
+        assert not torch.equal(own[task], start)
 
 
 def test_zero_shot_is_the_start_and_sees_no_support() -> None:
@@ -216,7 +230,7 @@ def test_zero_shot_is_the_start_and_sees_no_support() -> None:
     assert not torch.equal(whole.scores(support, query), whole.scores(other, query))
     none = first(support, 0)
     alone = evidence_of(said_of(parts, none, query), NONE_LEFT_OUT, none, query)
-    expected = pooled(whole.weights["level"], whole.weights["slope"], alone)
+    expected = pooled(whole.weights["weight"], alone)
     torch.testing.assert_close(zero.scores(support, query), expected)
     torch.testing.assert_close(whole.scores(first(support, 0), query), expected)
 
@@ -259,7 +273,7 @@ def test_the_same_from_its_file_and_training_gives_the_same_bytes(tmp_path: Path
     assert torch.equal(again.scores(support, query), trained.scores(support, query))
     assert again.steps == 2
     entry = trained.history[0]
-    assert entry["weights"]["level"].keys() == {*parts, "mean"}
+    assert entry["weights"]["told"].keys() == {*parts, "mean"}
     assert 0 <= entry["left_out_validation"]["MRR"] <= 1
 
 

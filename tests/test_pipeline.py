@@ -107,7 +107,10 @@ def test_controls_and_readings_are_written(done: Project) -> None:
     assert found["models"]["few_shot"] == pytest.approx(maml["few_shot"])
     assert found["models"]["zero_shot"] == pytest.approx(maml["zero_shot"])
     assert found["repeats"] == 2
-    assert set(found["helps"]) == {"few_shot", "shuffled", "exchanged"}
+    assert set(found["helps"]) == {
+        *("few_shot", "shuffled", "exchanged"),
+        *("mixture", "mixture_shuffled", "mixture_exchanged"),
+    }
     assert len(found["share_of_the_way_to_the_oracle"]) == len(METRICS)
     lines = (done.path / "results/test_readings.csv").read_text().splitlines()
     own = [line for line in lines if line.startswith(maml["test_set"])]

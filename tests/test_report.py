@@ -369,10 +369,24 @@ def test_controls_that_hold_are_findings(inputs: Inputs) -> None:
     found = results(inputs)
     assert not {name for name in warnings_of(found) if name.startswith("control")}
     exchanged = text_of(found, "control_exchanged")
-    assert "few-shot is at +0.1 points (−0.2 to +0.3) NDCG@10 of zero-shot" in exchanged
-    assert "on its own pairs, at +1.2 points (+0.6 to +1.8)" in exchanged
+    assert "MAML few-shot is at +0.1 points (−0.2 to +0.3) NDCG@10 of its zero" in exchanged
+    assert "on the learner's own pairs, at +1.2 points (+0.6 to +1.8)" in exchanged
     assert "the control holds" in exchanged
     assert "closes 12 % of the way" in text_of(found, "control_oracle")
+
+
+def test_the_mixture_has_controls_of_its_own(inputs: Inputs) -> None:
+    rows = {
+        "mixture_vs_mixture_zero_shot": differences(0.02, 0.01, 0.03),
+        "mixture_exchanged_vs_mixture_zero_shot": differences(-0.004, -0.006, -0.001),
+    }
+    changed = inputs.controls | {
+        "comparisons": inputs.controls["comparisons"] | rows,
+        "helps": inputs.controls["helps"] | {"mixture": True, "mixture_exchanged": False},
+    }
+    text = text_of(results(replace(inputs, controls=changed)), "control_mixture_exchanged")
+    assert "Mixture few-shot is at −0.4 points (−0.6 to −0.1) NDCG@10 of its zero-shot" in text
+    assert "own pairs, at +2.0 points" in text
 
 
 @pytest.mark.parametrize("name", ["shuffled", "exchanged"])
@@ -535,7 +549,7 @@ def test_the_page_stands_alone_and_shows_the_figures(tmp_path: Path, params: Par
     assert (
         "+1.2<small>+0.6 to +1.8</small><small>p = 0.004</small>\n<small>d = 0.31</small>" in html
     )
-    assert "another&#39;s pairs − zero-shot" in html
+    assert "MAML few-shot, another&#39;s pairs − MAML zero-shot" in html
     assert "41.3 %<small>40.3–42.3 %</small>" in html  # few-shot after 5 pairs: 31.3 + 5 * 2
 
 

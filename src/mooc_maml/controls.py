@@ -5,12 +5,13 @@ learner, whatever its few-shot figures are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mooc_maml.baseline_params import ADAPTED
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.evaluation import ScoreFunction, episode_groups
 from mooc_maml.examples import Examples
@@ -54,6 +55,27 @@ CONTROLS: Mapping[str, Callable[[EpisodeStore, np.random.Generator], Spoil]] = {
     "shuffled": shuffled_labels,
     "exchanged": exchanged_supports,
 }
+
+
+class Controlled(NamedTuple):
+    """Names of a model, of the same before adaptation, and what its controls' names begin with."""
+
+    few_shot: str
+    zero_shot: str
+    prefix: str
+
+    def comparisons(self) -> list[tuple[str, str]]:
+        """What is laid beside what: few-shot and its controls beside zero-shot, then few-shot
+        beside its controls."""
+        spoilt = [self.prefix + name for name in CONTROLS]
+        against_zero = [(name, self.zero_shot) for name in (self.few_shot, *spoilt)]
+        return against_zero + [(self.few_shot, name) for name in spoilt]
+
+
+CONTROLLED = (
+    Controlled("few_shot", "zero_shot", ""),
+    Controlled(*ADAPTED, prefix="mixture_"),
+)
 
 
 def spoilt_ranks(

@@ -6,14 +6,15 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from mooc_maml.baseline_params import READ_SUPPORT
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.examples import Examples
 from mooc_maml.taken import TakenCourses
 
 _LEAST = 1e-5  # added to probabilities, so that a part that excludes a course does not decide alone
-_READ_SUPPORT = {"repeat"}  # of the parts; the others look at the query's prefix alone
 _USUAL_LENGTH = 2.0  # logarithm of a prefix's length from which lengths are counted
+CONTEXT = ("level", "length", "told")  # what a part's weight depends on
 
 
 class Evidence(NamedTuple):
@@ -22,13 +23,14 @@ class Evidence(NamedTuple):
     Attributes:
         log_p: float [tasks, pairs, C, E], logarithms of the probabilities of each of the parts and,
             last, of their mean; low for courses that cannot come.
-        length: float [tasks, pairs], logarithm of the courses in the prefix, 0 at e^2.
+        context: float [tasks, pairs, 3], by `CONTEXT`: 1; logarithm of the courses in the prefix, 0
+            at e^2; logarithm of 1 + the support pairs that the parts were told of.
         is_out: bool [tasks, pairs, C], courses that the loss leaves out; never the pair's own.
         target: int64 [tasks, pairs], index of the next course, 0..C-1.
     """
 
     log_p: Tensor
-    length: Tensor
+    context: Tensor
     is_out: Tensor
     target: Tensor
 
@@ -45,7 +47,7 @@ def said_of(
     """
     return {
         name: known[name]
-        if known is not None and name not in _READ_SUPPORT
+        if known is not None and name not in READ_SUPPORT
         else _probabilities(part, support, query)
         for name, part in parts.items()
     }
@@ -59,7 +61,9 @@ def evidence_of(said: Said, taken: TakenCourses, support: Examples, query: Examp
     log_p = torch.stack([*each, torch.stack(each).mean(0)], -1).add(_LEAST).log()
     target = (query.label - 1).clamp(min=0)
     length = (query.position + 1).to(log_p.dtype).log() - _USUAL_LENGTH
-    return Evidence(log_p, length, is_taken.scatter(2, target[..., None], False), target)
+    told = torch.full_like(length, support.label.shape[1]).log1p()
+    context = torch.stack([torch.ones_like(length), length, told], -1)
+    return Evidence(log_p, context, is_taken.scatter(2, target[..., None], False), target)
 
 
 def support_evidence(

@@ -1,11 +1,13 @@
 """A mixture of the other baselines whose weights are meta-learned, and adapted to each learner.
 
 A logarithmic pool (Genest and Zidek 1986, "Combining probability distributions"): the score of a
-course is the sum of w_e log p_e over the parts e, with w_e = level_e + slope_e * (logarithm of the
-prefix's length). The weights are a learner's own: they begin at meta-learned values and take the
-inner loop's gradient steps on the support pairs, with a meta-learned step size for each of them
-(Meta-SGD, Li et al. 2017). Zero-shot is the same mixture at the start. The inner loop and the
-meta-gradient are those of `mooc_maml.meta`; only the model is another, of some twenty weights.
+course is the sum of w_e log p_e over the parts e, where w_e is linear in what is known of a pair
+before its next course is: the logarithms of the prefix's length and of the number of support pairs
+told. These coefficients are a learner's own: they begin at meta-learned values and take the inner
+loop's gradient steps on the support pairs, with a meta-learned step size for each of them
+(Meta-SGD, Li et al. 2017). Zero-shot is the same mixture at the start, told of no support pair. The
+inner loop and the meta-gradient are those of `mooc_maml.meta`; only the model is another, of some
+thirty numbers.
 
 Its data are windows of the validation learners, as for the weights of the blend: on the training
 learners its parts have been trained, and are better than they will be on anyone else.
@@ -13,7 +15,7 @@ learners its parts have been trained, and are better than they will be on anyone
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -24,7 +26,7 @@ from mooc_maml.baseline_params import MIXED
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts
 from mooc_maml.baselines.evidence import (
-    Evidence,
+    CONTEXT,
     evidence_of,
     first,
     said_of,
@@ -44,7 +46,6 @@ from mooc_maml.taken import TakenCourses, taken_courses
 
 _FIRST_RATE = 0.01  # step sizes before they are learned
 _OUT = -1e9  # score of a course that the loss leaves out
-_NAMES = ("level", "slope")
 
 
 class Mixture:
@@ -53,12 +54,15 @@ class Mixture:
     Args:
         parts: the baselines that are mixed, by name.
         taken: courses that are left out.
-        weights: "level" and "slope", float [E], and the logarithms of their step sizes,
-            "log_rate.level" and "log_rate.slope"; E is the number of parts and one for their mean.
+        weights: "weight", float [3, E], a row for each entry of `CONTEXT`, and the logarithms of
+            their step sizes, "log_rate", the same shape; E is the number of parts and one for their
+            mean.
         steps: gradient steps on the support pairs; 0: the weights stay as they were learned.
         num_courses: C.
         history: one entry: weights by part, validation metrics of learners that were left out.
     """
+
+    reads_support: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,7 +104,7 @@ class Mixture:
         found = cls(mixed, taken, _start(len(mixed), device), steps, store.num_courses, [])
         found._learn(windows(store, own), params, device)
         metrics, metric = summary(ranks), params.evaluation.validation_metric
-        found.history = [{"weights": found.told(), "left_out_validation": metrics}]
+        found.history = [{"weights": found.in_words(), "left_out_validation": metrics}]
         log(f"mixture of {', '.join(mixed)}: left-out validation {metric} {metrics[metric]:.4f}")
         return found
 
@@ -140,45 +144,45 @@ class Mixture:
         alone = evidence_of(said, self.taken, nothing, query)
         _, zero, _ = self.learner.gradient(self.learner.initial(self.start, alone), alone)
         without = zero.sum_over_tasks()
-        found = {name: few.weights[name] + without[name] for name in _NAMES}
-        for name, rate in self.rates.items():  # d/d log r = r d/d r
-            found[f"log_rate.{name}"] = rate * torch.stack([x[name] for x in few.rates]).sum(0)
-        return found
+        by_rate = torch.stack([x["weight"] for x in few.rates]).sum(0)
+        return {
+            "weight": few.weights["weight"] + without["weight"],
+            "log_rate": self.rates["weight"] * by_rate,  # d/d log r = r d/d r
+        }
 
     @property
     def start(self) -> Weights:
         """A learner's weights before the first step."""
-        return {name: self.weights[name] for name in _NAMES}
+        return {"weight": self.weights["weight"]}
 
     @property
     def rates(self) -> Weights:
-        """Step sizes, by weight."""
-        return {name: self.weights[f"log_rate.{name}"].exp() for name in _NAMES}
+        """Step sizes, under the same name."""
+        return {"weight": self.weights["log_rate"].exp()}
 
-    def adapted(self, support: Examples) -> Weights:
-        """Every task's own weights: float [tasks, E]; without support pairs the start."""
+    def adapted(self, support: Examples) -> Tensor:
+        """Every task's own weights: float [tasks, 3, E]; without support pairs the start."""
         if not (self.steps and support.label.shape[1]):
-            return {name: x.expand(support.num_tasks, -1) for name, x in self.start.items()}
+            return self.weights["weight"].expand(support.num_tasks, -1, -1)
         seen = support_evidence(self.parts, self.taken, support)
         fast, _ = adapt(self.learner, self.start, seen, self.steps, [self.rates])
-        own: Weights = fast.values
+        own: Tensor = fast.values["weight"]
         return own
 
     @torch.no_grad()
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Scores of every query pair: float [tasks, Q, C]."""
-        own = self.adapted(support)
-        return pooled(own["level"], own["slope"], self._shown(support, query))
+        told = support if self.reads_support else first(support, 0)
+        seen = evidence_of(said_of(self.parts, told, query), self.taken, told, query)
+        return pooled(self.adapted(told), seen)
 
-    def _shown(self, support: Examples, query: Examples) -> Evidence:
-        told = support if self.steps else first(support, 0)
-        return evidence_of(said_of(self.parts, told, query), self.taken, told, query)
-
-    def told(self) -> dict[str, dict[str, float]]:
+    def in_words(self) -> dict[str, dict[str, float]]:
         """Weights and step sizes by part, as plain values."""
-        values = self.start | {f"rate.{name}": x for name, x in self.rates.items()}
-        names = [*self.parts, "mean"]
-        return {key: dict(zip(names, x.tolist(), strict=True)) for key, x in values.items()}
+        names, found = [*self.parts, "mean"], {}
+        for prefix, x in (("", self.weights["weight"]), ("rate.", self.rates["weight"])):
+            for key, row in zip(CONTEXT, x.tolist(), strict=True):
+                found[prefix + key] = dict(zip(names, row, strict=True))
+        return found
 
     def write(self, path: Path) -> None:
         """Write weights, steps and what is left out; the parts have files of their own."""
@@ -200,7 +204,7 @@ class Mixture:
             UserError: the file is missing, is damaged, ranks another number of courses, or mixes
                 other baselines than there are.
         """
-        keys = [*_NAMES, *(f"log_rate.{name}" for name in _NAMES)]
+        keys = ["weight", "log_rate"]
         found = read_arrays(path, num_courses, [*keys, "names", "steps", "taken"])
         mixed = _mixed(parts)
         if found["names"].tolist() != list(mixed):
@@ -216,6 +220,8 @@ class Mixture:
 
 class MixtureZeroShot(Mixture):
     """The mixture before adaptation, told nothing of the support pairs."""
+
+    reads_support = False
 
     @classmethod
     def train(
@@ -236,20 +242,19 @@ def mixture_loss(weights: Weights, pairs: Any) -> Tensor:
     """Mean cross-entropy over the pairs of one task.
 
     Args:
-        weights: "level" and "slope", float [E].
+        weights: "weight", float [3, E].
         pairs: `Evidence` of one task, without the leading axis.
     """
-    log_p = pooled(weights["level"], weights["slope"], pairs)
+    log_p = pooled(weights["weight"], pairs)
     log_p = log_p.masked_fill(pairs[2], _OUT).log_softmax(-1)
     loss: Tensor = -log_p.gather(-1, pairs[3][..., None]).mean()
     return loss
 
 
-def pooled(level: Tensor, slope: Tensor, pairs: Any) -> Tensor:
-    """Scores [..., pairs, C] from weights [..., E] and evidence with the same leading axes."""
-    log_p, length = pairs[0], pairs[1]
-    weights = level[..., None, :] + slope[..., None, :] * length[..., None]  # [..., pairs, E]
-    scores: Tensor = (log_p @ weights[..., None]).squeeze(-1)
+def pooled(weight: Tensor, pairs: Any) -> Tensor:
+    """Scores [..., pairs, C] from weights [..., 3, E] and evidence with the same leading axes."""
+    log_p, context = pairs[0], pairs[1]
+    scores: Tensor = (log_p @ (context @ weight)[..., None]).squeeze(-1)
     return scores
 
 
@@ -270,12 +275,6 @@ def _mixed(parts: Parts) -> dict[str, Baseline]:
 
 def _start(parts: int, device: torch.device) -> Weights:
     """The mean of the parts, as it is."""
-    level = torch.zeros(parts + 1, device=device)
-    level[-1] = 1.0
-    rate = torch.full_like(level, float(np.log(_FIRST_RATE)))
-    return {
-        "level": level,
-        "slope": torch.zeros_like(level),
-        "log_rate.level": rate,
-        "log_rate.slope": rate.clone(),
-    }
+    weight = torch.zeros(len(CONTEXT), parts + 1, device=device)
+    weight[0, -1] = 1.0
+    return {"weight": weight, "log_rate": torch.full_like(weight, float(np.log(_FIRST_RATE)))}

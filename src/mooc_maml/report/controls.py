@@ -1,9 +1,11 @@
 """What the controls say: whether adaptation helps where it must not, and where it must."""
 
+from itertools import product
 from typing import Any
 
+from mooc_maml.controls import CONTROLLED, Controlled
 from mooc_maml.report.finding import Finding
-from mooc_maml.report.inputs import Inputs
+from mooc_maml.report.inputs import Inputs, label_of
 from mooc_maml.report.words import number, percent, points
 
 # The least share of the way from zero-shot to the oracle that few-shot has to go on made-up data.
@@ -22,23 +24,28 @@ _SPOILT = {
 
 def control_findings(inputs: Inputs) -> list[Finding]:
     """One of each negative control, and of the positive one where there is an oracle."""
-    found = [_negative(inputs, name) for name in _SPOILT if name in inputs.controls["helps"]]
+    found = [
+        _negative(inputs, own, name)
+        for own, name in product(CONTROLLED, _SPOILT)
+        if own.prefix + name in inputs.controls["helps"]
+    ]
     share = _judged(inputs, inputs.controls.get("share_of_the_way_to_the_oracle", []))
     return [*found, _positive(inputs, share)] if share else found
 
 
-def _negative(inputs: Inputs, name: str) -> Finding:
+def _negative(inputs: Inputs, own: Controlled, name: str) -> Finding:
     metric, (words, meaning) = inputs.controls["judged_by"], _SPOILT[name]
+    control, zero = own.prefix + name, own.zero_shot
     text = (
-        f"Negative control: adapted on {words}, few-shot is at "
-        f"{_change(inputs, f'{name}_vs_zero_shot')} {metric} of zero-shot; adapted on its own "
-        f"pairs, at {_change(inputs, 'few_shot_vs_zero_shot')}. "
+        f"Negative control: adapted on {words}, {label_of(own.few_shot)} is at "
+        f"{_change(inputs, f'{control}_vs_{zero}')} {metric} of its zero-shot; adapted on the "
+        f"learner's own pairs, at {_change(inputs, f'{own.few_shot}_vs_{zero}')}. "
     )
-    if inputs.controls["helps"][name]:
+    if inputs.controls["helps"][control]:
         text += f"It must not help, and it does (the interval is above 0): {meaning}."
-        return Finding("warning", f"control_{name}", text)
+        return Finding("warning", f"control_{control}", text)
     text += "It must not help, and it does not: the control holds (the interval is not above 0)."
-    return Finding("finding", f"control_{name}", text)
+    return Finding("finding", f"control_{control}", text)
 
 
 def _positive(inputs: Inputs, row: dict[str, Any]) -> Finding:

@@ -9,6 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from mooc_maml.controls import CONTROLLED
 from mooc_maml.files import atomic_path
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.finding import Finding
@@ -16,13 +17,7 @@ from mooc_maml.report.findings import interval
 from mooc_maml.report.inputs import LABELS, METRICS, Inputs, Measure, label_of
 from mooc_maml.report.words import flatten, number, percent, points, signed_percent
 
-_CONTROLS = {
-    "few_shot_vs_zero_shot": "few-shot − zero-shot",
-    "shuffled_vs_zero_shot": "labels shuffled − zero-shot",
-    "exchanged_vs_zero_shot": "another's pairs − zero-shot",
-    "few_shot_vs_shuffled": "few-shot − labels shuffled",
-    "few_shot_vs_exchanged": "few-shot − another's pairs",
-}
+_OF_CONTROLS = {"shuffled": "labels shuffled", "exchanged": "another's pairs"}
 
 
 def write_page(
@@ -96,12 +91,24 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "differences": _differences(inputs),
         "cold_start": _cold_start(inputs),
         "cold_start_learners": _count(inputs.cold_start.get("learners")),
-        "controls": _rows(inputs.controls["comparisons"], _CONTROLS),
+        "controls": _rows(inputs.controls["comparisons"], _control_labels()),
         "control_repeats": _count(inputs.controls.get("repeats")),
         "ablations": _ablations(inputs),
         "ablation_learners": _count(inputs.ablations.get("learners")),
         "counts": flatten({k: v for k, v in inputs.preprocess.items() if "sha256" not in k}),
     }
+
+
+def _control_labels() -> dict[str, str]:
+    """Comparison -> what it is for people."""
+    found = {}
+    for own in CONTROLLED:
+        names = {own.prefix + name: words for name, words in _OF_CONTROLS.items()}
+        names |= {name: label_of(name) for name in (own.few_shot, own.zero_shot)}
+        for a, b in own.comparisons():
+            first = names[a] if a == own.few_shot else f"{names[own.few_shot]}, {names[a]}"
+            found[f"{a}_vs_{b}"] = f"{first} − {names[b]}"
+    return found
 
 
 def _count(value: Any) -> str:
