@@ -11,7 +11,8 @@ there.
 
 Beside the models stand the document's GRU ranked as the document does ("gru_as_is"), the mixture
 told of the support pairs but without gradient steps ("mixture_without_steps"), and the mixture
-adapted on another learner's support pairs, a negative control ("mixture_exchanged").
+adapted on another learner's support pairs, a negative control ("mixture_exchanged"); "strongest" is
+the baseline that is best on the validation learners, which may be another in each seed.
 
 Over several seeds a learner may be tested more than once: the tests over all seeds take the mean of
 a learner's differences, one number a learner.
@@ -190,8 +191,12 @@ def _rows(runs: list[Row], position: str, tests: Mapping[str, Any]) -> list[Row]
     """Means over seeds, with the t-interval's half-width; the test is of NDCG@10."""
     runs = [run for run in runs if run["position"] == position]
     rows = []
-    for model in runs[0]["test"]:
-        values = {m: np.array([run["test"][model][m] for run in runs]) for m in METRICS}
+    for model in (*runs[0]["test"], "strongest"):
+        own = [
+            run["test"][run["strongest_baseline"] if model == "strongest" else model]
+            for run in runs
+        ]
+        values = {metric: np.array([found[metric] for found in own]) for metric in METRICS}
         spread = t_interval(values["NDCG@10"])
         found = tests["mixture_against"].get(model, [])
         test: Row = next((row for row in found if row["metric"] == "NDCG@10"), {})
