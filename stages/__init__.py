@@ -6,3 +6,9 @@ from pathlib import Path
 # An editable install points at one checkout; an experiment that DVC runs in a copy of the
 # workspace must run the copy's code, whose hashes it records.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
+
+from mooc_maml.errors import end_at_ctrl_c
+
+# In `python -m NAME`, before NAME itself; not in a test that imports a stage.
+if sys.argv[:1] == ["-m"]:
+    end_at_ctrl_c()

@@ -1,6 +1,8 @@
 """The one kind of error that a user can mend, and how a stage shows it."""
 
 import errno
+import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -9,9 +11,30 @@ class UserError(ValueError):
     """Something outside the code is wrong; the message names it and says what to do."""
 
 
+_STOPPED = "stopped by Ctrl-C; run the same command again to go on"
+
+
+def end_at_ctrl_c() -> None:
+    """Until `main_guard` takes over, let Ctrl-C end the process at once, with one line.
+
+    For the seconds in which modules are imported: there is nothing to save, and an import that is
+    broken off may turn the interrupt into another error. Where Ctrl-C is ignored or already has
+    another meaning, it stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _end)
+
+
+def _end(number: int, frame: object) -> None:
+    print(_STOPPED, file=sys.stderr, flush=True)
+    os._exit(128 + number)
+
+
 def main_guard(main: Callable[[], None]) -> None:
     """Run a stage's main; show a `UserError` or a fault of the disk as one line, with status 1."""
     try:
+        if signal.getsignal(signal.SIGINT) is _end:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -27,8 +50,8 @@ def main_guard(main: Callable[[], None]) -> None:
         )
         sys.exit(1)
     except KeyboardInterrupt:
-        print("stopped by Ctrl-C; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
+        print(_STOPPED, file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 _FULL = "free some disk space"
