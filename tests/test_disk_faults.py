@@ -97,6 +97,7 @@ def test_a_disk_that_takes_no_more_is_one_line(stage, folder: Path):
     assert len(errors) == 1, said
     assert "Traceback" not in said
     assert "Errno" not in errors[0], "words, not a list of all that failed"
+    assert ": File too large; " in errors[0], "the system's reason, not a library's"
     assert str(folder) in errors[0] or any(f"{top}/" in errors[0] for top in os.listdir(folder))
     after = contents(folder)
     assert {name: after[name] for name in before} == before, "what stood there stands there yet"

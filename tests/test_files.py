@@ -20,6 +20,7 @@ from mooc_maml.files import (
     read_parquet,
     scratch_folder,
     sha256,
+    write_array,
     write_json,
 )
 from mooc_maml.leakage import check_ids
@@ -333,6 +334,26 @@ def test_ctrl_c_is_one_line_that_says_how_to_go_on(capsys):
         main_guard(main)
     assert stop.value.code == 130
     assert capsys.readouterr().err == "stopped by Ctrl-C; run the same command again to go on\n"
+
+
+# --- arrays -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(), (0, 2), (3, 4), (300, 400)])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_an_array_is_the_file_that_numpy_writes(shape, order, tmp_path):
+    array = np.asarray(np.arange(np.prod(shape, dtype=int)).reshape(shape), order=order)
+    write_array(tmp_path / "ours.npy", array)
+    np.save(tmp_path / "numpys.npy", array)
+    assert (tmp_path / "ours.npy").read_bytes() == (tmp_path / "numpys.npy").read_bytes()
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+@pytest.mark.parametrize("length", [1, 100_000])
+def test_an_array_that_finds_the_disk_full_keeps_the_reason(length):
+    with pytest.raises(OSError, match="No space left on device") as fault:
+        write_array(Path("/dev/full"), np.zeros(length))
+    assert fault.value.errno == errno.ENOSPC
 
 
 # --- Parquet ------------------------------------------------------------------------------------

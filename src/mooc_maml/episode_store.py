@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from mooc_maml.errors import UserError
 from mooc_maml.examples import Examples
-from mooc_maml.files import atomic_path, read_json, sha256, write_json
+from mooc_maml.files import atomic_path, read_json, sha256, write_array, write_json
 from mooc_maml.ranges import ranges
 
 SPLITS = {"train": 0, "validation": 1, "test": 2}
@@ -225,7 +225,7 @@ def write_episodes(folder: Path, store: EpisodeStore) -> None:
     with atomic_path(folder) as temporary:
         temporary.mkdir(parents=True)
         for name, array in _arrays(store):
-            np.save(temporary / f"{name}.npy", array, allow_pickle=False)
+            write_array(temporary / f"{name}.npy", array)
         meta["sha256"] = {path.name: sha256(path) for path in temporary.iterdir()}
         write_json(temporary / "meta.json", meta)
 

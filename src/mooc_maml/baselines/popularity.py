@@ -12,7 +12,7 @@ from mooc_maml.baselines.training_sessions import next_courses
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import UserError
 from mooc_maml.examples import Examples
-from mooc_maml.files import atomic_path
+from mooc_maml.files import atomic_path, write_array
 from mooc_maml.params import Params
 
 
@@ -48,8 +48,8 @@ class Popularity:
 
     def write(self, path: Path) -> None:
         """Write the counts as a .npy file."""
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            np.save(file, self.counts.cpu().numpy(), allow_pickle=False)
+        with atomic_path(path) as temporary:
+            write_array(temporary, self.counts.cpu().numpy())
 
     @classmethod
     def read(
