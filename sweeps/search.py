@@ -3,7 +3,8 @@
 Trials are kept in an SQLite file by Optuna: one file that survives a kill at any moment and needs
 no server. A search that was stopped goes on with the trials that it has, and the trial that was
 running goes on from its last saved state. Trials with other data, other fixed settings, another
-space or other code belong to another study in the same file.
+space, other code or, with a warm start, another baseline GRU belong to another study in the same
+file.
 """
 
 import argparse
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import optuna
 
 PLACE = Path(".state") / "search"
+START = "models/baselines/gru.pth"  # of a warm start
 SECONDS_BETWEEN_GLANCES = 0.2
 
 
@@ -49,7 +51,7 @@ def main(settings_path: Path, apply: bool) -> None:
     optuna = _optuna()
     search, content = load_search(settings_path), _workspace_settings()
     _check(search, content, settings_path)
-    bring_up_to_date("build_episodes")
+    bring_up_to_date("train_baselines" if content["meta"]["warm_start"] else "build_episodes")
     name = study_name(search, content)
     PLACE.mkdir(parents=True, exist_ok=True)
     lock = FileLock(PLACE / f"{name}.lock")
@@ -92,12 +94,13 @@ def _workspace_settings() -> dict[str, Any]:
 
 def _check(search: SearchSettings, content: dict[str, Any], path: Path) -> None:
     """Try the ends of each range as settings before any work."""
-    if content["meta"]["warm_start"]:
-        raise UserError(
-            "params.yaml: meta.warm_start: found true; a search trains from random weights only, "
-            "set it to false"
-        )
     for key, values in search.space.items():
+        if content["meta"]["warm_start"] and key.startswith("model."):
+            raise UserError(
+                f"{path}: space: {key}: cannot be searched with meta.warm_start: true, which "
+                "begins with the baseline gru as it was trained, so with its size; take the key "
+                "out of the space, or set meta.warm_start to false in params.yaml"
+            )
         for end in values.ends():
             try:
                 with_changes(content, {key: _as_setting(key, end, content)})
@@ -135,7 +138,8 @@ def study_name(search: SearchSettings, content: dict[str, Any]) -> str:
     space = search.model_dump_json(include={"space"})
     digest = hashlib.sha256(f"{json.dumps(fixed, sort_keys=True)}\n{space}\n".encode())
     code = (*(CODE / "src" / "mooc_maml").rglob("*.py"), CODE / "stages" / "meta_train.py")
-    for path in (*sorted(Path("data/episodes").rglob("*")), *sorted(code)):
+    start = [Path(START)] if content["meta"]["warm_start"] else []
+    for path in (*sorted(Path("data/episodes").rglob("*")), *sorted(code), *start):
         if path.is_file():
             digest.update(f"{path.name} {sha256(path)}\n".encode())
     return digest.hexdigest()[:16]
@@ -201,7 +205,8 @@ class Search:
 
         digest = hashlib.sha256(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:12]
         folder = PLACE / self.study.study_name / digest
-        prepare(folder, with_changes(self.content, changes), "data/episodes")
+        start = [START] if self.content["meta"]["warm_start"] else []
+        prepare(folder, with_changes(self.content, changes), "data/episodes", *start)
         words = [*command("meta_train", folder), "--looks", "looks.csv"]
         with running(words, folder) as process:
             was_pruned = self._watch(trial, process, folder / "looks.csv")

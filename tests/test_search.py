@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 from tiny import Project, set_params, tiny_project
@@ -90,6 +91,38 @@ def test_a_killed_search_goes_on_and_ends_in_settings(project: Project) -> None:
     assert len(trials(project)) == 2
     assert project.params()["num_inner_steps"] == steps
     assert project.params()["outer_lr"] == rate
+
+
+@pytest.mark.slow
+def test_a_warm_start_begins_all_trials_with_the_trained_baseline(project: Project) -> None:
+    few = {"num_meta_iterations": 4, "eval_interval": 2, "baselines.models": ["popularity", "gru"]}
+    set_params(project, {"meta.warm_start": True, **few})
+    space = {"num_inner_steps": {"choices": [project.params()["num_inner_steps"]]}}
+    settings = {"trials": 1, "startup_trials": 1, "space": space}
+    (project.path / "search.yaml").write_text(yaml.safe_dump(settings))
+    said = project.run(sys.executable, "-m", "sweeps.search")
+    ((state, _, found),) = trials(project)
+    assert state == "COMPLETE", said
+    assert (project.path / "models" / "baselines" / "gru.pth").is_file()
+    assert not (project.path / "models" / "maml").exists()
+    project.dvc("repro", "meta_train")
+    curve = pd.read_csv(project.path / "results" / "plots" / "validation.csv")
+    assert found == curve["few_shot NDCG@10"].max(), "the same as in the pipeline"
+
+
+@pytest.mark.parametrize("key", ["model.hidden_dim", "model.embedding_dim", "model.layers"])
+def test_a_warm_start_and_another_size_exclude_each_other(tmp_path: Path, key: str) -> None:
+    path = tmp_path / "search.yaml"
+    space = {"inner_lr": {"low": 0.01, "high": 0.1}, key: {"choices": [1, 2]}}
+    path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    search_program._check(load_search(path), content, path)
+    content["meta"]["warm_start"] = True
+    with pytest.raises(UserError, match=rf"space: {key}: .*meta\.warm_start.* take the key out"):
+        search_program._check(load_search(path), content, path)
+    del space[key]
+    path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
+    search_program._check(load_search(path), content, path)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.5])
