@@ -57,7 +57,17 @@ def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
         ({"data": {"files": "../secret"}}, r"data\.files\.0: found '\.\./secret'"),
         ({"data": {"files": "/etc/passwd"}}, r"data\.files\.0: found '/etc/passwd'"),
         ({"data": {"max_bad_records": 1.5}}, r"data\.max_bad_records: found 1\.5"),
-        ({"data": {"memory_limit": "much"}}, r"data\.memory_limit: found 'much'"),
+        ({"data": {"memory_limit": "much"}}, r"data\.memory_limit: found 'much'; .*such as 800MB"),
+        ({"data": {"memory_limit": 0}}, r"data\.memory_limit: found 0; .*such as 800MB"),
+        (
+            {"data": {"memory_limit": "0.0GB"}},
+            r"data\.memory_limit: found '0.0GB'; .*such as 800MB",
+        ),
+        (
+            {"data": {"memory_limit": "2 GBB"}},
+            r"data\.memory_limit: found '2 GBB'; .*such as 800MB",
+        ),
+        ({"data": {"memory_limit": "9999999TB"}}, r"found '9999999TB'; .*such as 800MB"),
         ({"baselines": {"models": ["gru"]}}, r"baselines: models gru: popularity is missing"),
         ({"baselines": {"models": ["gru", "ncf"]}}, r"baselines\.models\.1: found 'ncf'; .*'gru'"),
         (

@@ -4,6 +4,7 @@ Every stage calls `load_params` first: an unknown key, a wrong type or a value o
 stops it before any work, with the key, what was found and what is allowed.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -61,6 +62,18 @@ Glob = Annotated[StrictStr, AfterValidator(_glob)]
 Globs = Annotated[tuple[Glob, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
 
 
+def _memory(value: object) -> object:
+    found = (
+        re.fullmatch(r"(\d+(?:\.\d+)?)\s?([KMGT])i?B", value) if isinstance(value, str) else None
+    )
+    if found is None or not 0 < float(found[1]) * 1000 ** ("KMGT".index(found[2]) + 1) < 1e18:
+        raise ValueError("expected an amount of memory, such as 800MB, 2GB or 1.5GiB")
+    return value
+
+
+Memory = Annotated[StrictStr, BeforeValidator(_memory)]
+
+
 class SparkParams(_Section):
     """Which cluster, and how it is set up."""
 
@@ -77,7 +90,7 @@ class DataParams(_Section):
     max_bad_records: Share
     raw: Text | None
     engine: Literal["duckdb", "spark"]
-    memory_limit: Annotated[StrictStr, Field(pattern=r"^\d+(\.\d+)?\s?[KMGT]i?B$")]
+    memory_limit: Memory
     work: Text | None
     spark: SparkParams
     table: TableParams
