@@ -15,6 +15,13 @@ from mooc_maml.params import Params
 from mooc_maml.sources.events import ReadReport
 
 _BATCH_ROWS = 1 << 17
+# The third where the disk fills up at the end of a table, the fourth where it cannot be undone.
+_NO_ROOM = (
+    duckdb.OutOfMemoryException,
+    duckdb.IOException,
+    duckdb.TransactionException,
+    duckdb.FatalException,
+)
 
 
 class DuckDBEngine:
@@ -65,8 +72,9 @@ def open_duckdb(params: Params, work: Path) -> Iterator[DuckDBEngine]:
         try:
             with duckdb.connect(str(scratch / "work.duckdb"), config=settings) as connection:
                 yield DuckDBEngine(connection, params, scratch)
-        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+        except _NO_ROOM as error:
+            fault = str(error).splitlines()[0]  # the rest is advice to those who write SQL
             raise UserError(
-                f"sessions could not be cut: {error}; raise data.memory_limit "
-                f"(now {params.data.memory_limit}) or free disk space in {work}"
+                f"sessions could not be cut: {fault}; nothing was written; raise "
+                f"data.memory_limit (now {params.data.memory_limit}) or free disk space in {work}"
             ) from None
