@@ -1,5 +1,6 @@
 """Raw activity -> sessions -> course sequences -> pairs, through an engine of `data.engine`."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
@@ -72,7 +73,7 @@ def preprocess(
     check_boundary(params.data, params.sessions)
     raw = raw if params.data.raw is None else location(params.data.raw)
     files = find_raw_files(raw, source, params.data.files)
-    work = pairs.parent.resolve() if params.data.work is None else location(params.data.work)
+    work = pairs.parent.resolve() if params.data.work is None else _work(params.data.work)
     with ENGINES[params.data.engine](params, work) as engine:
         with show(sum(path.stat().st_size for path in files)) as on_bytes:
             report = ReadReport(raw, on_bytes)
@@ -86,6 +87,24 @@ def preprocess(
     }
     about = {"source": source, "synthetic": source == "synthetic", "files": names}
     return about | hashes | _account(report, counts)
+
+
+def _work(text: str) -> Path:
+    """data.work, made if it is not there."""
+    work = location(text)
+    if "://" in text:
+        return work
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        fault = "" if os.access(work, os.W_OK) else "it may not be written to"
+    except OSError as error:
+        fault = "it is a file" if work.is_file() else str(error.strerror)
+    if fault:
+        raise UserError(
+            f"data.work: found {text!r}: {fault}; name a folder to write tables in between to, "
+            "or null for the one that the pairs lie in"
+        )
+    return work
 
 
 def _check(report: ReadReport, raw: Path, data: DataParams) -> None:
