@@ -263,6 +263,32 @@ def test_without_the_extra_or_java_the_message_says_what_to_install(
     assert [path.name for path in tmp_path.iterdir()] == ["ties"]
 
 
+def test_an_extra_or_a_java_that_does_not_work_is_told_from_one_that_is_not_there(
+    table_of_ties, tmp_path, make_params, monkeypatch
+):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    with monkeypatch.context() as patch:
+        for name in [name for name in sys.modules if name.split(".")[0] == "pyspark"]:
+            patch.delitem(sys.modules, name)
+        (broken / "pyspark.py").write_text("raise ImportError('too old')")
+        patch.syspath_prepend(broken)
+        with pytest.raises(UserError, match=r"PySpark cannot be imported \(too old\); install"):
+            run_on_spark(table_of_ties, tmp_path, make_params)
+    pytest.importorskip("pyspark", reason="the extra `spark` is not installed")
+    monkeypatch.setenv("JAVA_HOME", str(broken))
+    with pytest.raises(UserError, match=r"JAVA_HOME = .*broken holds no bin/java.* or unset it"):
+        run_on_spark(table_of_ties, tmp_path, make_params)
+    (broken / "bin").mkdir()
+    (broken / "bin" / "java").write_text("#!/bin/sh\necho 'no room' >&2\nexit 1\n")
+    (broken / "bin" / "java").chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setattr("pyspark.SparkContext._gateway", None)  # of earlier tests
+        with pytest.raises(UserError, match=r"Java ended, for the.* 17 or later.*now 2GB"):
+            run_on_spark(table_of_ties, tmp_path, make_params)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "ties"]
+
+
 def test_workers_of_this_machine_run_the_python_that_runs_the_stage(
     spark, table_of_ties, tmp_path, make_params, monkeypatch
 ):
@@ -310,9 +336,23 @@ def test_too_little_memory_stops_with_the_setting_and_without_output(
         request.getfixturevalue("spark")
     raw = write_table(tmp_path / "raw", tied_log(100_000))
     data = {"source": "table", "table": TABLE, "engine": engine, "memory_limit": "4MB"}
-    with pytest.raises(UserError, match=r"data\.memory_limit \(now 4MB\)"):
+    with pytest.raises(UserError, match=r"\A.*data\.memory_limit \(now 4MB\).*\Z"):  # one line
         made(raw, tmp_path / "pairs", make_params, data | {"spark": LOCAL})
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_a_disk_that_fills_up_between_the_tables_is_told(table_of_ties, tmp_path, make_params):
+    resource = pytest.importorskip("resource", reason="no limits on this system")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, limits[1]))  # the log is read, no more
+    try:
+        with pytest.raises(UserError, match=r"could not be cut: .*free disk space in .*\Z"):
+            made(
+                table_of_ties, tmp_path / "pairs", make_params, {"source": "table", "table": TABLE}
+            )
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in tmp_path.iterdir()] == ["ties"]
 
 
 def test_duckdb_takes_no_url_to_work_in(table_of_ties, tmp_path, make_params):
@@ -320,6 +360,28 @@ def test_duckdb_takes_no_url_to_work_in(table_of_ties, tmp_path, make_params):
     data = {"source": "table", "table": TABLE, "work": "memory://somewhere"}
     with pytest.raises(UserError, match=r"data\.work: .*spills to a local disk"):
         made(table_of_ties, tmp_path / "pairs", make_params, data)
+
+
+@pytest.mark.parametrize(
+    ("work", "said"),
+    [
+        ("file", "it is a file; name a folder"),
+        ("file/inside", "Not a directory; name a folder"),
+        ("closed", "it may not be written to; name a folder"),
+    ],
+)
+def test_a_place_for_tables_that_cannot_be_used_is_named(
+    table_of_ties, tmp_path, make_params, monkeypatch, work, said
+):
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir()
+    if work == "closed":  # root may write anywhere
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+    data = {"source": "table", "table": TABLE, "work": str(tmp_path / work)}
+    with pytest.raises(UserError, match=rf"data\.work: found '.*{work}': {said}"):
+        made(table_of_ties, tmp_path / "pairs", make_params, data)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["closed", "file", "ties"]
+    assert list((tmp_path / "closed").iterdir()) == []
 
 
 def two_files(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 
 import mooc_maml
 from mooc_maml.errors import UserError
-from mooc_maml.params import Params
+from mooc_maml.params import DataParams, Params
 
 _SECONDS_TO_ANSWER = 5.0
 
@@ -27,22 +27,26 @@ def spark_errors() -> tuple[type[Exception], ...]:
     try:
         from py4j.protocol import Py4JError, Py4JNetworkError
         from pyspark.errors import PySparkException
-    except ImportError:
+    except ImportError as error:
+        is_missing = isinstance(error, ModuleNotFoundError)
+        fault = "is not installed" if is_missing else f"cannot be imported ({error})"
         raise UserError(
-            "data.engine: found 'spark', but PySpark is not installed; install the extra "
+            f"data.engine: found 'spark', but PySpark {fault}; install the extra "
             "(pip install 'mooc-maml[spark]'), or set data.engine to duckdb"
         ) from None
-    if shutil.which("java") is None and not _java_home():
+    home = os.environ.get("JAVA_HOME")
+    if home and not (Path(home) / "bin" / "java").is_file():
+        raise UserError(
+            f"data.engine: found 'spark', but JAVA_HOME = {home} holds no bin/java, and Spark "
+            "looks nowhere else; set JAVA_HOME to Java 17 or later, or unset it where `java` is on "
+            "PATH, or set data.engine to duckdb"
+        )
+    if not home and shutil.which("java") is None:
         raise UserError(
             "data.engine: found 'spark', but there is no Java: neither `java` on PATH nor "
             "JAVA_HOME; install Java 17 or later, or set data.engine to duckdb"
         )
     return Py4JError, Py4JNetworkError, PySparkException, ConnectionError
-
-
-def _java_home() -> bool:
-    home = os.environ.get("JAVA_HOME")
-    return bool(home) and (Path(str(home)) / "bin" / "java").is_file()
 
 
 def check_master(master: str) -> None:
@@ -101,17 +105,26 @@ def spark_session(params: Params, code: Path, errors: tuple[type[Exception], ...
     try:
         session = builder.getOrCreate()
     except failures as error:
-        raise UserError(
-            f"data.spark.master: {data.spark.master!r} gives no Spark session: "
-            f"{first_lines(error)}; "
-            "look at the cluster, at data.spark.config and at data.memory_limit "
-            f"(now {data.memory_limit})"
-        ) from None
+        raise UserError(_why_none(error, data)) from None
     try:
         session.sparkContext.addPyFile(str(_packed(code)))
         yield session
     finally:
         session.stop()
+
+
+def _why_none(error: Exception, data: DataParams) -> str:
+    """Why there is no session, and what to look at."""
+    text, java = first_lines(error), ""
+    if "JAVA_GATEWAY_EXITED" in text:
+        text = "Java ended, for the reason that it gives above"
+        java = ", whether `java -version` (of JAVA_HOME, if that is set) is 17 or later"
+    elif "stopped SparkContext" in text:
+        text = "the master did not take this run"
+    return (
+        f"data.spark.master: {data.spark.master!r} gives no Spark session: {text}; look at the "
+        f"cluster{java}, at data.spark.config and at data.memory_limit (now {data.memory_limit})"
+    )
 
 
 def _mebibytes(limit: str) -> int:
