@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -26,6 +27,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 from benchmarks.dumps import write_dumps
 from benchmarks.measure import Row, held_mb, machine, report
 from mooc_maml.errors import UserError, main_guard
+from mooc_maml.files import atomic_path
 from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure
 
 _DISK_AN_EVENT = 150  # bytes: 90 raw, and 20 to 45 of shards, tables in between and what spills
@@ -111,7 +113,7 @@ def run_stage(stage: str, folder: Path) -> Row:
     with subprocess.Popen(command, cwd=folder, env=environment) as process:
         while process.poll() is None:
             peak = max(peak, held_mb(process.pid))
-            disk = max(disk, sum(path.stat().st_size for path in _files_between(folder)))
+            disk = max(disk, bytes_between(folder))
             time.sleep(0.1)
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}")
@@ -126,10 +128,15 @@ def _children_cpu() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _files_between(folder: Path) -> list[Path]:
-    """Files of the tables in between, some of which may be gone when they are looked at."""
-    found = (path for path in folder.glob(".preprocess.*/**/*"))
-    return [path for path in found if path.is_file()]
+def bytes_between(folder: Path) -> int:
+    """Size of the tables in between; files and folders may go while they are looked at."""
+    found = 0
+    for place in folder.glob(".preprocess.*"):
+        for parent, _, names in os.walk(place):  # which passes over a folder that has gone
+            for name in names:
+                with suppress(FileNotFoundError):
+                    found += (Path(parent) / name).stat().st_size
+    return found
 
 
 def draw(rows: list[Row], path: Path) -> None:
@@ -190,7 +197,8 @@ def main() -> None:
     for events in sizes:
         folder = arguments.folder / str(events)
         if not (folder / "raw").exists():
-            write_dumps(folder / "raw", events)
+            with atomic_path(folder / "raw") as raw:  # a half-written dump is no smaller one
+                write_dumps(raw, events)
         rows.append(measure(folder, arguments.params.resolve()))
         facts = machine(torch.get_num_threads(), torch.device("cpu"))
         report(rows, _COLUMNS, facts, arguments.json)

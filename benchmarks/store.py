@@ -3,7 +3,8 @@
     python -m benchmarks.store --pairs 1000000,10000000 --folder /tmp/store
 
 repeats made-up sessions as those of further learners, runs `build_episodes` on them as the pipeline
-does, and opens what it wrote, in a process of its own.
+does, and opens what it wrote, in a process of its own. Each size is deleted before the next; one
+needs about 60 bytes of disk a pair.
 """
 
 import argparse
@@ -21,6 +22,8 @@ import torch
 from benchmarks.dumps import COURSES
 from benchmarks.measure import Row, in_own_process, machine, peak_mb, report
 from benchmarks.scale import run_stage
+from mooc_maml.errors import main_guard
+from mooc_maml.files import scratch_folder
 from mooc_maml.leakage import read_checked
 from mooc_maml.params import SyntheticParams
 from mooc_maml.sources.synthetic import simulate
@@ -108,14 +111,12 @@ def main() -> None:
         return
     rows = []
     for pairs in sorted(int(size) for size in arguments.pairs.split(",")):
-        folder = arguments.folder / str(pairs)
-        folder.mkdir(parents=True)
-        shutil.copy("params.yaml", folder)
-        rows.append(measure(folder, pairs))
-        print(rows[-1], flush=True)
-        shutil.rmtree(folder)
-    report(rows, _COLUMNS, machine(torch.get_num_threads(), torch.device("cpu")), arguments.json)
+        with scratch_folder(arguments.folder / str(pairs)) as folder:
+            shutil.copy("params.yaml", folder)
+            rows.append(measure(folder, pairs))
+        facts = machine(torch.get_num_threads(), torch.device("cpu"))
+        report(rows, _COLUMNS, facts, arguments.json)
 
 
 if __name__ == "__main__":
-    main()
+    main_guard(main)
