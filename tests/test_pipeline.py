@@ -4,8 +4,11 @@ import csv
 import hashlib
 import io
 import random
+import re
 import struct
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -205,6 +208,36 @@ def test_first_order_by_one_switch(project: Project) -> None:
     rows = {row["Experiment"]: row for row in shown_experiments(project)}
     assert rows["first-order"]["use_second_order"] == "False"
     assert float(rows["first-order"]["few_shot.HR@10"]) >= 0
+
+
+def test_a_killed_experiment_in_a_copy_goes_on_and_ends_with_the_same_bytes(
+    project: Project,
+) -> None:
+    settings = ("-S", "num_meta_iterations=300", "-S", "eval_interval=100", "meta_train")
+    process = subprocess.Popen(
+        ["dvc", "exp", "run", "--temp", "-n", "killed", *settings],
+        cwd=project.path,
+        env=project.environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    until = time.monotonic() + 120
+    while not list(project.path.glob(".state/meta_train/*/state-*.pth")):
+        assert process.poll() is None, "it ended before it saved a state"
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    (stage,) = project.processes("stages.meta_train")
+    stage.kill()
+    assert process.wait(60) != 0
+    said = project.dvc("exp", "run", "--temp", "-n", "killed", *settings)
+    assert re.search(r"going on after meta-update [1-9]", said)
+    said = project.dvc("exp", "run", "--temp", "-n", "whole", *settings)
+    assert "Running stage 'meta_train'" in said
+    assert "going on" not in said
+    found = project.git("for-each-ref", "--format=%(refname:lstrip=-1) %(tree)", "refs/exps")
+    trees = dict(line.split() for line in found.splitlines())
+    assert trees["killed"] == trees["whole"], "dvc.lock, which has a hash of every file, and curves"
 
 
 def shown_experiments(project: Project) -> list[dict[str, str]]:

@@ -97,10 +97,19 @@ class Project:
 
     def end(self) -> None:
         """Kill what still runs in the project; DVC's queue workers live on by themselves."""
+        for process in self.processes():
+            with suppress(psutil.Error):
+                process.kill()
+
+    def processes(self, program: str = "") -> list[psutil.Process]:
+        """What runs in the project: all of it, or those that are Python running a module."""
+        found = []
         for process in psutil.process_iter():
             with suppress(psutil.Error):
-                if process.environ().get(MARK) == str(self.path):
-                    process.kill()
+                is_ours = process.environ().get(MARK) == str(self.path)
+                if is_ours and (not program or process.cmdline()[1:3] == ["-m", program]):
+                    found.append(process)
+        return found
 
     def environment(self) -> dict[str, str]:
         """As a user has it, and marked."""
