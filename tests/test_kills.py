@@ -44,6 +44,13 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system"),
 ]
 
+# Runs of seconds are to have states to go on from, as runs of hours have.
+OFTEN = """\
+import runpy, stages, mooc_maml.saved_state
+mooc_maml.saved_state.SECONDS_BETWEEN_SAVES = 0.1
+runpy.run_module("stages.{stage}", run_name="__main__", alter_sys=True)
+"""
+
 STARTED: "list[subprocess.Popen[bytes]]" = []
 
 
@@ -65,7 +72,8 @@ class Run:
     folder: Path
 
     def start(self) -> "subprocess.Popen[bytes]":
-        command = ["-m", f"stages.{self.stage}", "--episodes", "episodes", *OUTPUTS[self.stage]]
+        program = OFTEN.format(stage=self.stage)
+        command = ["-c", program, "--episodes", "episodes", *OUTPUTS[self.stage]]
         with (self.folder / "said.txt").open("ab") as said:
             process = subprocess.Popen(
                 [sys.executable, *command],
