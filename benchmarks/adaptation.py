@@ -15,7 +15,8 @@ adapted on another learner's support pairs, a negative control ("mixture_exchang
 the baseline that is best on the validation learners, which may be another in each seed.
 
 Over several seeds a learner may be tested more than once: the tests over all seeds take the mean of
-a learner's differences, one number a learner.
+a learner's differences, one number a learner, where the rows are means over seeds. Holm's
+correction is over the metrics shown there, and over all five metrics within a seed.
 """
 
 import argparse
@@ -28,11 +29,17 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import Row, machine, report
-from mooc_maml.baseline_params import ADAPTED, BaselineName
+from mooc_maml.baseline_params import ADAPTED, ALWAYS, BaselineName
 from mooc_maml.baselines import BASELINES, baseline_path
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.mixture import Mixture
-from mooc_maml.controls import exchanged_supports, spoilt_ranks
+from mooc_maml.controls import (
+    WITHOUT_STEPS,
+    exchanged_supports,
+    spoilt_ranks,
+    told_of_others,
+    without_steps,
+)
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import main_guard
@@ -49,8 +56,12 @@ from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses, taken_courses
 METRICS = ("HR@1", "HR@10", "NDCG@10")
 FITTED = ("blend", *ADAPTED)  # weigh others: fitted for each position
 AGAINST = (  # what the mixture is tested against
-    *(ADAPTED[1], "mixture_without_steps", "mixture_exchanged"),
-    *("strongest", "gru", "gru_as_is"),
+    ADAPTED[1],
+    WITHOUT_STEPS,
+    "mixture_exchanged",
+    "strongest",
+    "gru",
+    "gru_as_is",
 )
 COLUMNS = ("position", "model", "seeds", *METRICS, "half_width", "mixture_ahead_by", "p_holm")
 ByLearner = tuple[NDArray[np.int64], dict[str, LearnerMetrics]]  # ids, and model -> metrics
@@ -144,11 +155,10 @@ def _measured(
     ranks["gru_as_is"] = ranked(models["gru"].scores, "test", NONE_LEFT_OUT)
     mixture = models["mixture"]
     assert isinstance(mixture, Mixture)
-    still = Mixture(mixture.parts, mixture.taken, mixture.weights, 0, mixture.num_courses, [])
-    ranks["mixture_without_steps"] = ranked(still.scores, "test")
+    ranks[WITHOUT_STEPS] = ranked(without_steps(mixture), "test")
     spoil = exchanged_supports(store, generator(params.seed, "control exchanged", 0))
     ranks["mixture_exchanged"] = spoilt_ranks(
-        mixture.scores, spoil, store, taken, tasks_at_once=at_once, device=device
+        told_of_others(mixture), spoil, store, taken, tasks_at_once=at_once, device=device
     )
     values: dict[str, LearnerMetrics] = {
         name: learner_metrics(found) for name, found in ranks.items()
@@ -223,7 +233,10 @@ def _arguments() -> argparse.Namespace:
     models = [*counted, "gru_tuned", *FITTED]
     parser.add_argument("--models", nargs="+", choices=list(BASELINES), default=models)
     parser.add_argument("--json", type=Path, help="file to write the rows to")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if missing := {*ADAPTED, *ALWAYS} - set(arguments.models):
+        parser.error(f"--models: {', '.join(sorted(missing))} cannot be left out")
+    return arguments
 
 
 if __name__ == "__main__":

@@ -7,7 +7,18 @@ from typing import Any
 
 from mooc_maml.baseline_params import ADAPTED
 from mooc_maml.baselines import read_baselines
-from mooc_maml.controls import CONTROLLED, CONTROLS, Spoil, helps, mean_of, spoilt_ranks
+from mooc_maml.baselines.mixture import Mixture
+from mooc_maml.controls import (
+    CONTROLLED,
+    CONTROLS,
+    WITHOUT_STEPS,
+    Spoil,
+    helps,
+    mean_of,
+    spoilt_ranks,
+    told_of_others,
+    without_steps,
+)
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import main_guard
 from mooc_maml.evaluation import ScoreFunction, learner_metrics, query_ranks
@@ -56,10 +67,15 @@ def _metrics(
     meta = read_meta_model(paths.model, params, store.num_courses, taken)
     device = meta.learner.device
     scores: dict[str, ScoreFunction] = {"zero_shot": meta.scores(0), "few_shot": meta.scores()}
+    spoilable = {"few_shot": scores["few_shot"]}  # as they are told of wrong support pairs
     if set(ADAPTED) <= set(params.baselines.models):
         names = params.baselines.models
         trained = read_baselines(paths.baselines, names, store.num_courses, device)
         scores |= {name: trained[name].scores for name in ADAPTED}
+        mixture = trained[ADAPTED[0]]
+        assert isinstance(mixture, Mixture)
+        scores[WITHOUT_STEPS] = without_steps(mixture)
+        spoilable[ADAPTED[0]] = told_of_others(mixture)
 
     def own_supports(score: ScoreFunction) -> LearnerMetrics:
         score = taken.without(score)
@@ -74,13 +90,13 @@ def _metrics(
 
     found = {name: own_supports(score) for name, score in scores.items()}
     for own, (name, control) in product(CONTROLLED, CONTROLS.items()):
-        if own.few_shot in scores:
+        if own.few_shot in spoilable:
             draws = [
                 generator(params.seed, f"control {name}", repeat)
                 for repeat in range(params.ablations.control_repeats)
             ]
             found[own.prefix + name] = mean_of(
-                [spoilt_supports(scores[own.few_shot], control(store, rng)) for rng in draws]
+                [spoilt_supports(spoilable[own.few_shot], control(store, rng)) for rng in draws]
             )
     if params.data.source == "synthetic":
         oracle = oracle_ranks(store, "test", Oracle.load(paths.truth), paths.pairs)

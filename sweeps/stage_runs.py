@@ -54,7 +54,7 @@ def prepare(folder: Path, settings: Mapping[str, Any], *inputs: str) -> None:
         link = folder / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.unlink(missing_ok=True)
-        link.symlink_to(Path(name).resolve(), target_is_directory=True)
+        link.symlink_to(Path(name).resolve(), target_is_directory=Path(name).is_dir())
 
 
 def command(stage: str, folder: Path) -> list[str]:

@@ -6,12 +6,17 @@ import torch
 from episode_helpers import small_store
 from torch import Tensor
 
+from mooc_maml.baselines.mixture import Mixture
+from mooc_maml.baselines.popularity import Popularity
+from mooc_maml.baselines.repeat import Repeat
 from mooc_maml.controls import (
     exchanged_supports,
     helps,
     mean_of,
     shuffled_labels,
     spoilt_ranks,
+    told_of_others,
+    without_steps,
 )
 from mooc_maml.evaluation import learner_metrics, query_ranks
 from mooc_maml.examples import Examples
@@ -89,6 +94,31 @@ def test_courses_left_out_are_those_of_the_learner_itself() -> None:
     assert np.array_equal(found, own)
     taken = support_courses(STORE.support("test", ALL))
     assert (taken > 0).any()
+
+
+def test_the_mixture_leaves_out_nothing_that_only_the_giver_has_taken() -> None:
+    """A pool of popularity alone ranks alike whoever's pairs it is told."""
+    popularity = Popularity(torch.arange(1.0, STORE.num_courses + 1))
+    weights = {"weight": torch.zeros(3, 2), "log_rate": torch.full((3, 2), -3.0)}
+    weights["weight"][0, 0] = 1.0
+    out = TakenCourses(True, True, None)
+    mixture = Mixture({"popularity": popularity}, out, weights, 0, STORE.num_courses, [])
+    own = query_ranks(out.without(mixture.scores), STORE, "test", tasks_at_once=3, device=CPU)
+    assert np.array_equal(spoilt(told_of_others(mixture), exchanged_supports, out), own)
+    assert not np.array_equal(spoilt(mixture.scores, exchanged_supports, out), own)
+
+
+def test_without_steps_the_mixture_is_told_and_keeps_its_weights() -> None:
+    repeat = Repeat(np.full(STORE.num_courses, 1 / STORE.num_courses), True, CPU)
+    weights = {"weight": torch.ones(3, 2), "log_rate": torch.full((3, 2), -1.0)}
+    mixture = Mixture({"repeat": repeat}, AS_IS, weights, 2, STORE.num_courses, [])
+    support, query = STORE.support("test", ALL), STORE.query("test", ALL)
+    still = without_steps(mixture)(support, query)
+    assert not torch.equal(still, mixture.scores(support, query))
+    other = STORE.support("test", ALL[::-1].copy())
+    assert not torch.equal(still, without_steps(mixture)(other, query))
+    mixture.steps = 0
+    assert torch.equal(still, mixture.scores(support, query))
 
 
 def test_a_scorer_that_does_not_adapt_scores_alike_on_any_support() -> None:

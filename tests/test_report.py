@@ -268,6 +268,21 @@ def test_the_mixture_is_told_against_its_zero_shot_the_gru_and_the_strongest(
     assert "closes 53 % (40 % to 60 %)" in found.text
 
 
+def test_what_the_mixture_is_told_and_what_its_steps_add_stand_apart(inputs: Inputs) -> None:
+    rows = {
+        "mixture_without_steps_vs_mixture_zero_shot": differences(0.1, 0.08, 0.12),
+        "mixture_vs_mixture_without_steps": differences(0.002, -0.001, 0.004),
+    }
+    maml = inputs.maml | {
+        "baselines": inputs.maml["baselines"]
+        | {"mixture": block(0.36), "mixture_zero_shot": block(0.29)}
+    }
+    controls = inputs.controls | {"comparisons": inputs.controls["comparisons"] | rows}
+    (found,) = mixture_findings(replace(inputs, maml=maml, controls=controls))
+    assert "told of the support pairs gives +10.0 points (+8.0 to +12.0" in found.text
+    assert "gradient steps add +0.2 points (−0.1 to +0.4" in found.text
+
+
 @pytest.mark.parametrize(
     ("percent_over_gru", "words"),
     [(-7.2, "not reached"), (TARGET_PERCENT - 0.01, "not reached"), (TARGET_PERCENT, "is reached")],

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from mooc_maml.baseline_params import ADAPTED
+from mooc_maml.baselines.mixture import Mixture
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.evaluation import ScoreFunction, episode_groups
 from mooc_maml.examples import Examples
@@ -57,6 +58,9 @@ CONTROLS: Mapping[str, Callable[[EpisodeStore, np.random.Generator], Spoil]] = {
 }
 
 
+WITHOUT_STEPS = "mixture_without_steps"  # told of the support pairs, its weights as learned
+
+
 class Controlled(NamedTuple):
     """Names of a model, of the same before adaptation, and what its controls' names begin with."""
 
@@ -66,16 +70,36 @@ class Controlled(NamedTuple):
 
     def comparisons(self) -> list[tuple[str, str]]:
         """What is laid beside what: few-shot and its controls beside zero-shot, then few-shot
-        beside its controls."""
+        beside its controls; of the mixture also what it is told beside what its steps add."""
         spoilt = [self.prefix + name for name in CONTROLS]
         against_zero = [(name, self.zero_shot) for name in (self.few_shot, *spoilt)]
-        return against_zero + [(self.few_shot, name) for name in spoilt]
+        found = against_zero + [(self.few_shot, name) for name in spoilt]
+        if self.few_shot == ADAPTED[0]:
+            found += [(WITHOUT_STEPS, self.zero_shot), (self.few_shot, WITHOUT_STEPS)]
+        return found
 
 
 CONTROLLED = (
     Controlled("few_shot", "zero_shot", ""),
     Controlled(*ADAPTED, prefix="mixture_"),
 )
+
+
+def without_steps(mixture: Mixture) -> ScoreFunction:
+    """The mixture told of the support pairs, but without gradient steps on them."""
+    return _changed(mixture, mixture.taken, 0).scores
+
+
+def told_of_others(mixture: Mixture) -> ScoreFunction:
+    """The mixture for support pairs of another learner: what these took is not left out.
+
+    What the learner itself has taken is left out by `spoilt_ranks`.
+    """
+    return _changed(mixture, mixture.taken._replace(support=False), mixture.steps).scores
+
+
+def _changed(mixture: Mixture, taken: TakenCourses, steps: int) -> Mixture:
+    return Mixture(mixture.parts, taken, mixture.weights, steps, mixture.num_courses, [])
 
 
 def spoilt_ranks(

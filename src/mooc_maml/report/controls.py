@@ -20,6 +20,11 @@ _SPOILT = {
         "a part of the gain is no knowledge of the learner: any support pairs give it",
     ),
 }
+# Controls that say less than they seem to.
+_EASY = {
+    "mixture_exchanged": "The mixture takes what it is told for the learner's own history, so that "
+    "a stranger's can hardly help it. ",
+}
 
 
 def control_findings(inputs: Inputs) -> list[Finding]:
@@ -41,6 +46,8 @@ def _negative(inputs: Inputs, own: Controlled, name: str) -> Finding:
         f"{_change(inputs, f'{control}_vs_{zero}')} {metric} of its zero-shot; adapted on the "
         f"learner's own pairs, at {_change(inputs, f'{own.few_shot}_vs_{zero}')}. "
     )
+    if control in _EASY:
+        text += _EASY[control]
     if inputs.controls["helps"][control]:
         text += f"It must not help, and it does (the interval is above 0): {meaning}."
         return Finding("warning", f"control_{control}", text)

@@ -38,6 +38,7 @@ LABELS = {
     "blend": "Blend",
     "mixture": "Mixture few-shot",
     "mixture_zero_shot": "Mixture zero-shot",
+    "mixture_without_steps": "Mixture told, without steps",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
     "oracle": "Oracle (best possible)",

@@ -104,10 +104,9 @@ def _control_labels() -> dict[str, str]:
     found = {}
     for own in CONTROLLED:
         names = {own.prefix + name: words for name, words in _OF_CONTROLS.items()}
-        names |= {name: label_of(name) for name in (own.few_shot, own.zero_shot)}
         for a, b in own.comparisons():
-            first = names[a] if a == own.few_shot else f"{names[own.few_shot]}, {names[a]}"
-            found[f"{a}_vs_{b}"] = f"{first} − {names[b]}"
+            first = f"{label_of(own.few_shot)}, {names[a]}" if a in names else label_of(a)
+            found[f"{a}_vs_{b}"] = f"{first} − {names.get(b, label_of(b))}"
     return found
 
 
