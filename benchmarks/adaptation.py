@@ -230,7 +230,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, required=True, help="folder for trained models")
     parser.add_argument("--seeds", type=int, default=1)
     counted = ["popularity", "repeat", "markov", "item_knn", "v_sknn", "gru"]
-    models = [*counted, "gru_tuned", *FITTED]
+    models = [*counted, "gru_tuned", "gru_with_history", *FITTED]
     parser.add_argument("--models", nargs="+", choices=list(BASELINES), default=models)
     parser.add_argument("--json", type=Path, help="file to write the rows to")
     arguments = parser.parse_args()
