@@ -112,7 +112,7 @@ def test_controls_and_readings_are_written(done: Project) -> None:
     assert found["repeats"] == 2
     assert set(found["helps"]) == {
         *("few_shot", "shuffled", "exchanged"),
-        *("mixture", "mixture_shuffled", "mixture_exchanged"),
+        *("mixture", "mixture_without_steps", "mixture_shuffled", "mixture_exchanged"),
     }
     assert len(found["share_of_the_way_to_the_oracle"]) == len(METRICS)
     lines = (done.path / "results/test_readings.csv").read_text().splitlines()
