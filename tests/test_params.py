@@ -59,6 +59,12 @@ def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
         ({"data": {"max_bad_records": 1.5}}, r"data\.max_bad_records: found 1\.5"),
         ({"data": {"memory_limit": "much"}}, r"data\.memory_limit: found 'much'; .*such as 800MB"),
         ({"data": {"memory_limit": 0}}, r"data\.memory_limit: found 0; .*such as 800MB"),
+        ({"data": {"memory_limit": "1KB"}}, r"data\.memory_limit: found '1KB'; .*from 1MB on"),
+        (
+            {"data": {"memory_limit": "\u0662GB"}},
+            r"data\.memory_limit: found '\u0662GB'; .*from 1MB",
+        ),
+        ({"data": {"memory_limit": "2\u00a0GB"}}, r"data\.memory_limit: found '2.*GB'; .*from 1MB"),
         (
             {"data": {"memory_limit": "0.0GB"}},
             r"data\.memory_limit: found '0.0GB'; .*such as 800MB",

@@ -1,13 +1,12 @@
 """Raw files -> Parquet shards of events, a shard a file, files side by side in processes."""
 
 import multiprocessing
-import os
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import signal
+from collections.abc import Sequence
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -67,6 +66,10 @@ def write_shards(
 ) -> None:
     """Write a shard for each raw file into `folder`, in at most `processes` at a time.
 
+    Each process has a pipe of its own and shares nothing, so that one that is killed, at whatever
+    moment, leaves no lock behind that another waits for: CPython's own pool of processes may wait
+    for ever where one dies while the next is being started.
+
     Raises:
         UserError: a raw file cannot be read, or a process died.
     """
@@ -76,70 +79,86 @@ def write_shards(
         for raw, shard in zip(files, shards, strict=True):
             write_shard(raw, shard, data, report)
         return
-    context = multiprocessing.get_context("spawn")
-    read, stop = context.Value("q", 0), context.Value("b", 0)
-    with ProcessPoolExecutor(
-        processes, context, initializer=_start_process, initargs=(read, stop)
-    ) as pool:
-        futures = [
-            pool.submit(_in_process, raw, shard, data, report.folder)
-            for raw, shard in zip(files, shards, strict=True)
-        ]
-        try:
-            _wait(futures, lambda: int(read.value), report.on_bytes)
-            for future in futures:
-                report.add(future.result())
-        except BrokenProcessPool:
-            raise UserError(
-                f"a process that read raw files into {folder.parent} died, killed or out of "
-                "memory; nothing was written; run the same command again, with a smaller "
-                "hardware.threads (files read at a time) if memory is short"
-            ) from None
-        finally:
-            stop.value = 1
-            pool.shutdown(cancel_futures=True)
+    running: dict[Connection, SpawnProcess] = {}
+    try:
+        _start(processes, running, data, report.folder)
+        for own in _own_reports(list(running), list(zip(files, shards, strict=True)), report):
+            report.add(own)
+    except (EOFError, ConnectionError):
+        raise UserError(
+            f"a process that read raw files into {folder.parent} died, killed or out of "
+            "memory; nothing was written; run the same command again, with a smaller "
+            "hardware.threads (files read at a time) if memory is short"
+        ) from None
+    finally:
+        for pipe, process in running.items():
+            process.kill()
+            process.join()
+            pipe.close()
 
 
-def _wait(
-    futures: list[Future[ReadReport]], read: Callable[[], int], on_bytes: Callable[[int], object]
+def _start(
+    processes: int, running: dict[Connection, SpawnProcess], data: DataParams, folder: Path | None
 ) -> None:
-    """Wait for all, or for the first that fails; pass on how many bytes were read."""
-    told, waiting = 0, set(futures)
-    while waiting:
-        done, waiting = wait(waiting, timeout=0.2, return_when=FIRST_EXCEPTION)
-        now = read()
-        on_bytes(now - told)
-        told = now
-        if any(future.exception() for future in done):
-            next(future for future in done if future.exception()).result()
+    """Start processes deaf to Ctrl-C, which asks all: the one that started them acts."""
+    context = multiprocessing.get_context("spawn")
+    resource_tracker.ensure_running()  # would be started by the first, and unblock the signal
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        for _ in range(processes):
+            pipe, far_end = context.Pipe()
+            process = context.Process(target=_read_files, args=(far_end, data, folder), daemon=True)
+            process.start()
+            far_end.close()
+            running[pipe] = process
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_shared: dict[str, Any] = {}  # of a reading process: bytes read by all, and whether to stop
+def _own_reports(
+    idle: list[Connection], work: list[tuple[Path, Path]], report: ReadReport
+) -> list[ReadReport]:
+    """Give each process a file whenever it has none; what each file's report counted, in order.
+
+    Raises:
+        Exception: what a process met, such as the UserError of a file that cannot be read.
+        EOFError, ConnectionError: a process died.
+    """
+    reports: dict[int, ReadReport] = {}
+    busy: dict[Connection, int] = {}
+    given = 0
+    while len(reports) < len(work):
+        while idle and given < len(work):
+            pipe = idle.pop()
+            pipe.send(work[given])
+            busy[pipe] = given
+            given += 1
+        ready = wait(list(busy))
+        for pipe in [own for own in busy if own in ready]:
+            said = pipe.recv()
+            if isinstance(said, int):
+                report.on_bytes(said)
+            elif isinstance(said, ReadReport):
+                reports[busy.pop(pipe)] = said
+                idle.append(pipe)
+            else:
+                raise said
+    return [reports[number] for number in range(len(work))]
 
 
-def _start_process(read: Any, stop: Any) -> None:
-    _shared.update(read=read, stop=stop)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-class _StoppedError(Exception):
-    """Another file could not be read."""
-
-
-def _in_process(raw: Path, shard: Path, data: DataParams, folder: Path | None) -> ReadReport:
-    def count(number: int) -> None:
-        if _shared["stop"].value:
-            raise _StoppedError
-        with _shared["read"].get_lock():
-            _shared["read"].value += number
-
-    report = ReadReport(folder, on_bytes=count)
-    write_shard(raw, shard, data, report)
-    return report.without_listener()
+def _read_files(pipe: Connection, data: DataParams, folder: Path | None) -> None:
+    """In a process of its own: write shards until told to end, by a kill or a closed pipe."""
+    try:
+        while True:
+            raw, shard = pipe.recv()
+            report = ReadReport(folder, on_bytes=pipe.send)
+            try:
+                write_shard(raw, shard, data, report)
+            except ConnectionError:
+                raise
+            except Exception as error:  # whatever it is, the one that started us says it
+                pipe.send(error)
+            else:
+                pipe.send(report.without_listener())
+    except (EOFError, ConnectionError):
+        pass  # the one that started us is gone

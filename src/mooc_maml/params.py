@@ -64,10 +64,12 @@ Globs = Annotated[tuple[Glob, ...], BeforeValidator(lambda v: (v,) if isinstance
 
 def _memory(value: object) -> object:
     found = (
-        re.fullmatch(r"(\d+(?:\.\d+)?)\s?([KMGT])i?B", value) if isinstance(value, str) else None
+        re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])i?B", value)
+        if isinstance(value, str)
+        else None
     )
-    if found is None or not 0 < float(found[1]) * 1000 ** ("KMGT".index(found[2]) + 1) < 1e18:
-        raise ValueError("expected an amount of memory, such as 800MB, 2GB or 1.5GiB")
+    if found is None or not 1e6 <= float(found[1]) * 1000 ** ("KMGT".index(found[2]) + 1) < 1e18:
+        raise ValueError("expected an amount of memory from 1MB on, such as 800MB, 2GB or 1.5GiB")
     return value
 
 

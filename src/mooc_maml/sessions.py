@@ -98,7 +98,7 @@ def _work(text: str) -> Path:
         work.mkdir(parents=True, exist_ok=True)
         fault = "" if os.access(work, os.W_OK) else "it may not be written to"
     except OSError as error:
-        fault = "it is a file" if work.is_file() else str(error.strerror)
+        fault = "it is a file" if os.path.isfile(work) else str(error.strerror)
     if fault:
         raise UserError(
             f"data.work: found {text!r}: {fault}; name a folder to write tables in between to, "

@@ -78,3 +78,7 @@ def open_duckdb(params: Params, work: Path) -> Iterator[DuckDBEngine]:
                 f"sessions could not be cut: {fault}; nothing was written; raise "
                 f"data.memory_limit (now {params.data.memory_limit}) or free disk space in {work}"
             ) from None
+        except (RuntimeError, duckdb.InterruptException) as error:
+            if "interrupted" in str(error).lower():  # Ctrl-C while DuckDB was at work
+                raise KeyboardInterrupt from None
+            raise
