@@ -7,7 +7,7 @@ losses (`taken_courses: auto`). The document's GRU alone is trained as the docum
 draws the split of the learners, the initialisation and the sampling. Baselines are trained once a
 seed, and chosen on the validation learners' last pairs; what weighs others (blend, mixture) is
 fitted for first and last apart. Trained models stay in the folder: a run that was stopped goes on
-there.
+there, if settings and pairs are the same.
 
 Beside the models stand the document's GRU ranked as the document does ("gru_as_is"), the mixture
 told of the support pairs but without gradient steps ("mixture_without_steps"), and the mixture
@@ -28,7 +28,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.measure import Row, machine, report
+from benchmarks.measure import Row, keep_settings, machine, report
 from mooc_maml.baseline_params import ADAPTED, ALWAYS, BaselineName
 from mooc_maml.baselines import BASELINES, baseline_path
 from mooc_maml.baselines.base import Baseline
@@ -92,6 +92,7 @@ def _one_seed(
     """Both positions of one seed."""
     folder = arguments.folder / f"seed_{number}"
     base = load_params("params.yaml")
+    keep_settings(folder, arguments.pairs, _params(base, number, "last", arguments.models))
     parts: dict[str, Baseline] = {}
     found = []
     for position in ("last", "first"):

@@ -16,11 +16,14 @@ from typing import Any
 import psutil
 import torch
 
-from mooc_maml.files import write_json
+from mooc_maml.errors import UserError
+from mooc_maml.files import read_json, sha256, write_json
+from mooc_maml.params import Params
 
 Row = dict[str, Any]
 SLOW = 1.0  # seconds
 TURN = 0.5  # seconds
+MAKES_A_BASELINE = {"seed", "episodes", "model", "baselines", "evaluation"}  # with the pairs
 
 
 def interleaved_seconds(
@@ -110,6 +113,35 @@ def in_own_process(module: str, arguments: Sequence[str]) -> Any:
     if done.returncode != 0:
         raise RuntimeError(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
+
+
+def keep_settings(folder: Path, pairs: Path, params: Params) -> None:
+    """Note in a folder of trained models what they are made from; later, see that it is the same.
+
+    Args:
+        folder: made if it is not there.
+        pairs: the folder that preprocess wrote, whose bytes count.
+        params: those of `MAKES_A_BASELINE` count.
+
+    Raises:
+        UserError: the folder's models are made from something else.
+    """
+    settings = params.model_dump(mode="json", include=MAKES_A_BASELINE)
+    now = {"settings": settings, "pairs": {p.name: sha256(p) for p in sorted(pairs.glob("*"))}}
+    path = folder / "made_from.json"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(path, now)
+        return
+    before = read_json(path)
+    differing = ["pairs"] if before.get("pairs") != now["pairs"] else []
+    was = before.get("settings", {})
+    differing += sorted(key for key in {*was, *settings} if was.get(key) != settings.get(key))
+    if differing:
+        raise UserError(
+            f"{path}: the models of this folder are made with other {', '.join(differing)} than "
+            "those of now; name another --folder, or go back to what is written there"
+        )
 
 
 def machine(threads: int, device: torch.device) -> Row:

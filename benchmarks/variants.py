@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Row, machine, report
+from benchmarks.measure import Row, keep_settings, machine, report
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.early_stopping import place_of_best
 from mooc_maml.episode_store import EpisodeStore
@@ -48,6 +48,7 @@ def main() -> None:
     base = load_params("params.yaml")
     device = setup(base.hardware)
     store = build_episodes(read_steps(arguments.pairs), base)[0]
+    keep_settings(arguments.folder, arguments.pairs, base)
     gru = _gru(arguments.folder, store, base, device)
     rows: list[Row] = [_row_of_gru(gru, store, base, device)]
     facts = machine(base.hardware.threads, device)
@@ -65,7 +66,6 @@ def _gru(folder: Path, store: EpisodeStore, params: Params, device: torch.device
     """The baseline, from its file if it is there."""
     path = folder / "gru.pth"
     if not path.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         GRUBaseline.train(store, params, device, print).write(path)
     return GRUBaseline.read(path, store.num_courses, device)
 

@@ -1,6 +1,7 @@
 """The benchmark of adaptation over seeds and positions, on small made-up pairs."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 from episode_helpers import params, random_sessions, steps, write_pairs
 
 from benchmarks import adaptation
+from mooc_maml.errors import UserError
 from mooc_maml.params import Params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -62,6 +64,21 @@ def test_every_seed_and_position_is_measured_and_a_second_run_trains_nothing(
     assert row["HR@10"] == pytest.approx(sum(own) / 2)
     monkeypatch.setattr(adaptation.BASELINES["gru"][0], "train", None)  # would fail if called
     assert run(monkeypatch, "--seeds", "2")["runs"] == whole["runs"]
+
+
+@pytest.mark.parametrize("change", ["model", "pairs"])
+def test_models_made_from_something_else_are_not_measured(
+    small: Path, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    run(monkeypatch)
+    if change == "pairs":
+        shutil.rmtree(small / "pairs")
+        write_pairs(small / "pairs", steps(random_sessions(90)))
+    else:
+        text = (small / "params.yaml").read_text().replace("hidden_dim: 8", "hidden_dim: 16", 1)
+        (small / "params.yaml").write_text(text)
+    with pytest.raises(UserError, match=rf"made_from\.json: .* made with other {change} than"):
+        run(monkeypatch)
 
 
 def test_the_document_s_gru_is_trained_as_it_says(
