@@ -20,9 +20,11 @@ from mooc_maml.engines import spark_engine
 from mooc_maml.engines.duckdb_engine import open_duckdb
 from mooc_maml.engines.spark_session import first_lines
 from mooc_maml.errors import UserError
+from mooc_maml.event_shards import write_shards
 from mooc_maml.files import sha256
 from mooc_maml.params import SyntheticParams
 from mooc_maml.sessions import preprocess
+from mooc_maml.sources.events import ReadReport
 from mooc_maml.sources.synthetic import simulate
 from mooc_maml.sources.synthetic_dump import write_dump
 
@@ -457,6 +459,17 @@ def test_a_reading_process_that_dies_stops_the_run_without_output(
         killer.join()
         assert not multiprocessing.active_children()
         assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_a_fault_in_a_reading_process_shows_where_it_is(tmp_path, make_params, monkeypatch):
+    monkeypatch.setattr("mooc_maml.event_shards._WORTH_PROCESSES", 0)
+    raw = two_files(tmp_path / "raw")
+    params = make_params(data={"source": "table", "table": TABLE})
+    broken = params.data.model_copy(update={"event_prefixes": 3})
+    (tmp_path / "shards").mkdir()
+    with pytest.raises(RuntimeError, match=r"in a reading process:\n(.*\n)*.*_kinds"):
+        write_shards(sorted(raw.iterdir()), tmp_path / "shards", broken, ReadReport(), 2)
+    assert not multiprocessing.active_children()
 
 
 def test_a_bad_file_stops_the_other_processes(tmp_path, make_params, monkeypatch):

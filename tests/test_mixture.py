@@ -118,6 +118,24 @@ def test_the_first_pairs_show_nothing_of_later_ones() -> None:
     assert not torch.equal(seen.target, again.target)
 
 
+@pytest.mark.parametrize("name", sorted(set(MIXED) & READ_SUPPORT))
+def test_no_part_is_told_of_the_pair_it_is_asked_or_of_later_ones(name: str) -> None:
+    """Each part that reads the support, trained for an epoch, asked pair by pair."""
+    small = {"dropout": 0.0, "epochs": 1, "patience": 0, "batch_size": 64, "learning_rate": 0.01,
+             "dim": 4, "heads": 1, "blocks": 1}  # fmt: skip
+    store, settings = small_store(), params(baselines={"epochs": 1, "sasrec": small})
+    part = BASELINES[name][0].train(store, settings, CPU, lambda _: None)
+    support = store.support("test", np.arange(4))
+    seen = support_evidence({name: part}, NONE_LEFT_OUT, support)
+    for number in range(support.label.shape[1]):
+        other = support._replace(label=support.label.clone())
+        other.label[:, number:] = other.label[:, number:] % store.num_courses + 1
+        again = support_evidence({name: part}, NONE_LEFT_OUT, other)
+        same = (seen.log_p == again.log_p).flatten(2).all(-1).all(0)
+        assert same[: number + 1].all()
+        assert not same[number + 1 :].any()  # these are told of it
+
+
 def test_support_pairs_are_told_of_those_before_them() -> None:
     """Repeat is: after 1 -> 2 in an earlier session, the pair 3 -> 1 knows 1 and 2."""
     support = pairs([([1], 2), ([3], 1)])

@@ -59,6 +59,7 @@ def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
         ({"data": {"max_bad_records": 1.5}}, r"data\.max_bad_records: found 1\.5"),
         ({"data": {"memory_limit": "much"}}, r"data\.memory_limit: found 'much'; .*such as 800MB"),
         ({"data": {"memory_limit": 0}}, r"data\.memory_limit: found 0; .*such as 800MB"),
+        ({"baselines": {"models": 3}}, r"baselines\.models: found 3; input should be a list"),
         ({"data": {"memory_limit": "1KB"}}, r"data\.memory_limit: found '1KB'; .*from 1MB on"),
         (
             {"data": {"memory_limit": "\u0662GB"}},

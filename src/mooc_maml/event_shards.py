@@ -2,6 +2,7 @@
 
 import multiprocessing
 import signal
+import traceback
 from collections.abc import Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -66,9 +67,9 @@ def write_shards(
 ) -> None:
     """Write a shard for each raw file into `folder`, in at most `processes` at a time.
 
-    Each process has a pipe of its own and shares nothing, so that one that is killed, at whatever
-    moment, leaves no lock behind that another waits for: CPython's own pool of processes may wait
-    for ever where one dies while the next is being started.
+    Each process has a pipe of its own and shares nothing, so that one that is killed leaves no lock
+    behind that another waits for: CPython's own pool of processes may wait for ever where one dies
+    while the next is being started.
 
     Raises:
         UserError: a raw file cannot be read, or a process died.
@@ -84,17 +85,22 @@ def write_shards(
         _start(processes, running, data, report.folder)
         for own in _own_reports(list(running), list(zip(files, shards, strict=True)), report):
             report.add(own)
-    except (EOFError, ConnectionError):
+    except _DiedError:
         raise UserError(
             f"a process that read raw files into {folder.parent} died, killed or out of "
             "memory; nothing was written; run the same command again, with a smaller "
             "hardware.threads (files read at a time) if memory is short"
         ) from None
     finally:
-        for pipe, process in running.items():
+        for process in running.values():
             process.kill()
+        for pipe, process in running.items():
             process.join()
             pipe.close()
+
+
+class _DiedError(Exception):
+    """A process is gone, or what it says breaks off."""
 
 
 def _start(
@@ -122,7 +128,7 @@ def _own_reports(
 
     Raises:
         Exception: what a process met, such as the UserError of a file that cannot be read.
-        EOFError, ConnectionError: a process died.
+        _DiedError: a process died.
     """
     reports: dict[int, ReadReport] = {}
     busy: dict[Connection, int] = {}
@@ -130,12 +136,18 @@ def _own_reports(
     while len(reports) < len(work):
         while idle and given < len(work):
             pipe = idle.pop()
-            pipe.send(work[given])
+            try:
+                pipe.send(work[given])
+            except ConnectionError:
+                raise _DiedError from None
             busy[pipe] = given
             given += 1
         ready = wait(list(busy))
         for pipe in [own for own in busy if own in ready]:
-            said = pipe.recv()
+            try:
+                said = pipe.recv()
+            except (EOFError, OSError):
+                raise _DiedError from None
             if isinstance(said, int):
                 report.on_bytes(said)
             elif isinstance(said, ReadReport):
@@ -156,8 +168,10 @@ def _read_files(pipe: Connection, data: DataParams, folder: Path | None) -> None
                 write_shard(raw, shard, data, report)
             except ConnectionError:
                 raise
-            except Exception as error:  # whatever it is, the one that started us says it
+            except (UserError, OSError, MemoryError) as error:  # main_guard has words for these
                 pipe.send(error)
+            except Exception:
+                pipe.send(RuntimeError(f"in a reading process:\n{traceback.format_exc()}"))
             else:
                 pipe.send(report.without_listener())
     except (EOFError, ConnectionError):

@@ -238,7 +238,7 @@ def _fault(fault: dict[str, Any]) -> str:
         return f"{key}: no such setting (found {fault['input']!r}); is it misspelt?"
     if fault["type"] == "missing":
         return f"{key}: missing; every setting of params.yaml must be there"
-    allowed = fault["msg"].removeprefix("Value error, ")
+    allowed = fault["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
     found = "" if isinstance(fault["input"], dict) else f"found {fault['input']!r}; "
     return f"{key}: {found}{allowed[0].lower()}{allowed[1:]}"
 

@@ -70,7 +70,8 @@ def support_evidence(
     parts: Mapping[str, Baseline], taken: TakenCourses, support: Examples
 ) -> Evidence:
     """What the parts say of each support pair, told of those before it and of nothing later."""
-    whole, found = said_of(parts, first(support, 0), support), []
+    blind = {name: part for name, part in parts.items() if name not in READ_SUPPORT}
+    whole, found = said_of(blind, first(support, 0), support), []
     for number in range(support.label.shape[1]):
         told, pair = first(support, number), _only(support, number)
         known = {name: p[:, number : number + 1] for name, p in whole.items()}
