@@ -437,7 +437,7 @@ def test_what_duckdb_answers_to_ctrl_c_is_ctrl_c(tmp_path, make_params, said, be
 def test_a_reading_process_that_dies_stops_the_run_without_output(
     tmp_path, make_params, monkeypatch, number
 ):
-    """The first is killed as soon as it is there: while the second is being started."""
+    """One is killed as soon as there are so many: with 1, while the second is being started."""
     monkeypatch.setattr("mooc_maml.event_shards._WORTH_PROCESSES", 0)
     raw = two_files(tmp_path / "raw")
 
