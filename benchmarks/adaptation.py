@@ -4,7 +4,8 @@
 
 Settings are those of params.yaml, with courses that cannot come again left out of rankings and
 losses (`taken_courses: auto`). The document's GRU alone is trained as the document says. A seed
-draws the split of the learners, the initialisation and the sampling. Baselines are trained once a
+draws the split of the learners, the initialisation and the sampling; with `--vary` the first alone
+or the others alone, and what is not drawn anew is that of seed 0. Baselines are trained once a
 seed, and chosen on the validation learners' last pairs; what weighs others (blend, mixture) is
 fitted for first and last apart. Trained models stay in the folder: a run that was stopped goes on
 there, if settings and pairs are the same.
@@ -52,6 +53,7 @@ from mooc_maml.results import LearnerMetrics, Ranks, paired, strongest, with_hol
 from mooc_maml.statistics import t_interval
 from mooc_maml.steps import read_steps
 from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses, taken_courses
+from sweeps.seeds import VARIED
 
 METRICS = ("HR@1", "HR@10", "NDCG@10")
 FITTED = ("blend", *ADAPTED)  # weigh others: fitted for each position
@@ -73,7 +75,7 @@ def main() -> None:
     device = setup(load_params("params.yaml").hardware)
     runs: list[Row] = []
     pooled: dict[str, list[ByLearner]] = {"first": [], "last": []}
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first_seed, arguments.first_seed + arguments.seeds):
         for run, by_learner in _one_seed(arguments, seed, device):
             runs.append(run)
             pooled[run["position"]].append(by_learner)
@@ -91,12 +93,13 @@ def _one_seed(
 ) -> list[tuple[Row, ByLearner]]:
     """Both positions of one seed."""
     folder = arguments.folder / f"seed_{number}"
-    base = load_params("params.yaml")
-    keep_settings(folder, arguments.pairs, _params(base, number, "last", arguments.models))
+    base, models = load_params("params.yaml"), arguments.models
+    drawn = _drawn(base.seed, number, arguments.vary)
+    keep_settings(folder, arguments.pairs, _params(base, drawn, "last", models))
     parts: dict[str, Baseline] = {}
     found = []
     for position in ("last", "first"):
-        params = _params(base, number, position, arguments.models)
+        params = _params(base, drawn, position, models)
         store = build_episodes(read_steps(arguments.pairs), params)[0]
         own = dict(parts)
         for name in params.baselines.models:
@@ -109,11 +112,20 @@ def _one_seed(
     return found
 
 
-def _params(base: Params, number: int, position: str, models: list[BaselineName]) -> Params:
+def _drawn(root: int, number: int, vary: str) -> tuple[int, int | None]:
+    """Of one seed the settings `seed` and `episodes.split_seed`."""
+    if vary == "both":
+        return root + number, None
+    return (root, root + number) if vary == "split" else (root + number, root)
+
+
+def _params(
+    base: Params, drawn: tuple[int, int | None], position: str, models: list[BaselineName]
+) -> Params:
     """The settings of one seed and position; baselines in the order of their table."""
     changed = base.model_dump()
-    changed["seed"] = base.seed + number
-    changed["episodes"] |= {"position": position, "split_seed": None}
+    changed["seed"], split_seed = drawn
+    changed["episodes"] |= {"position": position, "split_seed": split_seed}
     changed["evaluation"]["taken_courses"] = "auto"
     changed["baselines"]["models"] = [name for name in BASELINES if name in models]
     return parse_params(changed)
@@ -169,6 +181,7 @@ def _measured(
     against = {name: paired(values["mixture"], values[name], params.seed) for name in AGAINST}
     row = {
         "seed": params.seed,
+        "split_seed": params.seed if (own := params.episodes.split_seed) is None else own,
         "position": params.episodes.position,
         "learners": len(ranks["gru"]),
         "strongest_baseline": best,
@@ -229,9 +242,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="What adaptation is worth on one data set.")
     parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
     parser.add_argument("--folder", type=Path, required=True, help="folder for trained models")
-    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=1, help="how many")
+    parser.add_argument("--first-seed", type=int, default=0, help="number of the first")
+    parser.add_argument(
+        "--vary", choices=VARIED, default="both", help="what each seed draws anew (default: both)"
+    )
     counted = ["popularity", "repeat", "markov", "item_knn", "v_sknn", "gru"]
-    models = [*counted, "gru_tuned", "gru_with_history", *FITTED]
+    told = ["gru_with_history", "gru_tuned_with_history"]
+    models = [*counted, "gru_tuned", *told, *FITTED]
     parser.add_argument("--models", nargs="+", choices=list(BASELINES), default=models)
     parser.add_argument("--json", type=Path, help="file to write the rows to")
     arguments = parser.parse_args()

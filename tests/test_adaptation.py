@@ -66,6 +66,32 @@ def test_every_seed_and_position_is_measured_and_a_second_run_trains_nothing(
     assert run(monkeypatch, "--seeds", "2")["runs"] == whole["runs"]
 
 
+def test_split_and_training_are_drawn_apart(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seed 0 is the same in all, seed 1 differs from it in what is varied."""
+    root, zero, one = 20260107, [], {}
+    for vary, drawn in (
+        ("both", (root + 1, root + 1)),
+        ("split", (root, root + 1)),
+        ("training", (root + 1, root)),
+    ):
+        runs = run(monkeypatch, "--folder", vary, "--vary", vary, "--seeds", "2")["runs"]
+        assert {(own["seed"], own["split_seed"]) for own in runs[:2]} == {(root, root)}
+        assert {(own["seed"], own["split_seed"]) for own in runs[2:]} == {drawn}
+        zero.append([own["test"] for own in runs[:2]])
+        one[vary] = [own["test"] for own in runs[2:]]
+    assert zero[0] == zero[1] == zero[2]
+
+    def of(model: str, runs: list[dict[str, Any]]) -> list[Any]:
+        return [own[model] for own in runs]
+
+    # The Markov chain draws nothing, so that it tells the split; the GRU draws its weights.
+    assert of("markov", one["training"]) == of("markov", zero[0]) != of("markov", one["split"])
+    assert of("markov", one["split"]) == of("markov", one["both"])
+    assert of("gru", one["training"]) != of("gru", zero[0])
+    last = run(monkeypatch, "--folder", "both", "--first-seed", "1")["runs"]
+    assert [own["test"] for own in last] == one["both"]
+
+
 @pytest.mark.parametrize("change", ["model", "pairs"])
 def test_models_made_from_something_else_are_not_measured(
     small: Path, monkeypatch: pytest.MonkeyPatch, change: str

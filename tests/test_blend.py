@@ -97,11 +97,12 @@ def test_every_part_gives_probabilities() -> None:
         torch.testing.assert_close(each.sum(-1), torch.ones(2, 3).double(), atol=1e-3, rtol=0)
 
 
-def test_the_tuned_gru_takes_the_place_of_the_gru() -> None:
+def test_of_several_grus_one_is_taken_in_a_fixed_order() -> None:
     store, settings = small_store(), params()
     parts = parts_of(store, settings)
     assert list(Blend(parts, (), store.num_courses, []).parts) == ["gru", "markov", "v_sknn"]
-    tuned = {**parts, "gru_tuned": FixedGRU([0.0] * store.num_courses)}
-    found = Blend(tuned, (), store.num_courses, []).parts
-    assert list(found) == ["gru_tuned", "markov", "v_sknn"]
-    assert found["gru_tuned"] is tuned["gru_tuned"]
+    for better in ("gru_tuned", "gru_tuned_with_history"):
+        parts = {**parts, better: FixedGRU([0.0] * store.num_courses)}
+        found = Blend(parts, (), store.num_courses, []).parts
+        assert list(found) == [better, "markov", "v_sknn"]
+        assert found[better] is parts[better]

@@ -1,5 +1,6 @@
 """Baselines that are a trained sequence model, and what they are told."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,12 +12,14 @@ from test_baselines import SMALL, circular_store
 from test_counting_baselines import pairs
 
 from mooc_maml.baselines import sequence
+from mooc_maml.baselines.evidence import first
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
 from mooc_maml.baselines.gru_further import FurtherGRU
 from mooc_maml.baselines.gru_tuned import TunedGRU
+from mooc_maml.baselines.gru_tuned_with_history import TunedGRUWithHistory
 from mooc_maml.baselines.gru_with_history import GRUWithHistory
-from mooc_maml.baselines.histories import learner_histories, with_history
+from mooc_maml.baselines.histories import HistoryBatches, learner_histories, with_history
 from mooc_maml.baselines.sasrec import SASRecBaseline
 from mooc_maml.baselines.sasrec_with_history import SASRecWithHistory
 from mooc_maml.baselines.sequence_training import pair_scores
@@ -113,22 +116,36 @@ def test_a_transformer_is_read_at_the_last_course_of_each_prefix() -> None:
 
 def prefixes_of(examples: Examples) -> list[list[list[int]]]:
     found = []
-    for rows, position in zip(examples.courses.tolist(), examples.position.tolist(), strict=True):
-        found.append([row[: at + 1] for row, at in zip(rows, position, strict=True)])
+    for rows, row, position in zip(*(x.tolist() for x in examples[:3]), strict=True):
+        found.append([rows[own][: at + 1] for own, at in zip(row, position, strict=True)])
     return found
 
 
 @pytest.mark.parametrize(
     ("support", "query", "expected"),
     [
-        # another session: all that was seen before, then the prefix
-        ([([1], 2), ([1, 2], 3)], [4, 5], [1, 2, 3, 4, 5]),
+        # another session: all that was seen before, the separator, then the prefix
+        ([([1], 2), ([1, 2], 3)], [4, 5], [1, 2, 3, 0, 4, 5]),
+        # another session that begins with the course that the one before ended with
+        ([([1], 2), ([1, 2], 3)], [3], [1, 2, 3, 0, 3]),
+        ([([1], 2), ([1, 2], 3)], [3, 4, 5], [1, 2, 3, 0, 3, 4, 5]),
         # the same session goes on: nothing twice
         ([([1], 2), ([1, 2], 3)], [1, 2, 3, 4], [1, 2, 3, 4]),
-        # the same session, its prefixes cut to the three latest courses
-        ([([1, 2, 3], 4), ([2, 3, 4], 5)], [4, 5, 6], [1, 2, 3, 4, 5, 6]),
+        # the same session, its prefixes cut to the ten latest courses
+        (
+            [(list(range(1, 11)), 11), (list(range(2, 12)), 12)],
+            list(range(5, 15)),
+            list(range(1, 15)),
+        ),
+        # another session that begins as the one before ended, and prefixes too short to be cut
+        ([([1], 2), ([1, 2], 3)], [2, 3], [1, 2, 3, 0, 2, 3]),
+        ([([1], 2), ([1, 2], 3)], [2, 3, 9], [1, 2, 3, 0, 2, 3, 9]),
+        # two sessions of one pair each that are alike
+        ([([1], 2), ([1], 2)], [1, 2, 4], [1, 2, 0, 1, 2, 4]),
         # two sessions in the support
-        ([([1], 2), ([3], 1)], [4], [1, 2, 3, 1, 4]),
+        ([([1], 2), ([3], 1)], [4], [1, 2, 0, 3, 1, 0, 4]),
+        # the later of two goes on
+        ([([1], 2), ([3], 1)], [3, 1, 4], [1, 2, 0, 3, 1, 4]),
         # to and fro
         ([([1], 2), ([1, 2], 1)], [1, 2, 1, 2], [1, 2, 1, 2]),
     ],
@@ -136,9 +153,11 @@ def prefixes_of(examples: Examples) -> list[list[list[int]]]:
 def test_history_goes_before_the_prefix(
     support: Sequence[tuple[list[int], int]], query: list[int], expected: list[int]
 ) -> None:
-    found = with_history(pairs(support), pairs([(query, 9), ([8], 7)]))
+    found = with_history(pairs(support), pairs([(query, 9), ([8], 7)]), 0)
     assert prefixes_of(found)[0][0] == expected
     assert found.label.tolist() == [[9, 7]]
+    nothing = with_history(first(pairs(support), 0), pairs([(query, 9), ([8], 7)]), 0)
+    assert prefixes_of(nothing) == [[query, [8]]]
 
 
 def test_training_histories_by_hand() -> None:
@@ -148,33 +167,91 @@ def test_training_histories_by_hand() -> None:
     more = [(n, 0, [1, 2, 3, 4]) for n in range(3, 9)]
     table = steps([(0, 500, [1, 2, 3]), (0, 100, [4, 5]), (1, 0, [6, 7, 6]), (2, 0, [8]), *more])
     store = build_episodes(table, params(episodes=small, ablations={"support_sizes": (1,)}))[0]
-    found = learner_histories(store)
-    prefixes = prefixes_of(found.batch(np.arange(5)[:, None]))
-    assert [own[0] for own in prefixes] == [[4], [4, 5, 1], [4, 5, 1, 2], [6], [6, 7]]
+    found = learner_histories(store, 9)
+
+    def first_prefixes(histories: EpisodeStore) -> list[list[int]]:
+        return [own[0] for own in prefixes_of(histories.batch(np.arange(5)[:, None]))]
+
+    assert first_prefixes(found) == [[4], [4, 5, 9, 1], [4, 5, 9, 1, 2], [6], [6, 7]]
     labels = found.batch(np.arange(5)[None]).label.tolist()[0]
     assert labels == store.batch(np.arange(5)[None]).label.tolist()[0] == [5, 2, 3, 7, 6]
     assert prefixes_of(found.batch(np.array([[5]]))) == [[[1]]]
+    alone = np.arange(len(store.session_start) - 1) == 0  # session 0 begins anew
+    assert first_prefixes(learner_histories(store, 9, alone)) == [[4], [1], [1, 2], [6], [6, 7]]
+
+
+def test_every_epoch_has_all_pairs_with_much_history_and_with_little() -> None:
+    """Learners of three sessions of two pairs: before the third stand none, one or both others."""
+    sessions = [(n, 1000 * s, [1, 2, 3]) for n in range(600) for s in range(3)]
+    own = params(**{**SMALL, "episodes": {**SMALL["episodes"], "max_prefix_length": 50}})
+    store = build_episodes(steps(sessions), own)[0]
+    pairs_of = store.pairs_of("train")
+    batches = HistoryBatches(store, 50, 9)
+    whole = list(batches.examples(np.random.default_rng(0)))
+    prefixes = [own for examples in whole for own in prefixes_of(examples)[0]]
+    assert len(prefixes) == len(pairs_of)
+    learners = len(pairs_of) / 6
+    number = Counter(own.count(9) for own in prefixes if own[-1] == 1)  # first pairs of sessions
+    # none: every first session, half of the second and third; two: a quarter of the third
+    assert number[0] / learners == pytest.approx(1 + 0.5 + 0.5, abs=0.15)
+    assert number[1] / learners == pytest.approx(0.5 + 0.25, abs=0.15)
+    assert number[2] / learners == pytest.approx(0.25, abs=0.15)
+    assert {tuple(own) for own in prefixes if own.count(9) == 2 and own[-1] == 2} == {
+        (1, 2, 3, 9, 1, 2, 3, 9, 1, 2)
+    }
+    other = [own for x in batches.examples(np.random.default_rng(1)) for own in prefixes_of(x)[0]]
+    assert sorted(other) != sorted(prefixes), "drawn anew in the next epoch"
+    later = list(batches.examples(np.random.default_rng(0), 1))
+    for one, other in zip(whole[1:], later, strict=True):
+        assert all(torch.equal(*both) for both in zip(one, other, strict=True))
+
+
+def test_training_with_history_taken_up_within_an_epoch_is_the_same(tmp_path) -> None:
+    store, own = small_store(), settings(epochs=2)
+    whole = GRUWithHistory.train(store, own, CPU, lambda _: None)
+    training, saved = GRUWithHistory.training(store, own, CPU), SavedState(tmp_path)
+
+    def stop_after_two() -> None:
+        if training.within.updates == 2:
+            saved.save(training.state())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train_epoch(stop_after_two)
+    again = GRUWithHistory.resume(store, own, CPU, lambda _: None, saved)
+    assert again.history == whole.history
+    weights = again.model.state_dict()
+    assert all(torch.equal(weights[name], x) for name, x in whole.model.state_dict().items())
 
 
 def test_only_the_latest_courses_of_a_history_are_kept() -> None:
     """A row each: the first prefix goes on from 1, 2, 3; the second is long enough by itself."""
-    found = with_history(pairs([([1], 2), ([1, 2], 3)]), pairs([([4], 9), ([5, 6, 7, 8], 4)]), 3)
-    assert prefixes_of(found) == [[[2, 3, 4], [6, 7, 8]]]
+    query = pairs([([4], 9), ([5, 6, 7, 8], 4)])
+    found = with_history(pairs([([1], 2), ([1, 2], 3)]), query, 0, 3)
+    assert prefixes_of(found) == [[[3, 0, 4], [6, 7, 8]]]
 
 
 def test_a_transformer_is_told_as_much_history_as_it_has_positions_for() -> None:
-    """Four positions: of 1, 2, 3, 4 and then 5 the first is forgotten, and counting begins at 2."""
+    """Four positions: of 1, 2, 3, 4, then 5 the first two are forgotten; counting begins at 3."""
     store = small_store()
     assert store.max_prefix_length == 4
-    model = SASRecBaseline.build(store, settings(sasrec=SASREC))
+    model = SASRecWithHistory.build(store, settings(sasrec=SASREC))
     found = SASRecWithHistory(model, []).scores(
         pairs([([1], 2), ([1, 2, 3], 4)]), pairs([([5], 6)])
     )
-    torch.testing.assert_close(found, pair_scores(model, pairs([([2, 3, 4, 5], 6)])))
+    separator = store.num_courses + 1
+    by_hand = pair_scores(model, pairs([([3, 4, separator, 5], 6)]))
+    torch.testing.assert_close(found, by_hand[..., :-1])
+    assert found.shape[-1] == store.num_courses
 
 
 @pytest.mark.parametrize(
-    ("told_by", "kind"), [(GRUWithHistory, GRUBaseline), (SASRecWithHistory, SASRecBaseline)]
+    ("told_by", "kind"),
+    [
+        (GRUWithHistory, GRUBaseline),
+        (TunedGRUWithHistory, TunedGRU),
+        (SASRecWithHistory, SASRecBaseline),
+    ],
 )
 def test_history_helps_where_the_answer_lies_in_an_earlier_session(told_by, kind) -> None:
     """A learner's every session: the learner's own course, 1, then that course again."""
@@ -184,7 +261,7 @@ def test_history_helps_where_the_answer_lies_in_an_earlier_session(told_by, kind
         own = int(rng.integers(2, 10))
         sessions += [(learner, 1000 * n, [1, own]) for n in range(6)]
     store, _ = build_episodes(steps(sessions, num_courses=9), params(**SMALL))
-    own = settings(epochs=10, sasrec=SASREC)
+    own = settings(epochs=10, gru_tuned=TUNED, sasrec=SASREC)
     told = told_by.train(store, own, CPU, lambda _: None)
     plain = kind.train(store, own, CPU, lambda _: None)
     assert hits(told.scores, store) > 0.9

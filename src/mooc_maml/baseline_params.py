@@ -16,6 +16,7 @@ BaselineName = Literal[
     "gru",
     "gru_tuned",
     "gru_with_history",
+    "gru_tuned_with_history",
     "gru_fine_tuned",
     "gru_further",
     "sasrec",
@@ -42,12 +43,13 @@ MIXED: tuple[BaselineName, ...] = (
     "gru",
     "gru_tuned",
     "gru_with_history",
+    "gru_tuned_with_history",
     "sasrec",
     "sasrec_with_history",
 )
 # Those of them that read the support pairs; the others look at the query's prefix alone.
 READ_SUPPORT: frozenset[BaselineName] = frozenset(
-    ("repeat", "gru_with_history", "sasrec_with_history")
+    ("repeat", "gru_with_history", "gru_tuned_with_history", "sasrec_with_history")
 )
 # Adapted to each learner, and the same before that: rather ours than baselines to be beaten.
 ADAPTED: tuple[BaselineName, BaselineName] = ("mixture", "mixture_zero_shot")

@@ -11,6 +11,7 @@ from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
 from mooc_maml.baselines.gru_further import FurtherGRU
 from mooc_maml.baselines.gru_tuned import TunedGRU
+from mooc_maml.baselines.gru_tuned_with_history import TunedGRUWithHistory
 from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.item_knn import ItemKNN
 from mooc_maml.baselines.markov import Markov
@@ -37,6 +38,7 @@ BASELINES: dict[str, tuple[type[Baseline], str]] = {
     "gru": (GRUBaseline, ".pth"),
     "gru_tuned": (TunedGRU, ".pth"),
     "gru_with_history": (GRUWithHistory, ".pth"),
+    "gru_tuned_with_history": (TunedGRUWithHistory, ".pth"),
     "gru_fine_tuned": (FineTunedGRU, ".npz"),
     "gru_further": (FurtherGRU, ".pth"),
     "sasrec": (SASRecBaseline, ".pth"),

@@ -1,4 +1,4 @@
-"""Blend: the probabilities of a GRU (tuned if there is one), the Markov chain and V-SKNN, mixed."""
+"""Blend: the probabilities of a GRU, the Markov chain and V-SKNN, mixed."""
 
 from itertools import product
 from pathlib import Path
@@ -20,6 +20,7 @@ from mooc_maml.ranking import ranks
 from mooc_maml.taken import taken_courses
 
 _PER_WEIGHT = 10  # weights are tenths
+_GRUS = ("gru_tuned_with_history", "gru_tuned", "gru")  # the first that there is
 
 
 class Blend:
@@ -39,7 +40,8 @@ class Blend:
         num_courses: int,
         history: list[dict[str, Any]],
     ) -> None:
-        names = ["gru_tuned" if x == "gru" and "gru_tuned" in parts else x for x in PARTS["blend"]]
+        gru = next(name for name in _GRUS if name in parts)
+        names = [gru if name == "gru" else name for name in PARTS["blend"]]
         self.parts = {name: parts[name] for name in names}
         self.weights, self.num_courses, self.history = weights, num_courses, history
 

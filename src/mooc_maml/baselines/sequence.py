@@ -40,6 +40,7 @@ class SequenceBaseline(Generic[Model]):
     """
 
     kind: ClassVar[type[nn.Module]]
+    separators: ClassVar[int] = 0  # what the model counts as courses and are none, after the others
 
     def __init__(self, model: Model, history: History) -> None:
         self.model, self.history = model, history
@@ -143,7 +144,7 @@ class SequenceBaseline(Generic[Model]):
         Raises:
             UserError: the file is missing, is damaged, or ranks another number of courses.
         """
-        model: Any = read_module(path, cls.kind, num_courses)
+        model: Any = read_module(path, cls.kind, num_courses, cls.separators)
         return cls(model.to(device), [])
 
 

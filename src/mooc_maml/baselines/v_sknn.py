@@ -110,7 +110,7 @@ class VSKNN:
         latest[session] = cell  # of several cells of one session the last, the latest course, stays
         steps_back = np.zeros(len(self.size))
         steps_back[session] = back[place] + 1
-        near = np.flatnonzero(product)
+        near = np.flatnonzero(product > 0)
         weight = product[near] / np.sqrt(self.size[near]) / steps_back[near] ** 2
         if len(near) > self.neighbours:
             best = np.argpartition(-weight, self.neighbours - 1)[: self.neighbours]

@@ -1,12 +1,13 @@
 """A sequence model told what the learner did in earlier sessions: context, not adaptation."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from mooc_maml.baselines.base import NO_PARTS, Parts
-from mooc_maml.baselines.histories import learner_histories, with_history
+from mooc_maml.baselines.histories import HistoryBatches, with_history
 from mooc_maml.baselines.sequence import Model, SequenceBaseline
 from mooc_maml.baselines.sequence_training import Batches, Plan, SequenceTraining, pair_scores
 from mooc_maml.episode_store import EpisodeStore
@@ -15,13 +16,20 @@ from mooc_maml.params import Params
 
 
 class WithHistory(SequenceBaseline[Model]):
-    """Stands before a baseline, which is then trained on whole histories.
+    """Stands before a baseline, which is then trained on prefixes with earlier sessions in them.
 
     It is tested with the support pairs before the query. Where a learner has one session only, the
-    prefix holds its history anyway, and nothing changes.
+    prefix holds its history anyway. Between two sessions stands what counts as one course more,
+    C + 1; its score is left out.
     """
 
     name: ClassVar[str]
+    separators: ClassVar[int] = 1
+
+    @classmethod
+    def build(cls, store: EpisodeStore, params: Params, parts: Parts = NO_PARTS) -> Model:
+        """That of the baseline, with the separator as one course more."""
+        return super().build(replace(store, num_courses=store.num_courses + 1), params, parts)
 
     @classmethod
     def plan(cls, params: Params) -> Plan:
@@ -30,8 +38,9 @@ class WithHistory(SequenceBaseline[Model]):
 
     @classmethod
     def batches(cls, store: EpisodeStore, params: Params) -> Batches:
-        """A learner's sessions as one."""
-        return super().batches(learner_histories(store), params)
+        """A learner's sessions, some of them as one."""
+        separator = store.num_courses + 1
+        return HistoryBatches(store, cls.plan(params).settings.batch_size, separator)
 
     @classmethod
     def training(
@@ -46,4 +55,5 @@ class WithHistory(SequenceBaseline[Model]):
         """Scores of every query pair: float [tasks, Q, C]."""
         model: Any = self.model
         longest = model.settings.get("max_length")  # a GRU has no limit
-        return pair_scores(model, with_history(support, query, longest))
+        told = with_history(support, query, model.settings["num_courses"], longest)
+        return pair_scores(model, told)[..., :-1]

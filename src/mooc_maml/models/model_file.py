@@ -52,13 +52,16 @@ def write_module(
         temporary.write_bytes(buffer.getvalue())
 
 
-def read_module(path: Path, kind: type[Module], num_courses: int | None = None) -> Module:
+def read_module(
+    path: Path, kind: type[Module], num_courses: int | None = None, others: int = 0
+) -> Module:
     """Read a model that `write_module` wrote, on the CPU, in the precision it was written in.
 
     Args:
         path: the file.
         kind: the class of the model.
         num_courses: the catalogue it has to fit; None: any.
+        others: how many of the model's courses are none, and stand after those of the catalogue.
 
     Raises:
         UserError: the file is missing, is damaged, or its weights do not fit.
@@ -75,9 +78,9 @@ def read_module(path: Path, kind: type[Module], num_courses: int | None = None) 
             f"{path}: expected weights and settings of a {kind.__name__}, found something else "
             f"({type(error).__name__}: {reason}); delete the file and run `dvc repro`"
         ) from None
-    if num_courses not in (None, settings["num_courses"]):
+    if num_courses not in (None, settings["num_courses"] - others):
         raise UserError(
-            f"{path}: this model ranks {settings['num_courses']} courses, the data have "
+            f"{path}: this model ranks {settings['num_courses'] - others} courses, the data have "
             f"{num_courses}; it was trained on other data, run `dvc repro` to train it on these"
         )
     return model

@@ -31,6 +31,7 @@ LABELS = {
     "gru": "GRU",
     "gru_tuned": "GRU, tuned",
     "gru_with_history": "GRU, with history",
+    "gru_tuned_with_history": "GRU, tuned, with history",
     "gru_fine_tuned": "GRU, fine-tuned",
     "gru_further": "GRU, trained further",
     "sasrec": "SASRec",
