@@ -53,7 +53,7 @@ from mooc_maml.results import LearnerMetrics, Ranks, paired, strongest, with_hol
 from mooc_maml.statistics import t_interval
 from mooc_maml.steps import read_steps
 from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses, taken_courses
-from sweeps.seeds import VARIED
+from sweeps.seeds import VARIED, changes
 
 METRICS = ("HR@1", "HR@10", "NDCG@10")
 FITTED = ("blend", *ADAPTED)  # weigh others: fitted for each position
@@ -94,7 +94,7 @@ def _one_seed(
     """Both positions of one seed."""
     folder = arguments.folder / f"seed_{number}"
     base, models = load_params("params.yaml"), arguments.models
-    drawn = _drawn(base.seed, number, arguments.vary)
+    drawn = changes(base, base.seed + number, arguments.vary)
     keep_settings(folder, arguments.pairs, _params(base, drawn, "last", models))
     parts: dict[str, Baseline] = {}
     found = []
@@ -112,20 +112,13 @@ def _one_seed(
     return found
 
 
-def _drawn(root: int, number: int, vary: str) -> tuple[int, int | None]:
-    """Of one seed the settings `seed` and `episodes.split_seed`."""
-    if vary == "both":
-        return root + number, None
-    return (root, root + number) if vary == "split" else (root + number, root)
-
-
 def _params(
-    base: Params, drawn: tuple[int, int | None], position: str, models: list[BaselineName]
+    base: Params, drawn: Mapping[str, int], position: str, models: list[BaselineName]
 ) -> Params:
     """The settings of one seed and position; baselines in the order of their table."""
     changed = base.model_dump()
-    changed["seed"], split_seed = drawn
-    changed["episodes"] |= {"position": position, "split_seed": split_seed}
+    changed["seed"] = drawn["seed"]
+    changed["episodes"] |= {"position": position, "split_seed": drawn["episodes.split_seed"]}
     changed["evaluation"]["taken_courses"] = "auto"
     changed["baselines"]["models"] = [name for name in BASELINES if name in models]
     return parse_params(changed)
@@ -181,7 +174,7 @@ def _measured(
     against = {name: paired(values["mixture"], values[name], params.seed) for name in AGAINST}
     row = {
         "seed": params.seed,
-        "split_seed": params.seed if (own := params.episodes.split_seed) is None else own,
+        "split_seed": params.episodes.split_seed,
         "position": params.episodes.position,
         "learners": len(ranks["gru"]),
         "strongest_baseline": best,

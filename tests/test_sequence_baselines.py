@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from episode_helpers import params, small_store, steps
-from test_baselines import SMALL, circular_store
+from test_baselines import SMALL, circular_store, same_weights
 from test_counting_baselines import pairs
 
 from mooc_maml.baselines import sequence
@@ -22,7 +22,7 @@ from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.histories import HistoryBatches, learner_histories, with_history
 from mooc_maml.baselines.sasrec import SASRecBaseline
 from mooc_maml.baselines.sasrec_with_history import SASRecWithHistory
-from mooc_maml.baselines.sequence_training import pair_scores
+from mooc_maml.baselines.sequence_training import SequenceTraining, pair_scores
 from mooc_maml.episode_store import EpisodeStore, sample_tasks
 from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import UserError
@@ -44,6 +44,18 @@ SASREC = {**OWN["sasrec"], **QUICK, "dim": 16}
 
 def settings(**own: Any) -> Params:
     return params(**{**SMALL, "baselines": {**SMALL["baselines"], **own}})
+
+
+def stop_after_two_updates(training: SequenceTraining, saved: SavedState) -> None:
+    """Leave an epoch after its second update, with the state saved."""
+
+    def stop() -> None:
+        if training.within.updates == 2:
+            saved.save(training.state())
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        training.train_epoch(stop)
 
 
 def hits(score: ScoreFunction, store: EpisodeStore) -> float:
@@ -210,18 +222,10 @@ def test_training_with_history_taken_up_within_an_epoch_is_the_same(tmp_path) ->
     store, own = small_store(), settings(epochs=2)
     whole = GRUWithHistory.train(store, own, CPU, lambda _: None)
     training, saved = GRUWithHistory.training(store, own, CPU), SavedState(tmp_path)
-
-    def stop_after_two() -> None:
-        if training.within.updates == 2:
-            saved.save(training.state())
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        training.train_epoch(stop_after_two)
+    stop_after_two_updates(training, saved)
     again = GRUWithHistory.resume(store, own, CPU, lambda _: None, saved)
     assert again.history == whole.history
-    weights = again.model.state_dict()
-    assert all(torch.equal(weights[name], x) for name, x in whole.model.state_dict().items())
+    assert same_weights(again, whole)
 
 
 def test_only_the_latest_courses_of_a_history_are_kept() -> None:
@@ -361,20 +365,12 @@ def test_further_training_taken_up_within_an_epoch_is_the_same(tmp_path) -> None
     whole = FurtherGRU.train(store, own, CPU, lambda _: None, parts)
     training, saved = FurtherGRU.training(store, own, CPU, parts), SavedState(tmp_path)
     training.train_epoch()
-
-    def stop_after_two() -> None:
-        if training.within.updates == 2:
-            saved.save(training.state())
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        training.train_epoch(stop_after_two)
+    stop_after_two_updates(training, saved)
     lines: list[str] = []
     again = FurtherGRU.resume(store, own, CPU, lines.append, saved, parts)
     assert lines[0] == "gru_further: going on after epoch 1, update 2 of the next"
     assert again.history == whole.history
-    weights = again.model.state_dict()
-    assert all(torch.equal(weights[name], x) for name, x in whole.model.state_dict().items())
+    assert same_weights(again, whole)
 
 
 def test_too_few_learners_for_a_meta_batch_are_told() -> None:
