@@ -13,7 +13,9 @@ there, if settings and pairs are the same.
 Beside the models stand the document's GRU ranked as the document does ("gru_as_is"), the mixture
 told of the support pairs but without gradient steps ("mixture_without_steps"), and the mixture
 adapted on another learner's support pairs, a negative control ("mixture_exchanged"); "strongest" is
-the baseline that is best on the validation learners, which may be another in each seed.
+the baseline that is best on the validation learners, which may be another in each seed. Without the
+mixture among `--models` there are the baselines alone, and no tests: a baseline that is not to be a
+part of the mixture is measured so.
 
 Over several seeds a learner may be tested more than once: the tests over all seeds take the mean of
 a learner's differences, one number a learner, where the rows are means over seeds. Holm's
@@ -159,19 +161,20 @@ def _measured(
         if name not in ADAPTED:
             validation[name] = summary(ranked(model.scores, "validation"))
     ranks["gru_as_is"] = ranked(models["gru"].scores, "test", NONE_LEFT_OUT)
-    mixture = models["mixture"]
-    assert isinstance(mixture, Mixture)
-    ranks[WITHOUT_STEPS] = ranked(without_steps(mixture), "test")
-    spoil = exchanged_supports(store, generator(params.seed, "control exchanged", 0))
-    ranks["mixture_exchanged"] = spoilt_ranks(
-        told_of_others(mixture), spoil, store, taken, tasks_at_once=at_once, device=device
-    )
+    mixture = models.get("mixture")
+    if isinstance(mixture, Mixture):
+        ranks[WITHOUT_STEPS] = ranked(without_steps(mixture), "test")
+        spoil = exchanged_supports(store, generator(params.seed, "control exchanged", 0))
+        ranks["mixture_exchanged"] = spoilt_ranks(
+            told_of_others(mixture), spoil, store, taken, tasks_at_once=at_once, device=device
+        )
     values: dict[str, LearnerMetrics] = {
         name: learner_metrics(found) for name, found in ranks.items()
     }
     best = strongest(validation, params.evaluation.validation_metric)
     values["strongest"] = values[best]
-    against = {name: paired(values["mixture"], values[name], params.seed) for name in AGAINST}
+    tested = AGAINST if mixture else ()
+    against = {name: paired(values["mixture"], values[name], params.seed) for name in tested}
     row = {
         "seed": params.seed,
         "split_seed": params.episodes.split_seed,
@@ -182,7 +185,7 @@ def _measured(
         "test": {name: summary(found) for name, found in ranks.items()},
         "mixture_against": with_holm(against),
     }
-    kept = {name: values[name] for name in ("mixture", *AGAINST)}
+    kept = {name: values[name] for name in ("mixture", *AGAINST) if name in values}
     return row, (store.episodes["test"][:, 0], kept)
 
 
@@ -199,8 +202,10 @@ def _over_seeds(runs: list[ByLearner]) -> dict[str, Any]:
             for metric in METRICS
         }
 
-    mixture = mean_by_learner("mixture")
-    against = {name: paired(mixture, mean_by_learner(name), 0) for name in AGAINST}
+    against = {}
+    if "mixture" in runs[0][1]:
+        mixture = mean_by_learner("mixture")
+        against = {name: paired(mixture, mean_by_learner(name), 0) for name in AGAINST}
     return {"learners": len(learners), "mixture_against": with_holm(against)}
 
 
@@ -246,7 +251,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", choices=list(BASELINES), default=models)
     parser.add_argument("--json", type=Path, help="file to write the rows to")
     arguments = parser.parse_args()
-    if missing := {*ADAPTED, *ALWAYS} - set(arguments.models):
+    needed = {*ALWAYS, *(ADAPTED if set(ADAPTED) & set(arguments.models) else ())}
+    if missing := needed - set(arguments.models):
         parser.error(f"--models: {', '.join(sorted(missing))} cannot be left out")
     return arguments
 

@@ -66,6 +66,31 @@ def test_every_seed_and_position_is_measured_and_a_second_run_trains_nothing(
     assert run(monkeypatch, "--seeds", "2")["runs"] == whole["runs"]
 
 
+def test_baselines_alone_have_the_figures_that_they_have_beside_the_mixture(
+    small: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beside = run(monkeypatch)
+    names = ["popularity", "markov", "gru", "gru_fine_tuned"]
+    alone = run(monkeypatch, "--folder", "alone", "--models", *names)
+    for own, whole in zip(alone["runs"], beside["runs"], strict=True):
+        assert set(own["test"]) == {*names, "gru_as_is"}
+        for part in ("test", "validation"):
+            for name in ("popularity", "markov", "gru"):
+                assert own[part][name] == whole[part][name]
+        assert own["mixture_against"] == {}
+        best = max(names, key=lambda name: own["validation"][name]["NDCG@10"])
+        assert own["strongest_baseline"] == best
+    assert all(row["p_holm"] is None for row in alone["rows"])
+
+
+def test_the_mixture_is_measured_with_its_zero_shot(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run(monkeypatch, "--models", "popularity", "gru", "mixture")
+    assert "mixture_zero_shot cannot be left out" in capsys.readouterr().err
+
+
 def test_split_and_training_are_drawn_apart(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seed 0 is the same in all, seed 1 differs from it in what is varied."""
     root, zero, one = 20260107, [], {}
