@@ -180,6 +180,7 @@ def _measured(
         "split_seed": params.episodes.split_seed,
         "position": params.episodes.position,
         "learners": len(ranks["gru"]),
+        "queries_told_of_another_session": told_of_another_session(store),
         "strongest_baseline": best,
         "validation": validation,
         "test": {name: summary(found) for name, found in ranks.items()},
@@ -187,6 +188,16 @@ def _measured(
     }
     kept = {name: values[name] for name in ("mixture", *AGAINST) if name in values}
     return row, (store.episodes["test"][:, 0], kept)
+
+
+def told_of_another_session(store: EpisodeStore) -> float:
+    """Share of the test queries with a support pair of another session, unknown to the prefix."""
+    tasks = np.arange(len(store.episodes["test"]))
+    support, query = (
+        store.pair_session[pairs_of("test", tasks)]
+        for pairs_of in (store.support_pairs, store.query_pairs)
+    )
+    return float((support[:, None, :] != query[:, :, None]).any(-1).mean())
 
 
 def _over_seeds(runs: list[ByLearner]) -> dict[str, Any]:

@@ -3,14 +3,17 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from episode_helpers import params, random_sessions, steps, write_pairs
 
 from benchmarks import adaptation
+from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import UserError
 from mooc_maml.params import Params
 
@@ -59,6 +62,7 @@ def test_every_seed_and_position_is_measured_and_a_second_run_trains_nothing(
     for run_ in whole["runs"]:
         assert run_["strongest_baseline"] not in adaptation.ADAPTED
         assert {"mixture_zero_shot", "gru", "gru_as_is"} <= set(run_["mixture_against"])
+        assert 0 < run_["queries_told_of_another_session"] < 1
     row = next(r for r in whole["rows"] if (r["position"], r["model"]) == ("first", "gru"))
     own = [r["test"]["gru"]["HR@10"] for r in whole["runs"] if r["position"] == "first"]
     assert row["HR@10"] == pytest.approx(sum(own) / 2)
@@ -81,6 +85,27 @@ def test_baselines_alone_have_the_figures_that_they_have_beside_the_mixture(
         best = max(names, key=lambda name: own["validation"][name]["NDCG@10"])
         assert own["strongest_baseline"] == best
     assert all(row["p_holm"] is None for row in alone["rows"])
+
+
+def test_a_query_is_told_of_another_session_if_any_support_pair_is_of_one() -> None:
+    sessions = [  # two support pairs, then three queries
+        (0, 0, [1, 2, 3, 4, 5, 6]),  # all of one session
+        (1, 0, [1, 2, 3]), (1, 100, [4, 5, 6, 7]),  # the support of the first alone
+        (2, 0, [1, 2, 3, 4]), (2, 100, [5, 6, 7]),  # a query of the first, two of the second
+    ]  # fmt: skip
+    settings = params(
+        episodes={"support_size": 2, "query_size": 3}, ablations={"support_sizes": [1, 2]}
+    )
+    others = [(3 + learner, *rest) for learner, *rest in random_sessions(40)]  # to be split
+    store = build_episodes(steps([*sessions, *others]), settings)[0]
+    opening = store.learner_start[:-1]
+
+    def share(*learners: int) -> float:
+        test = np.array([[learner, opening[learner]] for learner in learners])
+        return adaptation.told_of_another_session(replace(store, episodes={"test": test}))
+
+    assert (share(0), share(1), share(0, 1)) == (0, 1, 0.5)
+    assert share(2) == pytest.approx(2 / 3)
 
 
 def test_the_mixture_is_measured_with_its_zero_shot(
