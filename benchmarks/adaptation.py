@@ -13,7 +13,8 @@ there, if settings and pairs are the same.
 Beside the models stand the document's GRU ranked as the document does ("gru_as_is"), the mixture
 told of the support pairs but without gradient steps ("mixture_without_steps"), and the mixture
 adapted on another learner's support pairs, a negative control ("mixture_exchanged"); "strongest" is
-the baseline that is best on the validation learners, which may be another in each seed. Without the
+the baseline that is best on the validation learners, which may be another in each seed, the pool
+left aside. Each seed and position reads the test learners once. Without the
 mixture among `--models` there are the baselines alone, and no tests: a baseline that is not to be a
 part of the mixture is measured so.
 
@@ -32,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import Row, keep_settings, machine, report
-from mooc_maml.baseline_params import ADAPTED, ALWAYS, BaselineName
+from mooc_maml.baseline_params import ADAPTED, ALWAYS, OURS, BaselineName
 from mooc_maml.baselines import BASELINES, baseline_path
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.mixture import Mixture
@@ -58,11 +59,12 @@ from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses, taken_courses
 from sweeps.seeds import VARIED, changes
 
 METRICS = ("HR@1", "HR@10", "NDCG@10")
-FITTED = ("blend", *ADAPTED)  # weigh others: fitted for each position
+FITTED = ("blend", *OURS)  # weigh others: fitted for each position
 AGAINST = (  # what the mixture is tested against
     ADAPTED[1],
     WITHOUT_STEPS,
     "mixture_exchanged",
+    "pool",
     "strongest",
     "gru",
     "gru_as_is",
@@ -158,7 +160,7 @@ def _measured(
 
     ranks = {name: ranked(model.scores, "test") for name, model in models.items()}
     for name, model in models.items():
-        if name not in ADAPTED:
+        if name not in OURS:
             validation[name] = summary(ranked(model.scores, "validation"))
     ranks["gru_as_is"] = ranked(models["gru"].scores, "test", NONE_LEFT_OUT)
     mixture = models.get("mixture")
@@ -173,8 +175,6 @@ def _measured(
     }
     best = strongest(validation, params.evaluation.validation_metric)
     values["strongest"] = values[best]
-    tested = AGAINST if mixture else ()
-    against = {name: paired(values["mixture"], values[name], params.seed) for name in tested}
     row = {
         "seed": params.seed,
         "split_seed": params.episodes.split_seed,
@@ -184,10 +184,19 @@ def _measured(
         "strongest_baseline": best,
         "validation": validation,
         "test": {name: summary(found) for name, found in ranks.items()},
-        "mixture_against": with_holm(against),
+        "comparisons": _comparisons(values, params.seed),
     }
     kept = {name: values[name] for name in ("mixture", *AGAINST) if name in values}
     return row, (store.episodes["test"][:, 0], kept)
+
+
+def _comparisons(values: Mapping[str, LearnerMetrics], seed: int) -> dict[str, Any]:
+    """The mixture beside each of the others, and what being told alone gives; Holm over all."""
+    if "mixture" not in values:
+        return {}
+    pairs = [("mixture", name) for name in AGAINST if name in values]
+    pairs.append((WITHOUT_STEPS, ADAPTED[1]))
+    return with_holm({f"{a}_vs_{b}": paired(values[a], values[b], seed) for a, b in pairs})
 
 
 def told_of_another_session(store: EpisodeStore) -> float:
@@ -213,11 +222,8 @@ def _over_seeds(runs: list[ByLearner]) -> dict[str, Any]:
             for metric in METRICS
         }
 
-    against = {}
-    if "mixture" in runs[0][1]:
-        mixture = mean_by_learner("mixture")
-        against = {name: paired(mixture, mean_by_learner(name), 0) for name in AGAINST}
-    return {"learners": len(learners), "mixture_against": with_holm(against)}
+    values = {model: mean_by_learner(model) for model in runs[0][1]}
+    return {"learners": len(learners), "comparisons": _comparisons(values, 0)}
 
 
 def _rows(runs: list[Row], position: str, tests: Mapping[str, Any]) -> list[Row]:
@@ -231,7 +237,7 @@ def _rows(runs: list[Row], position: str, tests: Mapping[str, Any]) -> list[Row]
         ]
         values = {metric: np.array([found[metric] for found in own]) for metric in METRICS}
         spread = t_interval(values["NDCG@10"])
-        found = tests["mixture_against"].get(model, [])
+        found = tests["comparisons"].get(f"mixture_vs_{model}", [])
         test: Row = next((row for row in found if row["metric"] == "NDCG@10"), {})
         rows.append(
             {
@@ -256,7 +262,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--vary", choices=VARIED, default="both", help="what each seed draws anew (default: both)"
     )
-    counted = ["popularity", "repeat", "markov", "item_knn", "v_sknn", "gru"]
+    counted = ["random", "popularity", "repeat", "markov", "item_knn", "v_sknn", "gru"]
     told = ["gru_with_history", "gru_tuned_with_history"]
     models = [*counted, "gru_tuned", *told, *FITTED]
     parser.add_argument("--models", nargs="+", choices=list(BASELINES), default=models)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mooc_maml.baseline_params import ADAPTED
+from mooc_maml.baseline_params import ADAPTED, OURS
 from mooc_maml.baselines import read_baselines
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.errors import main_guard
@@ -96,7 +96,7 @@ def _content(
     ours = [name for name in ("zero_shot", "few_shot", "oracle") if name in mean]
     own: dict[str, Any] = {name: mean.pop(name) for name in ours}
     metric = params.evaluation.validation_metric
-    others = [name for name in mean if name not in ADAPTED]
+    others = [name for name in mean if name not in OURS]
     best = strongest({name: validation[name] for name in others}, metric)
     content = {
         "data_source": source,
@@ -122,7 +122,10 @@ def _content(
 
 
 def _significance(ranks: dict[str, Ranks], best: str, seed: int) -> dict[str, Any]:
-    """Each model that adapts against its zero-shot, the GRU and the strongest of the others."""
+    """Each model that adapts against its zero-shot, the GRU and the strongest of the others.
+
+    The mixture also against what it would be without meta-learning.
+    """
     metrics = {name: learner_metrics(found) for name, found in ranks.items()}
     others = {"vs_zero": None, "vs_gru": "gru", "vs_strongest": best}
     comparisons = {
@@ -132,6 +135,8 @@ def _significance(ranks: dict[str, Ranks], best: str, seed: int) -> dict[str, An
         if few in metrics and (other or zero) in metrics
         if against != "vs_strongest" or best != "gru"
     }
+    if {"mixture", "pool"} <= set(metrics):
+        comparisons["mixture_vs_pool"] = paired(metrics["mixture"], metrics["pool"], seed)
     return with_holm(comparisons)
 
 

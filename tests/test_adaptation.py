@@ -17,6 +17,7 @@ from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import UserError
 from mooc_maml.params import Params
 
+TOLD = "mixture_without_steps_vs_mixture_zero_shot"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -60,8 +61,12 @@ def test_every_seed_and_position_is_measured_and_a_second_run_trains_nothing(
     assert Path("seed_1/first/mixture.npz") in files
     assert Path("seed_1/first/gru.pth") not in files
     for run_ in whole["runs"]:
-        assert run_["strongest_baseline"] not in adaptation.ADAPTED
-        assert {"mixture_zero_shot", "gru", "gru_as_is"} <= set(run_["mixture_against"])
+        assert run_["strongest_baseline"] not in adaptation.OURS
+        others = ("mixture_zero_shot", "pool", "gru", "gru_as_is")
+        assert {f"mixture_vs_{name}" for name in others} <= set(run_["comparisons"])
+        gain = {row["metric"]: row["difference"] for row in run_["comparisons"][TOLD]}
+        told, zero = (run_["test"][name]["MRR"] for name in TOLD.split("_vs_"))
+        assert gain["MRR"] == pytest.approx(told - zero)
         assert 0 < run_["queries_told_of_another_session"] < 1
     row = next(r for r in whole["rows"] if (r["position"], r["model"]) == ("first", "gru"))
     own = [r["test"]["gru"]["HR@10"] for r in whole["runs"] if r["position"] == "first"]
@@ -81,7 +86,7 @@ def test_baselines_alone_have_the_figures_that_they_have_beside_the_mixture(
         for part in ("test", "validation"):
             for name in ("popularity", "markov", "gru"):
                 assert own[part][name] == whole[part][name]
-        assert own["mixture_against"] == {}
+        assert own["comparisons"] == {}
         best = max(names, key=lambda name: own["validation"][name]["NDCG@10"])
         assert own["strongest_baseline"] == best
     assert all(row["p_holm"] is None for row in alone["rows"])

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from episode_helpers import params
+from episode_helpers import params, steps
 
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.item_knn import ItemKNN
@@ -16,6 +16,7 @@ from mooc_maml.baselines.random_scores import RandomScores
 from mooc_maml.baselines.repeat import Repeat
 from mooc_maml.baselines.v_sknn import VSKNN
 from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.episodes import build_episodes
 from mooc_maml.examples import Examples
 
 CPU = torch.device("cpu")
@@ -116,6 +117,15 @@ def test_v_sknn_takes_a_repeated_course_where_it_first_stood() -> None:
     np.testing.assert_allclose(found[:3], votes / votes.sum(), atol=1e-4)
 
 
+def test_v_sknn_takes_the_first_of_equal_neighbours() -> None:
+    """After 2, 1: two sessions that hold both, then of 59, all as near, the first five."""
+    sessions = [[1, 2 + number] for number in range(60)] + [[2, 1, 62]]
+    settings = params(baselines={"neighbours": 7})
+    baseline = VSKNN.train(store_of(sessions, 62), settings, CPU, lambda _: None)
+    found = scores(baseline, [2, 1])[0]
+    assert np.flatnonzero(found > 0.05).tolist() == [1, 2, 3, 4, 5, 6, 61]
+
+
 def test_v_sknn_without_any_neighbour_is_popularity() -> None:
     store = [[1, 2], [2, 3]]
     found = scores(trained(VSKNN, store), [4])[0]
@@ -124,11 +134,25 @@ def test_v_sknn_without_any_neighbour_is_popularity() -> None:
 
 def test_repeat_counts_the_learners_own_courses() -> None:
     baseline = trained(Repeat)
-    support = pairs([([4, 1], 4), ([3], 1)])  # 4 and 1 twice, 3 once
-    query = pairs([([3], 1), ([2, 3, 2, 3, 2, 5], 1)])
+    support = pairs([([4, 1], 4), ([3], 1)])  # 4, 1, 4 in one session and 3, 1 in another
+    query = pairs([([3], 1), ([2, 3, 2, 3, 2, 5], 1)])  # of two more sessions
     found = baseline.scores(support, query).numpy()[0]
     np.testing.assert_allclose(found[0], [2 + 1 / 12, 1 / 6, -1, 2 + 1 / 12, 0])
-    np.testing.assert_allclose(found[1], [2 + 1 / 12, 3 + 1 / 6, 2 + 1 / 6, 2 + 1 / 12, -1])
+    np.testing.assert_allclose(found[1], [2 + 1 / 12, 3 + 1 / 6, 3 + 1 / 6, 2 + 1 / 12, -1])
+
+
+def test_repeat_counts_a_step_once_however_many_pairs_show_it() -> None:
+    """Also where prefixes are cut, so that each pair stands in a row of its own."""
+    sessions = [(learner, 0, range(1, 31)) for learner in range(40)]
+    store = build_episodes(steps(sessions), params(episodes={"max_prefix_length": 12}))[0]
+    baseline = Repeat.train(store, params(), CPU, lambda _: None)
+    support, query = store.support("test", np.arange(2)), store.query("test", np.arange(2))
+    assert support.courses.shape[1] == 5  # rows
+    counts = baseline.scores(support, query)[0].round()
+    # Of the last 15 pairs, 15 -> 16 is the first and shows 4 to 15, 20 -> 21 the first query.
+    assert (counts[0, 3:19] == 1).all()
+    assert (counts[0, :3] == 0).all()
+    assert (counts[0, 20:] == 0).all()
 
 
 def test_repeat_lets_a_course_follow_itself_where_that_happens() -> None:

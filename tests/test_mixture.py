@@ -31,6 +31,7 @@ from mooc_maml.baselines.mixture import (
     pooled,
     windows,
 )
+from mooc_maml.baselines.pool import Pool
 from mooc_maml.baselines.popularity import Popularity
 from mooc_maml.baselines.repeat import Repeat
 from mooc_maml.episode_store import EpisodeStore
@@ -222,6 +223,33 @@ def test_gradient_equals_plain_autograd(monkeypatch: Any) -> None:
         assert g.norm() > 1e-4, name
 
 
+def test_the_pool_goes_down_the_plain_cross_entropy_and_is_never_adapted() -> None:
+    """Told of the support pairs and not; its weights do not depend on the learner."""
+    store, settings = small_store(), params(baselines=MIXTURE)
+    parts = parts_of(store, settings)
+    support, query = store.support("test", np.arange(3)), store.query("test", np.arange(3))
+    number = len(parts) + 1
+    weights = {"weight": torch.linspace(0.3, 1.1, 3 * number).view(3, number)}
+    weights["log_rate"] = torch.zeros_like(weights["weight"])
+    pool = Pool(parts, NONE_LEFT_OUT, weights, 0, store.num_courses, [])
+    start = weights["weight"].clone().requires_grad_()
+    total = torch.zeros(())
+    for told in (support, first(support, 0)):
+        seen = evidence_of(said_of(parts, told, query), NONE_LEFT_OUT, told, query)
+        losses = [mixture_loss({"weight": start}, [x[task] for x in seen]) for task in range(3)]
+        total = total + torch.stack(losses).sum()
+    gradient = pool.gradient(support, query)
+    torch.testing.assert_close(gradient["weight"], torch.autograd.grad(total, start)[0])
+    assert not gradient["log_rate"].any()
+    assert torch.equal(pool.adapted(support), weights["weight"].expand(3, -1, -1))
+
+    trained = Pool.train(store, settings, CPU, lambda _: None, parts)
+    assert trained.steps == 0
+    assert trained.history[0]["weights"].keys() == {"level", "length", "told"}
+    whole = Mixture.train(store, settings, CPU, lambda _: None, parts)
+    assert not torch.equal(trained.weights["weight"], whole.weights["weight"])
+
+
 def test_one_step_is_the_gradient_times_the_rates() -> None:
     store = small_store()
     parts, support = parts_of(store, params()), store.support("test", np.arange(3))
@@ -292,6 +320,7 @@ def test_the_same_from_its_file_and_training_gives_the_same_bytes(tmp_path: Path
     assert again.steps == 2
     entry = trained.history[0]
     assert entry["weights"]["told"].keys() == {*parts, "mean"}
+    assert "rate.told" in entry["weights"]
     assert 0 <= entry["left_out_validation"]["MRR"] <= 1
 
 

@@ -22,6 +22,7 @@ BaselineName = Literal[
     "sasrec",
     "sasrec_with_history",
     "blend",
+    "pool",
     "mixture",
     "mixture_zero_shot",
 ]
@@ -53,6 +54,9 @@ READ_SUPPORT: frozenset[BaselineName] = frozenset(
 )
 # Adapted to each learner, and the same before that: rather ours than baselines to be beaten.
 ADAPTED: tuple[BaselineName, BaselineName] = ("mixture", "mixture_zero_shot")
+# Not asked which is the strongest on the validation learners, since many weights of theirs are
+# fitted on them: the same, and its control without meta-learning.
+OURS: tuple[BaselineName, ...] = ("pool", *ADAPTED)
 Dropout = Annotated[Number, Field(ge=0, lt=1)]
 
 

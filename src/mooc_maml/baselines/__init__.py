@@ -16,6 +16,7 @@ from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.item_knn import ItemKNN
 from mooc_maml.baselines.markov import Markov
 from mooc_maml.baselines.mixture import Mixture, MixtureZeroShot
+from mooc_maml.baselines.pool import Pool
 from mooc_maml.baselines.popularity import Popularity
 from mooc_maml.baselines.random_scores import RandomScores
 from mooc_maml.baselines.repeat import Repeat
@@ -44,6 +45,7 @@ BASELINES: dict[str, tuple[type[Baseline], str]] = {
     "sasrec": (SASRecBaseline, ".pth"),
     "sasrec_with_history": (SASRecWithHistory, ".pth"),
     "blend": (Blend, ".npz"),
+    "pool": (Pool, ".npz"),
     "mixture": (Mixture, ".npz"),
     "mixture_zero_shot": (MixtureZeroShot, ".npz"),
 }

@@ -11,13 +11,13 @@ from torch import Tensor
 from mooc_maml.baseline_params import PARTS
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
-from mooc_maml.baselines.sequence import SequenceBaseline
+from mooc_maml.baselines.evidence import of_the_rest, said_of
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.evaluation import episode_groups, summary
 from mooc_maml.examples import Examples
 from mooc_maml.params import Params
 from mooc_maml.ranking import ranks
-from mooc_maml.taken import taken_courses
+from mooc_maml.taken import TakenCourses, taken_courses
 
 _PER_WEIGHT = 10  # weights are tenths
 _GRUS = ("gru_tuned_with_history", "gru_tuned", "gru")  # the first that there is
@@ -29,6 +29,7 @@ class Blend:
     Args:
         parts: baselines, those of `PARTS["blend"]` among them.
         weights: one for each of them, in that order; they add up to 1.
+        taken: courses that are left out; a part's probabilities are those among the others.
         num_courses: C.
         history: one entry a mixture tried: weights, validation metrics.
     """
@@ -37,13 +38,15 @@ class Blend:
         self,
         parts: Parts,
         weights: tuple[float, ...],
+        taken: TakenCourses,
         num_courses: int,
         history: list[dict[str, Any]],
     ) -> None:
         gru = next(name for name in _GRUS if name in parts)
         names = [gru if name == "gru" else name for name in PARTS["blend"]]
         self.parts = {name: parts[name] for name in names}
-        self.weights, self.num_courses, self.history = weights, num_courses, history
+        self.weights, self.taken = weights, taken
+        self.num_courses, self.history = num_courses, history
 
     @classmethod
     def train(
@@ -55,11 +58,11 @@ class Blend:
         parts: Parts = NO_PARTS,
     ) -> Self:
         """Choose the weights, in tenths, by the validation metric (the first of equals)."""
-        found = cls(parts, (), store.num_courses, [])
+        taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+        found = cls(parts, (), taken, store.num_courses, [])
         metric, tried = params.evaluation.validation_metric, mixtures(len(found.parts))
         total = len(store.episodes["validation"])
         ranked = np.zeros((len(tried), total, store.query_size), dtype=np.int64)
-        taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
         for indices, *pairs in episode_groups(store, "validation", at_once):
             support, query = (x.to(device) for x in pairs)
             each = found.probabilities(support, query)
@@ -75,21 +78,17 @@ class Blend:
         return found
 
     def probabilities(self, support: Examples, query: Examples) -> list[Tensor]:
-        """Those of each part: float64 [tasks, Q, C]."""
-        each = []
-        for part in self.parts.values():
-            scores = part.scores(support, query).double()
-            # Of a sequence model these are logarithms; of the others, probabilities already.
-            each.append(scores.softmax(-1) if isinstance(part, SequenceBaseline) else scores)
-        return each
+        """Those of each part: float32 [tasks, Q, C]."""
+        return of_the_rest(said_of(self.parts, support, query), self.taken, support, query)[0]
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
-        """Probabilities of every query pair: float64 [tasks, Q, C]."""
+        """Probabilities of every query pair: float32 [tasks, Q, C]."""
         return _mixed(self.weights, self.probabilities(support, query))
 
     def write(self, path: Path) -> None:
         """Write the weights; the parts have files of their own."""
-        write_arrays(path, self.num_courses, weights=np.array(self.weights))
+        weights, left_out = np.array(self.weights), np.array(self.taken[:2])
+        write_arrays(path, self.num_courses, weights=weights, taken=left_out)
 
     @classmethod
     def read(
@@ -100,8 +99,10 @@ class Blend:
         Raises:
             UserError: the file is missing, is damaged, or ranks another number of courses.
         """
-        weights = read_arrays(path, num_courses, ("weights",))["weights"]
-        return cls(parts, tuple(weights.tolist()), num_courses, [])
+        found = read_arrays(path, num_courses, ("weights", "taken"))
+        prefix, support = found["taken"].tolist()
+        taken = TakenCourses(prefix, support, None)
+        return cls(parts, tuple(found["weights"].tolist()), taken, num_courses, [])
 
 
 def mixtures(number: int) -> list[tuple[float, ...]]:

@@ -55,15 +55,28 @@ def said_of(
 
 def evidence_of(said: Said, taken: TakenCourses, support: Examples, query: Examples) -> Evidence:
     """As a mixture sees it; `support` and `query` are those that the parts were told of."""
-    is_taken = taken.marks(query, support, next(iter(said.values())).shape[-1])
-    each = [p.masked_fill(is_taken, 0) for p in said.values()]
-    each = [p / p.sum(-1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny) for p in each]
+    each, is_taken = of_the_rest(said, taken, support, query)
     log_p = torch.stack([*each, torch.stack(each).mean(0)], -1).add(_LEAST).log()
     target = (query.label - 1).clamp(min=0)
     length = (query.position + 1).to(log_p.dtype).log() - _USUAL_LENGTH
     told = torch.full_like(length, support.label.shape[1]).log1p()
     context = torch.stack([torch.ones_like(length), length, told], -1)
     return Evidence(log_p, context, is_taken.scatter(2, target[..., None], False), target)
+
+
+def of_the_rest(
+    said: Said, taken: TakenCourses, support: Examples, query: Examples
+) -> tuple[list[Tensor], Tensor]:
+    """Each part's probabilities among the courses that are not left out; and which are left out.
+
+    Returns:
+        float [tasks, pairs, C] for each part, with sum 1 (0 if a part leaves nothing), and bool
+        [tasks, pairs, C].
+    """
+    is_taken = taken.marks(query, support, next(iter(said.values())).shape[-1])
+    each = [p.masked_fill(is_taken, 0) for p in said.values()]
+    least = torch.finfo(torch.float32).tiny
+    return [p / p.sum(-1, keepdim=True).clamp(min=least) for p in each], is_taken
 
 
 def support_evidence(

@@ -27,6 +27,7 @@ from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts
 from mooc_maml.baselines.evidence import (
     CONTEXT,
+    Evidence,
     evidence_of,
     first,
     said_of,
@@ -62,6 +63,7 @@ class Mixture:
         history: one entry: weights by part, validation metrics of learners that were left out.
     """
 
+    name: ClassVar[str] = "mixture"
     reads_support: ClassVar[bool] = True
 
     def __init__(
@@ -88,7 +90,7 @@ class Mixture:
     ) -> Self:
         """Meta-learn on the validation learners; measure on halves of them, each left out once."""
         mixed = _mixed(parts)
-        taken, steps = taken_courses(store, params), params.baselines.mixture.steps
+        taken, steps = taken_courses(store, params), cls.steps_of(params)
         own = store.episodes["validation"][:, 0]
         order = generator(params.seed, "mixture-halves").permutation(len(own))
         ranks = np.zeros((len(own), store.query_size), dtype=np.int64)
@@ -105,8 +107,13 @@ class Mixture:
         found._learn(windows(store, own), params, device)
         metrics, metric = summary(ranks), params.evaluation.validation_metric
         found.history = [{"weights": found.in_words(), "left_out_validation": metrics}]
-        log(f"mixture of {', '.join(mixed)}: left-out validation {metric} {metrics[metric]:.4f}")
+        log(f"{cls.name} of {', '.join(mixed)}: left-out validation {metric} {metrics[metric]:.4f}")
         return found
+
+    @classmethod
+    def steps_of(cls, params: Params) -> int:
+        """Gradient steps of a learner's weights, in training and in testing."""
+        return params.baselines.mixture.steps
 
     def _learn(self, store: EpisodeStore, params: Params, device: torch.device) -> None:
         """Adam on the loss with and without adaptation, its rate falling to 0 in a line."""
@@ -123,7 +130,7 @@ class Mixture:
                 self.weights[name].grad = gradient / learners
             if not all(bool(weight.grad.isfinite().all()) for weight in self.weights.values()):  # type: ignore[union-attr]
                 raise UserError(
-                    f"the gradient of baseline mixture is not finite in update {update + 1}; "
+                    f"the gradient of baseline {self.name} is not finite in update {update + 1}; "
                     "lower baselines.mixture.learning_rate"
                 )
             optimiser.step()
@@ -131,24 +138,31 @@ class Mixture:
     def gradient(self, support: Examples, query: Examples) -> Weights:
         """Of the query losses after adaptation plus those before it, summed over tasks."""
         said, nothing = said_of(self.parts, support, query), first(support, 0)
+        told = evidence_of(said, self.taken, support, query)
+        said = said_of(self.parts, nothing, query, said)
+        without = self._plain_gradient(evidence_of(said, self.taken, nothing, query))
+        if not self.steps:
+            plain = self._plain_gradient(told)
+            return {"weight": plain + without, "log_rate": torch.zeros_like(plain)}
         few = meta_gradient(
             self.learner,
             self.start,
             support_evidence(self.parts, self.taken, support),
-            evidence_of(said, self.taken, support, query),
+            told,
             steps=self.steps,
             inner_lr=[self.rates],
             second_order=True,
         )
-        said = said_of(self.parts, nothing, query, said)
-        alone = evidence_of(said, self.taken, nothing, query)
-        _, zero, _ = self.learner.gradient(self.learner.initial(self.start, alone), alone)
-        without = zero.sum_over_tasks()
         by_rate = torch.stack([x["weight"] for x in few.rates]).sum(0)
         return {
-            "weight": few.weights["weight"] + without["weight"],
+            "weight": few.weights["weight"] + without,
             "log_rate": self.rates["weight"] * by_rate,  # d/d log r = r d/d r
         }
+
+    def _plain_gradient(self, pairs: Evidence) -> Tensor:
+        """Of the losses at the start, summed over tasks."""
+        start = self.learner.initial(self.start, pairs)
+        return self.learner.gradient(start, pairs)[1].sum_over_tasks()["weight"]
 
     @property
     def start(self) -> Weights:
@@ -177,9 +191,10 @@ class Mixture:
         return pooled(self.adapted(told), seen)
 
     def in_words(self) -> dict[str, dict[str, float]]:
-        """Weights and step sizes by part, as plain values."""
+        """Weights and, if steps are taken, step sizes by part, as plain values."""
         names, found = [*self.parts, "mean"], {}
-        for prefix, x in (("", self.weights["weight"]), ("rate.", self.rates["weight"])):
+        rates = [("rate.", self.rates["weight"])] if self.steps else []
+        for prefix, x in (("", self.weights["weight"]), *rates):
             for key, row in zip(CONTEXT, x.tolist(), strict=True):
                 found[prefix + key] = dict(zip(names, row, strict=True))
         return found

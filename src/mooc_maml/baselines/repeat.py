@@ -10,19 +10,19 @@ from torch import Tensor
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
+from mooc_maml.baselines.histories import with_history
 from mooc_maml.baselines.training_sessions import next_courses, popularity_shares
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.examples import Examples
 from mooc_maml.params import Params
-from mooc_maml.prefixes import last_courses, prefixes, support_courses
+from mooc_maml.prefixes import last_courses, prefixes
 
 
 class Repeat:
-    """How often the learner has opened a course, in the support pairs or in the prefix.
+    """How often the learner has opened a course, as support pairs and prefix together show it.
 
-    The larger of the two counts, since both show the same steps where the session goes on from
-    support to query. Courses opened as often, or never, are ranked by popularity. The current
-    course comes last if no training learner opened a course again directly after it.
+    Courses opened as often, or never, are ranked by popularity. The current course comes last if no
+    training learner opened a course again directly after it.
 
     Args:
         share: float64 [C], popularity, adds up to 1.
@@ -52,8 +52,8 @@ class Repeat:
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Counts plus popularity below 1, for every query pair: float64 [tasks, Q, C]."""
         courses = len(self.share)
-        before = _counts(support_courses(support)[:, None], courses)  # [tasks, 1, C]
-        counts = torch.maximum(before, _counts(prefixes(query), courses))  # [tasks, Q, C]
+        told = with_history(support, query, separator=0)  # 0 is not counted
+        counts = _counts(prefixes(told), courses)
         scores = counts + torch.from_numpy(self.share / 2).to(counts)
         if not self.stays:
             scores.scatter_(-1, last_courses(query)[..., None] - 1, -1.0)

@@ -113,7 +113,7 @@ class VSKNN:
         near = np.flatnonzero(product > 0)
         weight = product[near] / np.sqrt(self.size[near]) / steps_back[near] ** 2
         if len(near) > self.neighbours:
-            best = np.argpartition(-weight, self.neighbours - 1)[: self.neighbours]
+            best = _largest(weight, self.neighbours)
             near, weight = near[best], weight[best]
         return near, weight, self.found_in.value[latest[near]]
 
@@ -135,6 +135,17 @@ class VSKNN:
         found = read_arrays(path, num_courses, ("share", "neighbours", *SparseRows._fields))
         share, neighbours = found.pop("share"), int(found.pop("neighbours"))
         return cls(SparseRows(**found), share, neighbours, device)
+
+
+def _largest(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
+    """Indices of the largest values, of equal ones the first; in rising order.
+
+    `np.argpartition` takes whichever of the equal ones, another on another kind of processor.
+    """
+    least = np.partition(values, -number)[-number]
+    chosen = values > least
+    chosen[np.flatnonzero(values == least)[: number - np.count_nonzero(chosen)]] = True
+    return np.flatnonzero(chosen)
 
 
 def _transposed(sessions: SparseRows, num_rows: int) -> SparseRows:

@@ -37,6 +37,7 @@ LABELS = {
     "sasrec": "SASRec",
     "sasrec_with_history": "SASRec, with history",
     "blend": "Blend",
+    "pool": "Pool, not meta-learned",
     "mixture": "Mixture few-shot",
     "mixture_zero_shot": "Mixture zero-shot",
     "mixture_without_steps": "Mixture told, without steps",

@@ -35,6 +35,12 @@ def mixture_findings(inputs: Inputs) -> list[Finding]:
             f"Against the strongest baseline, {label_of(best)}, it is at "
             f"{_change(inputs, 'mixture_vs_strongest')}."
         )
+    if "pool" in measures:
+        texts.append(
+            "Against the same parts pooled without meta-learning and without steps, told of the "
+            f"same pairs, it is at {_change(inputs, 'mixture_vs_pool')}: that is what "
+            "meta-learning is worth in it; the rest is owed to pooling and to being told."
+        )
     share = _row(inputs.maml.get("mixture_share_of_the_way_to_the_oracle"), "NDCG@10")
     if share and share["share"] is not None:
         part, low, high = (percent(number(share[key]), 0) for key in ("share", "low", "high"))
