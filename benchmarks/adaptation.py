@@ -14,9 +14,9 @@ Beside the models stand the document's GRU ranked as the document does ("gru_as_
 told of the support pairs but without gradient steps ("mixture_without_steps"), and the mixture
 adapted on another learner's support pairs, a negative control ("mixture_exchanged"); "strongest" is
 the baseline that is best on the validation learners, which may be another in each seed, the pool
-left aside. Each seed and position reads the test learners once. Without the
-mixture among `--models` there are the baselines alone, and no tests: a baseline that is not to be a
-part of the mixture is measured so.
+left aside. Each seed and position reads the test learners once. Without the mixture among
+`--models` there are the baselines alone, and no tests: a baseline that is not to be a part of the
+mixture is measured so.
 
 Over several seeds a learner may be tested more than once: the tests over all seeds take the mean of
 a learner's differences, one number a learner, where the rows are means over seeds. Holm's

@@ -120,11 +120,8 @@ def test_every_part_gives_probabilities() -> None:
 def test_of_several_grus_one_is_taken_in_a_fixed_order() -> None:
     store, settings = small_store(), params()
     parts = parts_of(store, settings)
-    assert list(Blend(parts, (), NONE_LEFT_OUT, store.num_courses, []).parts) == [
-        "gru",
-        "markov",
-        "v_sknn",
-    ]
+    plain = Blend(parts, (), NONE_LEFT_OUT, store.num_courses, [])
+    assert list(plain.parts) == ["gru", "markov", "v_sknn"]
     for better in ("gru_tuned", "gru_tuned_with_history"):
         parts = {**parts, better: FixedGRU([0.0] * store.num_courses)}
         found = Blend(parts, (), NONE_LEFT_OUT, store.num_courses, []).parts
