@@ -24,6 +24,7 @@ test: setup
 
 # Put the tables of results/ into README.md; a test fails where they differ.
 readme: setup
+	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m mooc_maml.report.readme
 
 # Resolve pyproject.toml anew in an empty environment and pin what came out.

@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.measure import Row, keep_settings, machine, report
+from benchmarks.measure import MADE_FROM, Row, keep_settings, machine, report
 from mooc_maml.baseline_params import ADAPTED, ALWAYS, OURS, BaselineName
 from mooc_maml.baselines import BASELINES, baseline_path
 from mooc_maml.baselines.base import Baseline
@@ -48,10 +48,11 @@ from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import main_guard
 from mooc_maml.evaluation import ScoreFunction, learner_metrics, query_ranks, summary
-from mooc_maml.files import write_json
+from mooc_maml.files import read_json, write_json
 from mooc_maml.hardware import setup
 from mooc_maml.params import Params, load_params, parse_params
 from mooc_maml.randomness import generator
+from mooc_maml.report.manifest import git_tree
 from mooc_maml.results import LearnerMetrics, Ranks, paired, strongest, with_holm
 from mooc_maml.statistics import t_interval
 from mooc_maml.steps import read_steps
@@ -88,15 +89,26 @@ def main() -> None:
         facts = machine(load_params("params.yaml").hardware.threads, device)
         report(rows, COLUMNS, facts, None)
         if arguments.json:
-            content = {"machine": facts, "rows": rows, "over_seeds": tests, "runs": runs}
-            write_json(arguments.json, content)
+            about = {"machine": facts, "made_from": _made_from(arguments)}
+            write_json(arguments.json, about | {"rows": rows, "over_seeds": tests, "runs": runs})
+
+
+def _made_from(arguments: argparse.Namespace) -> Row:
+    """The code as git names it, pairs and settings of the first seed; others differ in the seed."""
+    noted = read_json(_folder(arguments, arguments.first_seed) / MADE_FROM)
+    return {"src": git_tree(Path(__file__).parents[1] / "src"), **noted}
+
+
+def _folder(arguments: argparse.Namespace, number: int) -> Path:
+    folder: Path = arguments.folder / f"seed_{number}"
+    return folder
 
 
 def _one_seed(
     arguments: argparse.Namespace, number: int, device: torch.device
 ) -> list[tuple[Row, ByLearner]]:
     """Both positions of one seed."""
-    folder = arguments.folder / f"seed_{number}"
+    folder = _folder(arguments, number)
     base, models = load_params("params.yaml"), arguments.models
     drawn = changes(base, base.seed + number, arguments.vary)
     keep_settings(folder, arguments.pairs, _params(base, drawn, "last", models))

@@ -23,6 +23,7 @@ from mooc_maml.params import Params
 Row = dict[str, Any]
 SLOW = 1.0  # seconds
 TURN = 0.5  # seconds
+MADE_FROM = "made_from.json"  # in a folder of trained models
 MAKES_A_BASELINE = {"seed", "episodes", "model", "baselines", "evaluation"}  # with the pairs
 
 
@@ -128,7 +129,7 @@ def keep_settings(folder: Path, pairs: Path, params: Params) -> None:
     """
     settings = params.model_dump(mode="json", include=MAKES_A_BASELINE)
     now = {"settings": settings, "pairs": {p.name: sha256(p) for p in sorted(pairs.glob("*"))}}
-    path = folder / "made_from.json"
+    path = folder / MADE_FROM
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         write_json(path, now)

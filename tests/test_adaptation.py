@@ -1,6 +1,7 @@
 """The benchmark of adaptation over seeds and positions, on small made-up pairs."""
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -11,11 +12,13 @@ import numpy as np
 import pytest
 import yaml
 from episode_helpers import params, random_sessions, steps, write_pairs
+from pipeline_files import ROOT
 
 from benchmarks import adaptation
 from mooc_maml.episodes import build_episodes
 from mooc_maml.errors import UserError
 from mooc_maml.params import Params
+from mooc_maml.report.manifest import git_tree
 
 TOLD = "mixture_without_steps_vs_mixture_zero_shot"
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -68,6 +71,10 @@ def test_every_seed_and_position_is_measured_and_a_second_run_trains_nothing(
         told, zero = (run_["test"][name]["MRR"] for name in TOLD.split("_vs_"))
         assert gain["MRR"] == pytest.approx(told - zero)
         assert 0 < run_["queries_told_of_another_session"] < 1
+    made = whole["made_from"]
+    assert made["settings"]["baselines"]["models"][0] == "popularity"
+    assert (made["settings"]["seed"], set(made["pairs"])) == (20260107, set(os.listdir("pairs")))
+    assert made["src"] == git_tree(ROOT / "src")
     row = next(r for r in whole["rows"] if (r["position"], r["model"]) == ("first", "gru"))
     own = [r["test"]["gru"]["HR@10"] for r in whole["runs"] if r["position"] == "first"]
     assert row["HR@10"] == pytest.approx(sum(own) / 2)

@@ -1,0 +1,259 @@
+"""README's tables of real learners, made from what benchmarks/adaptation and variants measured.
+
+    python -m benchmarks.tables
+
+Writes an .md file for each of `MEASURED`, one for `VARIED` and one for `VARIANTS`, beside their
+JSON files; README shows them. `make readme` runs it first.
+"""
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.adaptation import METRICS
+from benchmarks.measure import Row
+from mooc_maml.baseline_params import ADAPTED
+from mooc_maml.controls import WITHOUT_STEPS
+from mooc_maml.errors import main_guard
+from mooc_maml.files import atomic_path, read_json
+from mooc_maml.report.inputs import label_of
+from mooc_maml.report.words import percent
+from mooc_maml.statistics import t_interval
+
+FOLDER = Path("benchmarks/measured")
+POSITIONS = ("first", "last")
+GAIN = ("mixture", "gru_as_is")
+CERTAIN = 0.01  # p below which a difference is set in bold
+MEASURED = {  # table -> its JSON files; of several, each has its own tests
+    "adaptation_mooccubex": ("adaptation_mooccubex", "adaptation_mooccubex_seeds_3_4"),
+    "adaptation_mooccubex_others": ("adaptation_mooccubex_others",),
+    "adaptation_kdd_cup": ("adaptation_kdd_cup",),
+    "adaptation_kdd_cup_others": ("adaptation_kdd_cup_others",),
+    "adaptation_mars": ("adaptation_mars",),
+}
+VARIED = {"MARS": "adaptation_mars"}  # set -> its JSON files: ..._vary_split and ..._vary_training
+VARIANTS = "variants_kdd_cup"
+OURS = {  # how few-shot is called here, and what else there is of the mixture
+    "mixture": "mixture, few-shot",
+    WITHOUT_STEPS: "mixture told of the support pairs, without steps",
+    ADAPTED[1]: "mixture, zero-shot",
+    "mixture_exchanged": "mixture, few-shot on another learner's pairs",
+    "pool": "pool: the same parts, told, not meta-learned",
+}
+COMPARED = {  # in the order of the table
+    "mixture_vs_pool": "few-shot − pool: what meta-learning is worth",
+    "mixture_vs_strongest": "few-shot − strongest baseline on validation",
+    "mixture_vs_mixture_zero_shot": "few-shot − its own zero-shot",
+    "mixture_without_steps_vs_mixture_zero_shot": "of it, being told",
+    "mixture_vs_mixture_without_steps": "of it, the gradient steps",
+    "mixture_vs_gru_as_is": "few-shot − the document's GRU as it is",
+    "mixture_vs_mixture_exchanged": "few-shot − the same on another learner's pairs",
+}
+
+
+def tables(root: Path) -> dict[str, str]:
+    """Name of each .md file -> its text.
+
+    Args:
+        root: the folder of the JSON files.
+
+    Raises:
+        UserError: one is missing.
+    """
+    found = {}
+    for name, sources in MEASURED.items():
+        files = [read_json(root / f"{source}.json") for source in sources]
+        runs = [run for content in files for run in content["runs"]]
+        parts = [means(runs), *(differences(content, runs) for content in files)]
+        found[name] = "\n".join(part for part in parts if part)
+    found["adaptation_vary"] = _spreads(root)
+    found[VARIANTS] = variants(read_json(root / f"{VARIANTS}.json")["rows"])
+    return found
+
+
+def means(runs: Sequence[Row]) -> str:
+    """Test metrics of each model, means over runs; baselines by validation, the best first."""
+    at = {position: [run for run in runs if run["position"] == position] for position in POSITIONS}
+    learners = [run["learners"] for run in runs]
+    validation = {
+        model: [_mean(at[position], "validation", model, METRICS[-1]) for position in POSITIONS]
+        for model in runs[0]["validation"]
+    }
+    names = [name for name in OURS if name in runs[0]["test"]]
+    names += sorted(validation, key=lambda model: -sum(validation[model]))
+    names += [name for name in runs[0]["test"] if name not in names]
+    lines = [["", f"validation {METRICS[-1]}", *_under_positions(METRICS)]]
+    for model in names:
+        own = " / ".join(percent(x) for x in validation.get(model, ()))
+        cells = [percent(x) for x in _tested(at, model)]
+        lines.append([_called(model), own, *cells])
+    if "mixture" in names:
+        shares = [few / gru - 1 for few, gru in zip(*(_tested(at, x) for x in GAIN), strict=True)]
+        lines.append(
+            [
+                "few-shot beyond the document's GRU as it is",
+                "",
+                *(f"{100 * x:+.0f} %" for x in shares),
+            ]
+        )
+    about = (
+        f"{_span(learners)} test learners, {_seeds(len(runs) // 2)}; on validation first / last "
+        "pairs."
+    )
+    return f"{about}\n\n{_markdown(lines)}"
+
+
+def differences(content: Mapping[str, Any], all_runs: Sequence[Row]) -> str:
+    """The mixture beside the others, every learner once; empty if nothing was tested.
+
+    Args:
+        content: of one JSON file.
+        all_runs: those of other files too, for the spread over seeds.
+    """
+    pooled, runs = content["over_seeds"], content["runs"]
+    if not pooled[POSITIONS[0]]["comparisons"]:
+        return ""
+    lines = [["points", "pairs", *METRICS, f"NDCG@10 by {len(all_runs) // 2} seeds"]]
+    for name, words in COMPARED.items():
+        for position in POSITIONS:
+            found = pooled[position]["comparisons"].get(name)
+            if found is not None:
+                of = {row["metric"]: row for row in found}
+                cells = [_difference(of[metric]) for metric in METRICS]
+                own = [run for run in all_runs if run["position"] == position]
+                label = words if position == POSITIONS[0] else ""
+                lines.append([label, position, *cells, _by_seeds(_leads(own, name))])
+    number = sum(len(rows) for rows in pooled[POSITIONS[0]]["comparisons"].values())
+    seeds = [run["seed"] for run in runs if run["position"] == POSITIONS[0]]
+    about = (
+        f"Differences in points, {pooled[POSITIONS[0]]['learners']:,} learners, each once, of "
+        f"{_seeds(len(seeds))}; in brackets 95 % intervals, in bold p < {CERTAIN:g} after Holm's "
+        f"correction over {number} comparisons. Strongest on validation: {_strongest(runs)}."
+    )
+    return f"{about}\n\n{_markdown(lines)}"
+
+
+def variants(rows: Sequence[Row]) -> str:
+    """Validation metrics of every way to adapt, before and after adaptation; first the GRU."""
+    lines = [["", "cost of an update", f"zero-shot {' / '.join(METRICS)}", "few-shot"]]
+    for row in rows:
+        cost = f"{row['cost']:.2f}" if "cost" in row else ""
+        shown = [
+            " / ".join(percent(row[f"{mode} {metric}"]) for metric in METRICS)
+            if f"{mode} {METRICS[0]}" in row
+            else ""
+            for mode in ("zero", "few")
+        ]
+        name = "the GRU that all begin with" if row["variant"] == "gru" else row["variant"]
+        lines.append([name, cost, *shown])
+    return _markdown(lines)
+
+
+def _spreads(root: Path) -> str:
+    """How much the split, and initialisation and sampling, move figures of the mixture."""
+    compared = ("mixture_vs_mixture_zero_shot", "mixture_vs_strongest", "mixture_vs_gru_as_is")
+    head = ["NDCG@10", "pairs", "drawn anew", "few-shot, mean ± t-interval"]
+    lines = [[*head, *(f"SD of {COMPARED[name]}" for name in compared)]]
+    for label, stem in VARIED.items():
+        for position in POSITIONS:
+            for varied in ("split", "training"):
+                runs = read_json(root / f"{stem}_vary_{varied}.json")["runs"]
+                own = [run for run in runs if run["position"] == position]
+                few = _by_seeds(_values(own, "mixture"), "")
+                spread = [f"{100 * _leads(own, name).std(ddof=1):.2f}" for name in compared]
+                lines.append([label, position, f"{varied}, {len(own)} times", few, *spread])
+    return _markdown(lines)
+
+
+def _tested(at: Mapping[str, Sequence[Row]], model: str) -> list[float]:
+    """Test metrics of a model, means over runs: those of the first pairs, then of the last."""
+    return [_mean(at[position], "test", model, x) for position in POSITIONS for x in METRICS]
+
+
+def _leads(runs: Sequence[Row], comparison: str) -> NDArray[np.float64]:
+    """Difference of two models' NDCG@10 in each run."""
+    one, other = comparison.split("_vs_")
+    return _values(runs, one) - _values(runs, other)
+
+
+def _values(runs: Sequence[Row], model: str) -> NDArray[np.float64]:
+    found = [
+        run["test"][run["strongest_baseline"] if model == "strongest" else model][METRICS[-1]]
+        for run in runs
+    ]
+    return np.array(found)
+
+
+def _mean(runs: Sequence[Row], part: str, model: str, metric: str) -> float:
+    return float(np.mean([run[part][model][metric] for run in runs]))
+
+
+def _strongest(runs: Sequence[Row]) -> str:
+    """Which baseline it was, at each position, and how often."""
+    found = []
+    for position in POSITIONS:
+        names = Counter(
+            run["strongest_baseline"] for run in runs if run["position"] == position
+        ).most_common()
+        found.append(f"{position}, {', '.join(f'{_called(x)} ({n})' for x, n in names)}")
+    return "; ".join(found)
+
+
+def _difference(row: Row) -> str:
+    text = f"{_signed(row['difference'])} ({_signed(row['low'], '')} to {_signed(row['high'], '')})"
+    return f"**{text}**" if row["p_holm"] < CERTAIN else text
+
+
+def _by_seeds(values: NDArray[np.float64], sign: str = "+") -> str:
+    if len(values) == 1:
+        return ""
+    found = t_interval(values)
+    return f"{_signed(found.mean, sign)} ± {100 * (found.high - found.mean):.2f}"
+
+
+def _signed(value: float, sign: str = "+") -> str:
+    """In points, two decimals: 0.0123 -> +1.23."""
+    return f"{round(100 * value, 2) + 0.0:{sign}.2f}".replace("-", "−")
+
+
+def _called(model: str) -> str:
+    if model in OURS:
+        return OURS[model]
+    return "the document's GRU as it is" if model == "gru_as_is" else label_of(model)
+
+
+def _seeds(number: int) -> str:
+    return "one seed" if number == 1 else f"means over {number} seeds"
+
+
+def _span(numbers: Sequence[int]) -> str:
+    low, high = min(numbers), max(numbers)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def _under_positions(names: Sequence[str]) -> Iterator[str]:
+    for position in POSITIONS:
+        yield from (f"{position}: {name}" if name == names[0] else name for name in names)
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    head, *body = lines
+    rows = [head, ["---"] * len(head), *body]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+
+
+def main() -> None:
+    """Write every table beside the JSON files."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    for name, text in tables(FOLDER).items():
+        with atomic_path(FOLDER / f"{name}.md") as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main_guard(main)
