@@ -89,14 +89,19 @@ def main() -> None:
         facts = machine(load_params("params.yaml").hardware.threads, device)
         report(rows, COLUMNS, facts, None)
         if arguments.json:
-            about = {"machine": facts, "made_from": _made_from(arguments)}
+            about = {"machine": facts, **_origin(arguments)}
             write_json(arguments.json, about | {"rows": rows, "over_seeds": tests, "runs": runs})
 
 
-def _made_from(arguments: argparse.Namespace) -> Row:
-    """The code as git names it, pairs and settings of the first seed; others differ in the seed."""
-    noted = read_json(_folder(arguments, arguments.first_seed) / MADE_FROM)
-    return {"src": git_tree(Path(__file__).parents[1] / "src"), **noted}
+def _origin(arguments: argparse.Namespace) -> Row:
+    """Pairs and settings of the first seed (others differ in the seed); and src as git names it.
+
+    That is the code that measures; models that lay in the folder may be of an earlier one.
+    """
+    return {
+        "made_from": read_json(_folder(arguments, arguments.first_seed) / MADE_FROM),
+        "measured_by": {"src": git_tree(Path(__file__).parents[1] / "src")},
+    }
 
 
 def _folder(arguments: argparse.Namespace, number: int) -> Path:

@@ -51,6 +51,7 @@ COMPARED = {  # in the order of the table
     "mixture_vs_mixture_zero_shot": "few-shot − its own zero-shot",
     "mixture_without_steps_vs_mixture_zero_shot": "of it, being told",
     "mixture_vs_mixture_without_steps": "of it, the gradient steps",
+    "mixture_vs_gru": "few-shot − the document's GRU, ranked like the others",
     "mixture_vs_gru_as_is": "few-shot − the document's GRU as it is",
     "mixture_vs_mixture_exchanged": "few-shot − the same on another learner's pairs",
 }
@@ -71,7 +72,7 @@ def tables(root: Path) -> dict[str, str]:
         runs = [run for content in files for run in content["runs"]]
         parts = [means(runs), *(differences(content, runs) for content in files)]
         found[name] = "\n".join(part for part in parts if part)
-    found["adaptation_vary"] = _spreads(root)
+    found["adaptation_vary"] = spreads(root, VARIED)
     found[VARIANTS] = variants(read_json(root / f"{VARIANTS}.json")["rows"])
     return found
 
@@ -94,13 +95,8 @@ def means(runs: Sequence[Row]) -> str:
         lines.append([_called(model), own, *cells])
     if "mixture" in names:
         shares = [few / gru - 1 for few, gru in zip(*(_tested(at, x) for x in GAIN), strict=True)]
-        lines.append(
-            [
-                "few-shot beyond the document's GRU as it is",
-                "",
-                *(f"{100 * x:+.0f} %" for x in shares),
-            ]
-        )
+        gains = [_signed(share, "+", 0) + " %" for share in shares]
+        lines.append(["few-shot beyond the document's GRU as it is", "", *gains])
     about = (
         f"{_span(learners)} test learners, {_seeds(len(runs) // 2)}; on validation first / last "
         "pairs."
@@ -118,7 +114,7 @@ def differences(content: Mapping[str, Any], all_runs: Sequence[Row]) -> str:
     pooled, runs = content["over_seeds"], content["runs"]
     if not pooled[POSITIONS[0]]["comparisons"]:
         return ""
-    lines = [["points", "pairs", *METRICS, f"NDCG@10 by {len(all_runs) // 2} seeds"]]
+    lines = [["points", "pairs", *METRICS, f"NDCG@10, {len(all_runs) // 2} seeds"]]
     for name, words in COMPARED.items():
         for position in POSITIONS:
             found = pooled[position]["comparisons"].get(name)
@@ -129,11 +125,12 @@ def differences(content: Mapping[str, Any], all_runs: Sequence[Row]) -> str:
                 label = words if position == POSITIONS[0] else ""
                 lines.append([label, position, *cells, _by_seeds(_leads(own, name))])
     number = sum(len(rows) for rows in pooled[POSITIONS[0]]["comparisons"].values())
-    seeds = [run["seed"] for run in runs if run["position"] == POSITIONS[0]]
     about = (
-        f"Differences in points, {pooled[POSITIONS[0]]['learners']:,} learners, each once, of "
-        f"{_seeds(len(seeds))}; in brackets 95 % intervals, in bold p < {CERTAIN:g} after Holm's "
-        f"correction over {number} comparisons. Strongest on validation: {_strongest(runs)}."
+        f"Differences in points over {pooled[POSITIONS[0]]['learners']:,} learners, each counted "
+        f"once, by the mean over those of the {len(runs) // 2} seeds that test it; in brackets "
+        f"95 % intervals, in bold p < {CERTAIN:g} after Holm's correction over the {number} "
+        "comparisons of a position. Last column: mean over seeds and t-interval, though seeds "
+        f"share test learners. Strongest on validation: {_strongest(runs)}."
     )
     return f"{about}\n\n{_markdown(lines)}"
 
@@ -154,12 +151,20 @@ def variants(rows: Sequence[Row]) -> str:
     return _markdown(lines)
 
 
-def _spreads(root: Path) -> str:
-    """How much the split, and initialisation and sampling, move figures of the mixture."""
+def spreads(root: Path, varied_sets: Mapping[str, str]) -> str:
+    """How much the split, and initialisation and sampling, move NDCG@10 of the mixture, in points.
+
+    Args:
+        root: the folder of the JSON files.
+        varied_sets: as `VARIED`.
+
+    Raises:
+        UserError: a file is missing.
+    """
     compared = ("mixture_vs_mixture_zero_shot", "mixture_vs_strongest", "mixture_vs_gru_as_is")
     head = ["NDCG@10", "pairs", "drawn anew", "few-shot, mean ± t-interval"]
     lines = [[*head, *(f"SD of {COMPARED[name]}" for name in compared)]]
-    for label, stem in VARIED.items():
+    for label, stem in varied_sets.items():
         for position in POSITIONS:
             for varied in ("split", "training"):
                 runs = read_json(root / f"{stem}_vary_{varied}.json")["runs"]
@@ -216,9 +221,9 @@ def _by_seeds(values: NDArray[np.float64], sign: str = "+") -> str:
     return f"{_signed(found.mean, sign)} ± {100 * (found.high - found.mean):.2f}"
 
 
-def _signed(value: float, sign: str = "+") -> str:
-    """In points, two decimals: 0.0123 -> +1.23."""
-    return f"{round(100 * value, 2) + 0.0:{sign}.2f}".replace("-", "−")
+def _signed(value: float, sign: str = "+", decimals: int = 2) -> str:
+    """In points, or percent: 0.0123 -> +1.23; there is no -0."""
+    return f"{round(100 * value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
 
 
 def _called(model: str) -> str:

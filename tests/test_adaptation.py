@@ -74,7 +74,7 @@ def test_every_seed_and_position_is_measured_and_a_second_run_trains_nothing(
     made = whole["made_from"]
     assert made["settings"]["baselines"]["models"][0] == "popularity"
     assert (made["settings"]["seed"], set(made["pairs"])) == (20260107, set(os.listdir("pairs")))
-    assert made["src"] == git_tree(ROOT / "src")
+    assert whole["measured_by"]["src"] == git_tree(ROOT / "src")
     row = next(r for r in whole["rows"] if (r["position"], r["model"]) == ("first", "gru"))
     own = [r["test"]["gru"]["HR@10"] for r in whole["runs"] if r["position"] == "first"]
     assert row["HR@10"] == pytest.approx(sum(own) / 2)

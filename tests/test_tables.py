@@ -8,6 +8,7 @@ from test_report import ROOT
 
 from benchmarks import tables
 from mooc_maml.errors import UserError
+from mooc_maml.files import write_json
 
 FIGURES = {  # model -> HR@1 of two runs, first pairs; HR@10 is twice, NDCG@10 three times as much
     "mixture": (0.20, 0.24),
@@ -46,15 +47,25 @@ def content() -> dict[str, Any]:
         changed = {"difference": 0.01234, "low": -0.002, "high": 0.03, "p_holm": p_holm}
         return [{"metric": metric, **changed} for metric in ("HR@1", "HR@10", "NDCG@10")]
 
-    compared = {"mixture_vs_pool": rows(0.02), "mixture_vs_strongest": rows(0.009)}
-    pooled = {"learners": 1500, "comparisons": compared}
-    return {"runs": runs(), "over_seeds": {"first": pooled, "last": pooled}}
+    first = {"mixture_vs_pool": rows(0.02), "mixture_vs_strongest": rows(0.009)}
+    last = {"mixture_vs_pool": rows(0.001), "mixture_vs_strongest": rows(0.01)}
+    pooled = {"first": first, "last": last}
+    return {
+        "runs": runs(),
+        "over_seeds": {at: {"learners": 1500, "comparisons": x} for at, x in pooled.items()},
+    }
 
 
 def cells(text: str) -> dict[str, list[str]]:
-    """First cell of each line -> the others."""
-    lines = [line.split("|")[1:-1] for line in text.splitlines() if line.startswith("| ")]
-    return {line[0].strip(): [cell.strip() for cell in line[1:]] for line in lines}
+    """First cell of each line -> the others; those of a line without one join the line before."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for line in text.splitlines():
+        if line.startswith("| "):
+            own, *others = [cell.strip() for cell in line.split("|")[1:-1]]
+            name = own or name
+            found[name] = found.get(name, []) + others
+    return found
 
 
 def test_the_committed_tables_are_those_of_the_json_files() -> None:
@@ -99,22 +110,57 @@ def test_a_table_without_the_mixture_has_no_gain_and_no_tests() -> None:
 def test_differences_are_in_points_and_bold_if_certain() -> None:
     text = tables.differences(content(), runs())
     assert "1,500 learners" in text
-    assert "over 6 comparisons" in text
-    assert "first, GRU (1), Markov chain (1); last, GRU (1), Markov chain (1)" in text
-    pool, strongest = (
-        cells(text)[tables.COMPARED[f"mixture_vs_{x}"]] for x in ("pool", "strongest")
-    )
-    assert pool[:2] == ["first", "+1.23 (−0.20 to 3.00)"]
-    assert strongest[1:4] == 3 * ["**+1.23 (−0.20 to 3.00)**"]
+    assert "those of the 2 seeds that test it" in text
+    assert "over the 6 comparisons" in text
+    found, plain = cells(text), "+1.23 (−0.20 to 3.00)"
+    first, last = 3 * [plain], 3 * [f"**{plain}**"]
+    pool = found[tables.COMPARED["mixture_vs_pool"]]
+    assert (pool[:4], pool[5:9]) == (["first", *first], ["last", *last])
+    strongest = found[tables.COMPARED["mixture_vs_strongest"]]
+    assert (strongest[:4], strongest[5:9]) == (["first", *last], ["last", *first])
 
 
-def test_the_spread_over_seeds_is_of_the_paired_differences() -> None:
+def test_the_strongest_baselines_are_those_of_the_file_at_each_position() -> None:
+    measured = content()
+    measured["runs"][0]["strongest_baseline"] = "markov"  # the first seed's, last pairs
+    text = tables.differences(measured, runs())
+    assert text.split("\n")[0].endswith("first, GRU (1), Markov chain (1); last, Markov chain (2).")
+
+
+def test_the_spread_over_seeds_is_of_the_paired_differences_of_all_files() -> None:
     found = cells(tables.differences(content(), runs()))
     # NDCG@10 of two runs: few-shot .60 and .72, pool .63 and .69: -3 and +3 points, mean 0, and
-    # half of Student's interval for two values is 12.706 * 3
-    assert found[tables.COMPARED["mixture_vs_pool"]][-1] == "+0.00 ± 38.12"
+    # half of Student's interval for two values is 12.706 * 3; half as much on the last pairs
+    pool = found[tables.COMPARED["mixture_vs_pool"]]
+    assert (pool[4], pool[9]) == ("+0.00 ± 38.12", "+0.00 ± 19.06")
     # strongest: the GRU .30 in the first, the Markov chain .27 in the second: 30 and 45
-    assert found[tables.COMPARED["mixture_vs_strongest"]][-1].startswith("+37.50 ± 95.3")
+    assert found[tables.COMPARED["mixture_vs_strongest"]][4].startswith("+37.50 ± 95.3")
+    twice = runs() + runs()  # four values: SD 3.464, half of the interval 3.182 * 3.464 / 2
+    found = cells(tables.differences(content(), twice))
+    assert found[tables.COMPARED["mixture_vs_pool"]][4] == "+0.00 ± 5.51"
+    alone = cells(tables.differences(content(), runs()[:2]))
+    assert alone[tables.COMPARED["mixture_vs_pool"]][4] == ""  # one seed has no spread
+
+
+def test_what_split_and_training_move_is_a_standard_deviation_in_points(tmp_path: Path) -> None:
+    for varied, by in (("split", 1.0), ("training", 0.1)):
+        found = runs()
+        for run in found:
+            run["test"] = {name: {"NDCG@10": by * x["NDCG@10"]} for name, x in run["test"].items()}
+        write_json(tmp_path / f"made_up_vary_{varied}.json", {"runs": found})
+    lines = tables.spreads(tmp_path, {"Made up": "made_up"}).splitlines()[2:]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert [row[:3] for row in rows] == [
+        ["Made up", position, f"{varied}, 2 times"]
+        for position in ("first", "last")
+        for varied in ("split", "training")
+    ]
+    # few-shot .60 and .72: mean 66, half of the interval 12.706 * 6
+    assert rows[0][3] == "66.00 ± 76.24"
+    assert rows[1][3] == "6.60 ± 7.62"
+    # minus zero-shot 0 and 6, strongest 30 and 45, the document's GRU as it is 33 and 39
+    assert rows[0][4:] == ["4.24", "10.61", "4.24"]
+    assert rows[3][4:] == ["0.21", "0.53", "0.21"]
 
 
 def test_variants_stand_beside_the_gru_that_they_begin_with() -> None:
