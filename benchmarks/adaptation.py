@@ -248,10 +248,7 @@ def _rows(runs: list[Row], position: str, tests: Mapping[str, Any]) -> list[Row]
     runs = [run for run in runs if run["position"] == position]
     rows = []
     for model in (*runs[0]["test"], "strongest"):
-        own = [
-            run["test"][run["strongest_baseline"] if model == "strongest" else model]
-            for run in runs
-        ]
+        own = [tested(run, model) for run in runs]
         values = {metric: np.array([found[metric] for found in own]) for metric in METRICS}
         spread = t_interval(values["NDCG@10"])
         found = tests["comparisons"].get(f"mixture_vs_{model}", [])
@@ -268,6 +265,13 @@ def _rows(runs: list[Row], position: str, tests: Mapping[str, Any]) -> list[Row]
             }
         )
     return sorted(rows, key=lambda row: -row["NDCG@10"])
+
+
+def tested(run: Row, model: str) -> dict[str, float]:
+    """Test metrics of a model in a run; "strongest" is the baseline that it was there."""
+    name = run["strongest_baseline"] if model == "strongest" else model
+    found: dict[str, float] = run["test"][name]
+    return found
 
 
 def _arguments() -> argparse.Namespace:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.adaptation import METRICS
+from benchmarks.adaptation import METRICS, tested
 from benchmarks.measure import Row
 from mooc_maml.baseline_params import ADAPTED
 from mooc_maml.controls import WITHOUT_STEPS
@@ -79,7 +79,7 @@ def tables(root: Path) -> dict[str, str]:
 
 def means(runs: Sequence[Row]) -> str:
     """Test metrics of each model, means over runs; baselines by validation, the best first."""
-    at = {position: [run for run in runs if run["position"] == position] for position in POSITIONS}
+    at = {position: _at(runs, position) for position in POSITIONS}
     learners = [run["learners"] for run in runs]
     validation = {
         model: [_mean(at[position], "validation", model, METRICS[-1]) for position in POSITIONS]
@@ -121,9 +121,9 @@ def differences(content: Mapping[str, Any], all_runs: Sequence[Row]) -> str:
             if found is not None:
                 of = {row["metric"]: row for row in found}
                 cells = [_difference(of[metric]) for metric in METRICS]
-                own = [run for run in all_runs if run["position"] == position]
                 label = words if position == POSITIONS[0] else ""
-                lines.append([label, position, *cells, _by_seeds(_leads(own, name))])
+                own = _by_seeds(_leads(_at(all_runs, position), name))
+                lines.append([label, position, *cells, own])
     number = sum(len(rows) for rows in pooled[POSITIONS[0]]["comparisons"].values())
     about = (
         f"Differences in points over {pooled[POSITIONS[0]]['learners']:,} learners, each counted "
@@ -168,11 +168,15 @@ def spreads(root: Path, varied_sets: Mapping[str, str]) -> str:
         for position in POSITIONS:
             for varied in ("split", "training"):
                 runs = read_json(root / f"{stem}_vary_{varied}.json")["runs"]
-                own = [run for run in runs if run["position"] == position]
+                own = _at(runs, position)
                 few = _by_seeds(_values(own, "mixture"), "")
                 spread = [f"{100 * _leads(own, name).std(ddof=1):.2f}" for name in compared]
                 lines.append([label, position, f"{varied}, {len(own)} times", few, *spread])
     return _markdown(lines)
+
+
+def _at(runs: Sequence[Row], position: str) -> list[Row]:
+    return [run for run in runs if run["position"] == position]
 
 
 def _tested(at: Mapping[str, Sequence[Row]], model: str) -> list[float]:
@@ -187,11 +191,7 @@ def _leads(runs: Sequence[Row], comparison: str) -> NDArray[np.float64]:
 
 
 def _values(runs: Sequence[Row], model: str) -> NDArray[np.float64]:
-    found = [
-        run["test"][run["strongest_baseline"] if model == "strongest" else model][METRICS[-1]]
-        for run in runs
-    ]
-    return np.array(found)
+    return np.array([tested(run, model)[METRICS[-1]] for run in runs])
 
 
 def _mean(runs: Sequence[Row], part: str, model: str, metric: str) -> float:
@@ -202,9 +202,7 @@ def _strongest(runs: Sequence[Row]) -> str:
     """Which baseline it was, at each position, and how often."""
     found = []
     for position in POSITIONS:
-        names = Counter(
-            run["strongest_baseline"] for run in runs if run["position"] == position
-        ).most_common()
+        names = Counter(run["strongest_baseline"] for run in _at(runs, position)).most_common()
         found.append(f"{position}, {', '.join(f'{_called(x)} ({n})' for x, n in names)}")
     return "; ".join(found)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import ROOT
+from pipeline_files import ROOT
 
 from benchmarks import tables
 from mooc_maml.errors import UserError
