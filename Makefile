@@ -22,7 +22,7 @@ test: setup
 	$(BIN)/mypy
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
 
-# Put the tables of results/ and of benchmarks/measured into README.md; tests fail where they differ.
+# Put the tables of results/ and of benchmarks/measured into the READMEs; tests fail where they differ.
 readme: setup
 	$(BIN)/python -m benchmarks.tables
 	$(BIN)/python -m mooc_maml.report.readme

@@ -1,9 +1,11 @@
-"""README's tables of real learners, made from what benchmarks/adaptation and variants measured.
+"""Tables of real learners, made from what benchmarks/adaptation and benchmarks/variants measured.
 
     python -m benchmarks.tables
 
-Writes an .md file for each of `MEASURED`, one for `VARIED` and one for `VARIANTS`, beside their
-JSON files; README shows them. `make readme` runs it first.
+Writes an .md file for each of `MEASURED`, two that put the data sets of `SETS` side by side, one
+for `VARIED` and one for `VARIANTS`, beside their JSON files. README shows the sets side by side and
+the variants, README of benchmarks/measured the others; the latter is brought up to date here, the
+former by `make readme`, which runs this first.
 """
 
 import argparse
@@ -18,10 +20,12 @@ from numpy.typing import NDArray
 from benchmarks.adaptation import METRICS, tested
 from benchmarks.measure import Row
 from mooc_maml.baseline_params import ADAPTED
+from mooc_maml.baselines import BASELINES
 from mooc_maml.controls import WITHOUT_STEPS
 from mooc_maml.errors import main_guard
 from mooc_maml.files import atomic_path, read_json
 from mooc_maml.report.inputs import label_of
+from mooc_maml.report.readme import with_tables
 from mooc_maml.report.words import percent
 from mooc_maml.statistics import t_interval
 
@@ -36,6 +40,12 @@ MEASURED = {  # table -> its JSON files; of several, each has its own tests
     "adaptation_kdd_cup_others": ("adaptation_kdd_cup_others",),
     "adaptation_mars": ("adaptation_mars",),
 }
+SETS = {  # data set -> its table in `MEASURED`
+    "MOOCCubeX": "adaptation_mooccubex",
+    "KDD Cup": "adaptation_kdd_cup",
+    "MARS": "adaptation_mars",
+}
+MODELS, LEADS, SPREADS = "adaptation_models", "adaptation_leads", "adaptation_vary"  # tables
 VARIED = {"MARS": "adaptation_mars"}  # set -> its JSON files: ..._vary_split and ..._vary_training
 VARIANTS = "variants_kdd_cup"
 OURS = {  # how few-shot is called here, and what else there is of the mixture
@@ -55,6 +65,7 @@ COMPARED = {  # in the order of the table
     "mixture_vs_gru_as_is": "few-shot − the document's GRU as it is",
     "mixture_vs_mixture_exchanged": "few-shot − the same on another learner's pairs",
 }
+SHOWN = tuple(COMPARED)[:5]  # where data sets stand side by side
 
 
 def tables(root: Path) -> dict[str, str]:
@@ -67,12 +78,17 @@ def tables(root: Path) -> dict[str, str]:
         UserError: one is missing.
     """
     found = {}
-    for name, sources in MEASURED.items():
-        files = [read_json(root / f"{source}.json") for source in sources]
-        runs = [run for content in files for run in content["runs"]]
+    measured = {
+        name: [read_json(root / f"{source}.json") for source in sources]
+        for name, sources in MEASURED.items()
+    }
+    for name, files in measured.items():
+        runs = runs_of(files)
         parts = [means(runs), *(differences(content, runs) for content in files)]
         found[name] = "\n".join(part for part in parts if part)
-    found["adaptation_vary"] = spreads(root, VARIED)
+    sets = {label: measured[name] for label, name in SETS.items()}
+    found[MODELS], found[LEADS] = models(sets), leads(sets)
+    found[SPREADS] = spreads(root, VARIED)
     found[VARIANTS] = variants(read_json(root / f"{VARIANTS}.json")["rows"])
     return found
 
@@ -80,7 +96,7 @@ def tables(root: Path) -> dict[str, str]:
 def means(runs: Sequence[Row]) -> str:
     """Test metrics of each model, means over runs; baselines by validation, the best first."""
     at = {position: _at(runs, position) for position in POSITIONS}
-    learners = [run["learners"] for run in runs]
+    learners, number = [run["learners"] for run in runs], len(runs) // 2
     validation = {
         model: [_mean(at[position], "validation", model, METRICS[-1]) for position in POSITIONS]
         for model in runs[0]["validation"]
@@ -94,14 +110,68 @@ def means(runs: Sequence[Row]) -> str:
         cells = [percent(x) for x in _tested(at, model)]
         lines.append([_called(model), own, *cells])
     if "mixture" in names:
-        shares = [few / gru - 1 for few, gru in zip(*(_tested(at, x) for x in GAIN), strict=True)]
-        gains = [_signed(share, "+", 0) + " %" for share in shares]
+        gains = [
+            _percent_more(few, gru)
+            for few, gru in zip(*(_tested(at, x) for x in GAIN), strict=True)
+        ]
         lines.append(["few-shot beyond the document's GRU as it is", "", *gains])
-    about = (
-        f"{_span(learners)} test learners, {_seeds(len(runs) // 2)}; on validation first / last "
-        "pairs."
-    )
+    of = f"{'means over ' * (number > 1)}{_seeds(number)}"
+    about = f"{_span(learners)} test learners, {of}; on validation first / last pairs."
     return f"{about}\n\n{_markdown(lines)}"
+
+
+def models(sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """NDCG@10 of each model on the test learners of each data set, means over its runs.
+
+    Args:
+        sets: data set -> the content of its JSON files.
+    """
+    runs = {label: runs_of(files) for label, files in sets.items()}
+    there = {model for own in runs.values() for model in own[0]["test"]}
+    names = [name for name in (*OURS, *BASELINES, GAIN[1]) if name in there]
+    names = list(dict.fromkeys(names))
+    lines = [[f"test {METRICS[-1]}", *(f"{x}: {at}" for x in runs for at in POSITIONS)]]
+    for model in names:
+        cells = [
+            percent(_mean(_at(own, position), "test", model, METRICS[-1]))
+            if model in own[0]["test"]
+            else ""
+            for own in runs.values()
+            for position in POSITIONS
+        ]
+        lines.append([_called(model), *cells])
+    return _markdown(lines)
+
+
+def leads(sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """By how much few-shot is ahead, in points of NDCG@10 over learners; a file has its own rows.
+
+    Args:
+        sets: data set -> the content of its JSON files.
+    """
+    words = [COMPARED[name] for name in SHOWN]
+    gains = [f"{metric} beyond {_called(GAIN[1])}" for metric in METRICS[:2]]
+    lines = [["data set", "pairs", *words, *gains]]
+    for label, files in sets.items():
+        for content in files:
+            pooled, runs = content["over_seeds"], content["runs"]
+            about = f"{label}, {pooled[POSITIONS[0]]['learners']:,} learners"
+            about += f", {_seeds(len(runs) // 2)}"
+            for position in POSITIONS:
+                found, own = pooled[position]["comparisons"], _at(runs, position)
+                cells = [
+                    _difference(next(row for row in found[name] if row["metric"] == METRICS[-1]))
+                    if name in found
+                    else ""
+                    for name in SHOWN
+                ]
+                gain = [
+                    _percent_more(*(_mean(own, "test", model, metric) for model in GAIN))
+                    for metric in METRICS[:2]
+                ]
+                first = about if position == POSITIONS[0] else ""
+                lines.append([first, position, *cells, *gain])
+    return _markdown(lines)
 
 
 def differences(content: Mapping[str, Any], all_runs: Sequence[Row]) -> str:
@@ -175,6 +245,11 @@ def spreads(root: Path, varied_sets: Mapping[str, str]) -> str:
     return _markdown(lines)
 
 
+def runs_of(files: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """The runs of several JSON files."""
+    return [run for content in files for run in content["runs"]]
+
+
 def _at(runs: Sequence[Row], position: str) -> list[Row]:
     return [run for run in runs if run["position"] == position]
 
@@ -224,6 +299,10 @@ def _signed(value: float, sign: str = "+", decimals: int = 2) -> str:
     return f"{round(100 * value, decimals) + 0.0:{sign}.{decimals}f}".replace("-", "−")
 
 
+def _percent_more(value: float, base: float) -> str:
+    return _signed(value / base - 1, "+", 0) + " %"
+
+
 def _called(model: str) -> str:
     if model in OURS:
         return OURS[model]
@@ -231,7 +310,7 @@ def _called(model: str) -> str:
 
 
 def _seeds(number: int) -> str:
-    return "one seed" if number == 1 else f"means over {number} seeds"
+    return "one seed" if number == 1 else f"{number} seeds"
 
 
 def _span(numbers: Sequence[int]) -> str:
@@ -251,11 +330,15 @@ def _markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def main() -> None:
-    """Write every table beside the JSON files."""
+    """Write every table beside the JSON files, and put them into the text that shows them."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     for name, text in tables(FOLDER).items():
         with atomic_path(FOLDER / f"{name}.md") as temporary:
             temporary.write_text(text, encoding="utf-8")
+    path = FOLDER / "README.md"
+    shown = with_tables(path.read_text(encoding="utf-8"), Path())
+    with atomic_path(path) as temporary:
+        temporary.write_text(shown, encoding="utf-8")
 
 
 if __name__ == "__main__":
