@@ -34,11 +34,16 @@ POSITIONS = ("first", "last")
 GAIN = ("mixture", "gru_as_is")
 CERTAIN = 0.01  # p below which a difference is set in bold
 MEASURED = {  # table -> its JSON files; of several, each has its own tests
-    "adaptation_mooccubex": ("adaptation_mooccubex", "adaptation_mooccubex_seeds_3_4"),
+    "adaptation_mooccubex": ("adaptation_mooccubex",),
     "adaptation_mooccubex_others": ("adaptation_mooccubex_others",),
+    "adaptation_mooccubex_earlier": (
+        "adaptation_mooccubex_earlier",
+        "adaptation_mooccubex_earlier_seeds_3_4",
+    ),
     "adaptation_kdd_cup": ("adaptation_kdd_cup",),
     "adaptation_kdd_cup_others": ("adaptation_kdd_cup_others",),
     "adaptation_mars": ("adaptation_mars",),
+    "adaptation_mars_others": ("adaptation_mars_others",),
 }
 SETS = {  # data set -> its table in `MEASURED`
     "MOOCCubeX": "adaptation_mooccubex",
@@ -184,23 +189,27 @@ def differences(content: Mapping[str, Any], all_runs: Sequence[Row]) -> str:
     pooled, runs = content["over_seeds"], content["runs"]
     if not pooled[POSITIONS[0]]["comparisons"]:
         return ""
-    lines = [["points", "pairs", *METRICS, f"NDCG@10, {len(all_runs) // 2} seeds"]]
+    own, seeds = len(runs) // 2, len(all_runs) // 2
+    lines = [["points", "pairs", *METRICS]]
+    if seeds > 1:
+        lines[0].append(f"NDCG@10, {seeds} seeds")
     for name, words in COMPARED.items():
         for position in POSITIONS:
             found = pooled[position]["comparisons"].get(name)
             if found is not None:
                 of = {row["metric"]: row for row in found}
-                cells = [_difference(of[metric]) for metric in METRICS]
                 label = words if position == POSITIONS[0] else ""
-                own = _by_seeds(_leads(_at(all_runs, position), name))
-                lines.append([label, position, *cells, own])
+                lines.append([label, position, *(_difference(of[metric]) for metric in METRICS)])
+                if seeds > 1:
+                    lines[-1].append(_by_seeds(_leads(_at(all_runs, position), name)))
     number = sum(len(rows) for rows in pooled[POSITIONS[0]]["comparisons"].values())
+    each = f", each counted once, by the mean over those of the {own} seeds that test it"
+    spread = " Last column: mean over seeds and t-interval, though seeds share test learners."
     about = (
-        f"Differences in points over {pooled[POSITIONS[0]]['learners']:,} learners, each counted "
-        f"once, by the mean over those of the {len(runs) // 2} seeds that test it; in brackets "
-        f"95 % intervals, in bold p < {CERTAIN:g} after Holm's correction over the {number} "
-        "comparisons of a position. Last column: mean over seeds and t-interval, though seeds "
-        f"share test learners. Strongest on validation: {_strongest(runs)}."
+        f"Differences in points over {pooled[POSITIONS[0]]['learners']:,} learners"
+        f"{each * (own > 1)}; in brackets 95 % intervals, in bold p < {CERTAIN:g} after Holm's "
+        f"correction over the {number} comparisons of a position.{spread * (seeds > 1)} Strongest "
+        f"on validation: {_strongest(runs)}."
     )
     return f"{about}\n\n{_markdown(lines)}"
 
@@ -288,8 +297,6 @@ def _difference(row: Row) -> str:
 
 
 def _by_seeds(values: NDArray[np.float64], sign: str = "+") -> str:
-    if len(values) == 1:
-        return ""
     found = t_interval(values)
     return f"{_signed(found.mean, sign)} ± {100 * (found.high - found.mean):.2f}"
 
