@@ -51,7 +51,10 @@ SETS = {  # data set -> its table in `MEASURED`
     "MARS": "adaptation_mars",
 }
 MODELS, LEADS, SPREADS = "adaptation_models", "adaptation_leads", "adaptation_vary"  # tables
-VARIED = {"MARS": "adaptation_mars"}  # set -> its JSON files: ..._vary_split and ..._vary_training
+VARIED = {  # data set -> its JSON files: ..._vary_split and ..._vary_training
+    "KDD Cup": "adaptation_kdd_cup",
+    "MARS": "adaptation_mars",
+}
 VARIANTS = "variants_kdd_cup"
 OURS = {  # how few-shot is called here, and what else there is of the mixture
     "mixture": "mixture, few-shot",
