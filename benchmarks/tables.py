@@ -47,6 +47,7 @@ MEASURED = {  # table -> its JSON files; of several, each has its own tests
 }
 SETS = {  # data set -> its table in `MEASURED`
     "MOOCCubeX": "adaptation_mooccubex",
+    "MOOCCubeX, earlier code": "adaptation_mooccubex_earlier",
     "KDD Cup": "adaptation_kdd_cup",
     "MARS": "adaptation_mars",
 }
