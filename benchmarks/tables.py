@@ -22,7 +22,7 @@ from benchmarks.measure import Row
 from mooc_maml.baseline_params import ADAPTED
 from mooc_maml.baselines import BASELINES
 from mooc_maml.controls import WITHOUT_STEPS
-from mooc_maml.errors import main_guard
+from mooc_maml.errors import UserError, main_guard
 from mooc_maml.files import atomic_path, read_json
 from mooc_maml.report.inputs import label_of
 from mooc_maml.report.readme import with_tables
@@ -259,8 +259,19 @@ def spreads(root: Path, varied_sets: Mapping[str, str]) -> str:
 
 
 def runs_of(files: Sequence[Mapping[str, Any]]) -> list[Row]:
-    """The runs of several JSON files."""
-    return [run for content in files for run in content["runs"]]
+    """The runs of several JSON files.
+
+    Raises:
+        UserError: they tested different models, so that there are no means over them.
+    """
+    runs = [run for content in files for run in content["runs"]]
+    for run in runs:
+        if differing := set(run["test"]) ^ set(runs[0]["test"]):
+            raise UserError(
+                f"seed {run['seed']}, {run['position']} pairs: {', '.join(sorted(differing))} not "
+                "in all runs of a table; expected the same models in each"
+            )
+    return runs
 
 
 def _at(runs: Sequence[Row], position: str) -> list[Row]:

@@ -165,6 +165,13 @@ def test_the_spread_over_seeds_is_of_the_paired_differences_of_all_files() -> No
     assert found[tables.COMPARED["mixture_vs_pool"]][4] == "+0.00 ± 5.51"
 
 
+def test_runs_of_different_models_are_not_put_together() -> None:
+    other = content()
+    del other["runs"][1]["test"]["markov"]
+    with pytest.raises(UserError, match="seed 7, first pairs: markov not in all runs"):
+        tables.runs_of([content(), other])
+
+
 def test_one_seed_has_no_spread() -> None:
     alone = content() | {"runs": runs()[:2]}
     text = tables.differences(alone, alone["runs"])
