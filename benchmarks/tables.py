@@ -84,7 +84,7 @@ def tables(root: Path) -> dict[str, str]:
         root: the folder of the JSON files.
 
     Raises:
-        UserError: one is missing.
+        UserError: one is missing, or those of one table tested different models.
     """
     found = {}
     measured = {
@@ -123,7 +123,7 @@ def means(runs: Sequence[Row]) -> str:
             _percent_more(few, gru)
             for few, gru in zip(*(_tested(at, x) for x in GAIN), strict=True)
         ]
-        lines.append(["few-shot beyond the document's GRU as it is", "", *gains])
+        lines.append([f"few-shot beyond {_called(GAIN[1])}", "", *gains])
     of = f"{'means over ' * (number > 1)}{_seeds(number)}"
     about = f"{_span(learners)} test learners, {of}; on validation first / last pairs."
     return f"{about}\n\n{_markdown(lines)}"
@@ -137,8 +137,7 @@ def models(sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """
     runs = {label: runs_of(files) for label, files in sets.items()}
     there = {model for own in runs.values() for model in own[0]["test"]}
-    names = [name for name in (*OURS, *BASELINES, GAIN[1]) if name in there]
-    names = list(dict.fromkeys(names))
+    names = [name for name in dict.fromkeys((*OURS, *BASELINES, GAIN[1])) if name in there]
     lines = [[f"test {METRICS[-1]}", *(f"{x}: {at}" for x in runs for at in POSITIONS)]]
     for model in names:
         cells = [
@@ -205,7 +204,7 @@ def differences(content: Mapping[str, Any], all_runs: Sequence[Row]) -> str:
                 label = words if position == POSITIONS[0] else ""
                 lines.append([label, position, *(_difference(of[metric]) for metric in METRICS)])
                 if seeds > 1:
-                    lines[-1].append(_by_seeds(_leads(_at(all_runs, position), name)))
+                    lines[-1].append(_by_seeds(_ahead_by(_at(all_runs, position), name)))
     number = sum(len(rows) for rows in pooled[POSITIONS[0]]["comparisons"].values())
     each = f", each counted once, by the mean over those of the {own} seeds that test it"
     spread = " Last column: mean over seeds and t-interval, though seeds share test learners."
@@ -248,12 +247,13 @@ def spreads(root: Path, varied_sets: Mapping[str, str]) -> str:
     head = ["NDCG@10", "pairs", "drawn anew", "few-shot, mean ± t-interval"]
     lines = [[*head, *(f"SD of {COMPARED[name]}" for name in compared)]]
     for label, stem in varied_sets.items():
+        drawn = ("split", "training")
+        runs = {varied: read_json(root / f"{stem}_vary_{varied}.json")["runs"] for varied in drawn}
         for position in POSITIONS:
-            for varied in ("split", "training"):
-                runs = read_json(root / f"{stem}_vary_{varied}.json")["runs"]
-                own = _at(runs, position)
+            for varied in drawn:
+                own = _at(runs[varied], position)
                 few = _by_seeds(_values(own, "mixture"), "")
-                spread = [f"{100 * _leads(own, name).std(ddof=1):.2f}" for name in compared]
+                spread = [f"{100 * _ahead_by(own, name).std(ddof=1):.2f}" for name in compared]
                 lines.append([label, position, f"{varied}, {len(own)} times", few, *spread])
     return _markdown(lines)
 
@@ -283,7 +283,7 @@ def _tested(at: Mapping[str, Sequence[Row]], model: str) -> list[float]:
     return [_mean(at[position], "test", model, x) for position in POSITIONS for x in METRICS]
 
 
-def _leads(runs: Sequence[Row], comparison: str) -> NDArray[np.float64]:
+def _ahead_by(runs: Sequence[Row], comparison: str) -> NDArray[np.float64]:
     """Difference of two models' NDCG@10 in each run."""
     one, other = comparison.split("_vs_")
     return _values(runs, one) - _values(runs, other)
@@ -328,7 +328,7 @@ def _percent_more(value: float, base: float) -> str:
 def _called(model: str) -> str:
     if model in OURS:
         return OURS[model]
-    return "the document's GRU as it is" if model == "gru_as_is" else label_of(model)
+    return "the document's GRU as it is" if model == GAIN[1] else label_of(model)
 
 
 def _seeds(number: int) -> str:
@@ -355,12 +355,14 @@ def main() -> None:
     """Write every table beside the JSON files, and put them into the text that shows them."""
     argparse.ArgumentParser(description=__doc__).parse_args()
     for name, text in tables(FOLDER).items():
-        with atomic_path(FOLDER / f"{name}.md") as temporary:
-            temporary.write_text(text, encoding="utf-8")
-    path = FOLDER / "README.md"
-    shown = with_tables(path.read_text(encoding="utf-8"), Path())
+        _write(FOLDER / f"{name}.md", text)
+    shows = FOLDER / "README.md"
+    _write(shows, with_tables(shows.read_text(encoding="utf-8"), Path()))
+
+
+def _write(path: Path, text: str) -> None:
     with atomic_path(path) as temporary:
-        temporary.write_text(shown, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
