@@ -14,6 +14,7 @@ from mooc_maml.hardware import setup
 from mooc_maml.leakage import read_checked
 from mooc_maml.models.gru import read_model
 from mooc_maml.params import Params, load_params
+from mooc_maml.pipeline import stage_fingerprint
 from mooc_maml.run_state import RunState
 from mooc_maml.saved_state import SECONDS_BETWEEN_SAVES
 from mooc_maml.stopping import Stop
@@ -36,8 +37,8 @@ def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None
         start = read_model(gru, store.num_courses) if params.meta.warm_start else None
         trainer = MetaTrainer(store, params, device, world, start)
         settings = f"{_settings(params)} on {device.type} by {world.size}"
-        inputs = [episodes, Path(__file__), *([gru] if params.meta.warm_start else [])]
-        run = RunState("meta_train", settings, *inputs)
+        inputs = [episodes, *([gru] if params.meta.warm_start else [])]
+        run = RunState("meta_train", settings, stage_fingerprint("meta_train"), *inputs)
         if world.rank:
             _follow(trainer, run)
             return

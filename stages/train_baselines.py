@@ -11,6 +11,7 @@ from mooc_maml.evaluation import query_ranks, summary
 from mooc_maml.hardware import setup
 from mooc_maml.leakage import read_checked
 from mooc_maml.params import Params, load_params
+from mooc_maml.pipeline import stage_fingerprint
 from mooc_maml.readings import write_test_results
 from mooc_maml.run_state import RunState
 from mooc_maml.taken import taken_courses
@@ -26,7 +27,8 @@ def main(episodes: Path, model: Path, results: Path) -> None:
     settings = params.model_dump_json(exclude={**unused, "hardware": {"processes"}})
     taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
     metrics, training = {}, {}
-    with RunState("train_baselines", f"{settings} on {device}", episodes, Path(__file__)) as run:
+    code = stage_fingerprint("train_baselines")
+    with RunState("train_baselines", f"{settings} on {device}", code, episodes) as run:
         for name, baseline in train_baselines(store, params, device, print, run.part):
             baseline.write(baseline_path(run.kept, name))
             score = taken.without(baseline.scores)

@@ -26,10 +26,10 @@ from filelock import FileLock, Timeout
 from mooc_maml.errors import UserError, main_guard
 from mooc_maml.files import atomic_path, sha256
 from mooc_maml.params import Params, load_params, parse_params
+from mooc_maml.pipeline import stage_fingerprint
 from mooc_maml.randomness import generator
 from sweeps.search_settings import Range, SearchSettings, Value, load_search
 from sweeps.stage_runs import (
-    CODE,
     bring_up_to_date,
     command,
     last_words,
@@ -136,10 +136,10 @@ def study_name(search: SearchSettings, content: dict[str, Any]) -> str:
             place = place[section]
         del place[last]
     space = search.model_dump_json(include={"space"})
-    digest = hashlib.sha256(f"{json.dumps(fixed, sort_keys=True)}\n{space}\n".encode())
-    code = (*(CODE / "src" / "mooc_maml").rglob("*.py"), CODE / "stages" / "meta_train.py")
+    code = stage_fingerprint("meta_train")
+    digest = hashlib.sha256(f"{json.dumps(fixed, sort_keys=True)}\n{space}\n{code}\n".encode())
     start = [Path(START)] if content["meta"]["warm_start"] else []
-    for path in (*sorted(Path("data/episodes").rglob("*")), *sorted(code), *start):
+    for path in (*sorted(Path("data/episodes").rglob("*")), *start):
         if path.is_file():
             digest.update(f"{path.name} {sha256(path)}\n".encode())
     return digest.hexdigest()[:16]

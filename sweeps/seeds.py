@@ -22,11 +22,11 @@ import yaml
 from mooc_maml.errors import UserError, main_guard
 from mooc_maml.files import read_json, sha256, write_json
 from mooc_maml.params import Params, load_params
+from mooc_maml.pipeline import stage_fingerprint
 from mooc_maml.report.inputs import tag
 from mooc_maml.report.repeated import shared_settings
 from mooc_maml.statistics import t_interval
 from sweeps.stage_runs import (
-    CODE,
     bring_up_to_date,
     command,
     last_words,
@@ -78,11 +78,9 @@ def _digest(params: Params, varied: str) -> str:
     del settings["hardware"]["processes"], settings["ablations"]
     if varied == "both":
         del settings["seed"], settings["episodes"]["split_seed"]
-    digest = hashlib.sha256(f"{varied}\n{json.dumps(settings, sort_keys=True)}\n".encode())
-    code = [*(CODE / "src" / "mooc_maml").rglob("*.py"), *(CODE / "stages").glob("*.py")]
-    report = CODE / "src" / "mooc_maml" / "report"
-    code = [path for path in code if not path.is_relative_to(report)]
-    for path in (*sorted(Path("data/pairs").rglob("*")), *sorted(code)):
+    code = stage_fingerprint(*STAGES)
+    digest = hashlib.sha256(f"{varied}\n{json.dumps(settings, sort_keys=True)}\n{code}\n".encode())
+    for path in sorted(Path("data/pairs").rglob("*")):
         if path.is_file():
             digest.update(f"{path.name} {sha256(path)}\n".encode())
     return digest.hexdigest()[:16]

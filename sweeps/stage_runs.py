@@ -13,8 +13,7 @@ import yaml
 
 from mooc_maml.errors import UserError
 from mooc_maml.params import load_params, parse_params
-
-CODE = Path(__file__).resolve().parents[1]
+from mooc_maml.pipeline import ROOT, filled_in, read_pipeline
 
 
 def bring_up_to_date(stage: str) -> None:
@@ -59,14 +58,8 @@ def prepare(folder: Path, settings: Mapping[str, Any], *inputs: str) -> None:
 
 def command(stage: str, folder: Path) -> list[str]:
     """The stage's command in dvc.yaml, with the settings of the folder filled in."""
-    params = load_params(folder / "params.yaml")
-    text = yaml.safe_load((CODE / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["cmd"]
-    for key, value in {
-        "data.source": params.data.source,
-        "episodes.support_size": params.episodes.support_size,
-        "episodes.query_size": params.episodes.query_size,
-    }.items():
-        text = text.replace(f"${{{key}}}", str(value))
+    settings = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
+    text = filled_in(read_pipeline()[stage]["cmd"], settings)
     return [sys.executable, *shlex.split(text)[1:]]
 
 
@@ -77,7 +70,7 @@ def running(words: Sequence[str], folder: Path) -> Iterator["subprocess.Popen[by
         process = subprocess.Popen(
             words,
             cwd=folder,
-            env={**os.environ, "PYTHONPATH": str(CODE)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.PIPE,
             stdout=said,
             stderr=subprocess.STDOUT,

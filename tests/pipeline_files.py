@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 
+from mooc_maml.pipeline import filled_in, read_pipeline
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -16,12 +18,10 @@ def read_yaml(name: str) -> dict[str, Any]:
 
 def stages() -> dict[str, dict[str, Any]]:
     """Stage -> its entry in dvc.yaml, with ${data.source} and the like filled in."""
-    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-    for key, value in leaves(read_yaml("params.yaml")).items():
-        text = text.replace(f"${{{key}}}", str(value))
-    assert "${" not in text, "dvc.yaml uses a key that params.yaml lacks"
-    found: dict[str, dict[str, Any]] = yaml.safe_load(text)["stages"]
-    return found
+    settings = read_yaml("params.yaml")
+    text = filled_in(yaml.safe_dump(read_pipeline(ROOT)), settings)
+    found: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return {stage: found[stage] for stage in read_pipeline(ROOT)}
 
 
 def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:

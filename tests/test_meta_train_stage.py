@@ -28,7 +28,7 @@ class TwoProcesses:
 def saved(tmp_path: Path, monkeypatch) -> RunState:
     """A run with a state after 3 meta-updates."""
     monkeypatch.chdir(tmp_path)
-    found = RunState("meta_train", "seed: 1")
+    found = RunState("meta_train", "seed: 1", "code")
     found.save(run(tiny_trainer(), 3).state())
     return found
 

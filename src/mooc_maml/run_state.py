@@ -1,9 +1,10 @@
 """Where a training run keeps what it needs to go on after it was killed.
 
 DVC deletes a stage's outputs before it runs, so live state lies elsewhere: in a git-ignored
-folder at the repository's root, in a sub-folder named by the hash of settings, input and code. A
-run with anything else never finds it. Experiments that DVC runs in a copy of the workspace find
-the folder of the workspace itself.
+folder at the repository's root, in a sub-folder named by the hash of settings, input and code.
+Code is what dvc.yaml lists for the stage (`mooc_maml.pipeline`), so that an edit elsewhere orphans
+no state. A run with anything else never finds it. Experiments that DVC runs in a copy of the
+workspace find the folder of the workspace itself.
 """
 
 import hashlib
@@ -31,11 +32,12 @@ class RunState(SavedState):
     Args:
         stage: name of the stage.
         settings: all that the result depends on, apart from the inputs and the code.
-        inputs: files and folders that the stage reads, its own code among them.
+        code: fingerprint of the stage's code.
+        inputs: files and folders that the stage reads.
     """
 
-    def __init__(self, stage: str, settings: str, *inputs: Path) -> None:
-        name = _digest(settings, *inputs, Path(__file__).parent)[:16]
+    def __init__(self, stage: str, settings: str, code: str, *inputs: Path) -> None:
+        name = _digest(f"{settings}\n{code}", *inputs)[:16]
         super().__init__(state_folder() / stage / name)
         self.kept = self.folder / "kept"
         self.lock = FileLock(self.folder.with_name(f"{name}.lock"))
