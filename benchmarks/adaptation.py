@@ -33,30 +33,30 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import MADE_FROM, Row, keep_settings, machine, report
-from mooc_maml.baseline_params import ADAPTED, ALWAYS, OURS, BaselineName
-from mooc_maml.baselines import BASELINES, baseline_path
 from mooc_maml.baselines.base import Baseline
-from mooc_maml.baselines.mixture import Mixture
-from mooc_maml.controls import (
+from mooc_maml.common.errors import main_guard
+from mooc_maml.common.files import read_json, write_json
+from mooc_maml.common.randomness import generator
+from mooc_maml.composites.mixture import Mixture
+from mooc_maml.composites.registry import BASELINES, baseline_path
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.session_steps import read_steps
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.comparison import LearnerMetrics, Ranks, paired, strongest, with_holm
+from mooc_maml.evaluation.controls import (
     WITHOUT_STEPS,
     exchanged_supports,
     spoilt_ranks,
     told_of_others,
     without_steps,
 )
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import ScoreFunction, learner_metrics, query_ranks, summary
-from mooc_maml.files import read_json, write_json
-from mooc_maml.hardware import setup
-from mooc_maml.params import Params, load_params, parse_params
-from mooc_maml.randomness import generator
+from mooc_maml.evaluation.statistics import t_interval
+from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks, summary
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses, taken_courses
 from mooc_maml.report.manifest import git_tree
-from mooc_maml.results import LearnerMetrics, Ranks, paired, strongest, with_holm
-from mooc_maml.statistics import t_interval
-from mooc_maml.steps import read_steps
-from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses, taken_courses
+from mooc_maml.runtime.hardware import setup
+from mooc_maml.settings.baselines import ADAPTED, ALWAYS, OURS, BaselineName
+from mooc_maml.settings.params import Params, load_params, parse_params
 from sweeps.seeds import VARIED, changes
 
 METRICS = ("HR@1", "HR@10", "NDCG@10")

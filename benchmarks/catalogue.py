@@ -25,8 +25,8 @@ from benchmarks.measure import (
     report,
 )
 from benchmarks.ways import INNER_STEPS, WAYS, problem
-from mooc_maml.errors import main_guard
-from mooc_maml.hardware import keep_freed_memory
+from mooc_maml.common.errors import main_guard
+from mooc_maml.runtime.hardware import keep_freed_memory
 
 SIZES = (343, 1_518, 10_000, 100_000)
 COLUMNS = ("way", "courses", "seconds", "spread", "head_seconds", "times_head", "peak_mb")

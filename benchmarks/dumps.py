@@ -1,7 +1,7 @@
 """Made-up dumps of any size in XuetangX's nesting, with the statistics of the real one.
 
 They are printed as the platform does, 90 bytes an event, and written about as fast as a disk takes
-them; `mooc_maml.sources.synthetic_dump` writes the small one of the pipeline, kinds in order.
+them; `mooc_maml.synthetic.dump` writes the small one of the pipeline, kinds in order.
 """
 
 from itertools import pairwise
@@ -11,10 +11,10 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from mooc_maml.params import SyntheticParams
-from mooc_maml.randomness import generator
-from mooc_maml.sources.synthetic import FIRST_SECOND, SyntheticActivity, simulate
-from mooc_maml.sources.synthetic_dump import DROPPED_KINDS, KEPT_KINDS
+from mooc_maml.common.randomness import generator
+from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.synthetic.activity import FIRST_SECOND, SyntheticActivity, simulate
+from mooc_maml.synthetic.dump import DROPPED_KINDS, KEPT_KINDS
 
 LEARNERS = 7_000  # of one simulated part; parts have learners of their own
 COURSES = 1_577

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mooc_maml.episode_store import EpisodeStore, read_episodes, sample_tasks
-from mooc_maml.examples import Examples
-from mooc_maml.randomness import generator
+from mooc_maml.common.randomness import generator
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore, read_episodes, sample_tasks
 
 SUPPORT_SIZE, QUERY_SIZE = 5, 10
 

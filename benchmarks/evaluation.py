@@ -22,13 +22,13 @@ from benchmarks.measure import (
     peak_mb,
     report,
 )
-from mooc_maml.episode_store import EpisodeStore, read_episodes, sample_tasks
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.evaluation import query_ranks
-from mooc_maml.hardware import setup
-from mooc_maml.params import Params, load_params
-from mooc_maml.randomness import generator
-from mooc_maml.training import MetaTrainer
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.randomness import generator
+from mooc_maml.episodes.store import EpisodeStore, read_episodes, sample_tasks
+from mooc_maml.meta.train import MetaTrainer
+from mooc_maml.ranking.query_ranks import query_ranks
+from mooc_maml.runtime.hardware import setup
+from mooc_maml.settings.params import Params, load_params
 
 COLUMNS = ("what", "learners", "seconds", "spread", "share_of_update", "peak_mb")
 

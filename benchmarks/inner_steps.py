@@ -24,7 +24,7 @@ from benchmarks.measure import (
     report,
 )
 from benchmarks.ways import WAYS, problem
-from mooc_maml.errors import main_guard
+from mooc_maml.common.errors import main_guard
 
 COLUMNS = ("way", "inner_steps", "seconds", "spread", "peak_mb", "peak_ratio")
 

@@ -23,16 +23,16 @@ import torch
 import yaml
 
 from benchmarks.measure import Row, machine, report
-from mooc_maml.baselines import train_baselines
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
-from mooc_maml.hardware import setup
-from mooc_maml.params import Params, parse_params
-from mooc_maml.sessions import preprocess
-from mooc_maml.steps import Steps, read_steps
-from mooc_maml.training import MetaTrainer, meta_train
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.composites.registry import train_baselines
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.session_steps import Steps, read_steps
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.meta.train import MetaTrainer, meta_train
+from mooc_maml.preprocess.sessions import preprocess
+from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
+from mooc_maml.runtime.hardware import setup
+from mooc_maml.settings.params import Params, parse_params
 
 METRICS = ("HR@10", "NDCG@10", "MRR")
 PUBLISHED: dict[str, tuple[float, float, float]] = {

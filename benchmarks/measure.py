@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import torch
 
-from mooc_maml.errors import UserError
-from mooc_maml.files import read_json, sha256, write_json
-from mooc_maml.params import Params
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import read_json, sha256, write_json
+from mooc_maml.settings.params import Params
 
 Row = dict[str, Any]
 SLOW = 1.0  # seconds

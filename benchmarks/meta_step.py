@@ -25,8 +25,8 @@ from benchmarks.measure import (
 )
 from benchmarks.partner import InTwoProcesses, be_partner, partner
 from benchmarks.ways import WAYS, Problem, Way, problem, relative_error
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.hardware import keep_freed_memory
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.runtime.hardware import keep_freed_memory
 
 SETTINGS = {"reference": reference_setting, "many_sessions": many_sessions}
 COLUMNS = ("way", "setting", "seconds", "spread", "times_faster", "peak_mb", "relative_error")

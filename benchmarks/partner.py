@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, distributed
 
 from benchmarks.ways import Problem, ours
-from mooc_maml.examples import Examples
-from mooc_maml.world import World
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.runtime.processes import World
 
 _STOP, _FIRST_ORDER, _SECOND_ORDER = 0, 1, 2
 

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mooc_maml.examples import Examples
+from mooc_maml.episodes.examples import Examples
 
 Weights = Mapping[str, Tensor]
 Prefixes = tuple[Tensor, Tensor, Tensor]  # courses, last, label; see `prefix_rows`

@@ -27,9 +27,9 @@ import torch
 import yaml
 
 from benchmarks.measure import Row, held_mb, machine, report
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.params import load_params
+from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.report.style import COLOURS, new_figure
+from mooc_maml.settings.params import load_params
 
 COLUMNS = (
     "updates",

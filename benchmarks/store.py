@@ -22,11 +22,11 @@ import torch
 from benchmarks.dumps import COURSES
 from benchmarks.measure import Row, in_own_process, machine, peak_mb, report
 from benchmarks.scale import run_stage
-from mooc_maml.errors import main_guard
-from mooc_maml.files import scratch_folder
-from mooc_maml.leakage import read_checked
-from mooc_maml.params import SyntheticParams
-from mooc_maml.sources.synthetic import simulate
+from mooc_maml.common.errors import main_guard
+from mooc_maml.common.files import scratch_folder
+from mooc_maml.episodes.leakage import read_checked
+from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.synthetic.activity import simulate
 
 _LEARNERS = 14_000
 _COLUMNS = (

@@ -19,15 +19,15 @@ from numpy.typing import NDArray
 
 from benchmarks.adaptation import METRICS, tested
 from benchmarks.measure import Row
-from mooc_maml.baseline_params import ADAPTED
-from mooc_maml.baselines import BASELINES
-from mooc_maml.controls import WITHOUT_STEPS
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.files import atomic_path, read_json
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.files import atomic_path, read_json
+from mooc_maml.composites.registry import BASELINES
+from mooc_maml.evaluation.controls import WITHOUT_STEPS
+from mooc_maml.evaluation.statistics import t_interval
 from mooc_maml.report.inputs import label_of
 from mooc_maml.report.readme import with_tables
 from mooc_maml.report.words import percent
-from mooc_maml.statistics import t_interval
+from mooc_maml.settings.baselines import ADAPTED
 
 FOLDER = Path("benchmarks/measured")
 POSITIONS = ("first", "last")

@@ -19,18 +19,18 @@ import torch
 
 from benchmarks.measure import Row, keep_settings, machine, report
 from mooc_maml.baselines.gru import GRUBaseline
-from mooc_maml.early_stopping import place_of_best
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import query_ranks, summary
-from mooc_maml.files import write_json
-from mooc_maml.hardware import setup
+from mooc_maml.common.early_stopping import place_of_best
+from mooc_maml.common.errors import main_guard
+from mooc_maml.common.files import write_json
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.session_steps import read_steps
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.meta.train import MetaTrainer, meta_train
 from mooc_maml.meta.variants import VARIANTS
-from mooc_maml.params import Params, load_params, parse_params
-from mooc_maml.steps import read_steps
-from mooc_maml.taken import taken_courses
-from mooc_maml.training import MetaTrainer, meta_train
+from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.runtime.hardware import setup
+from mooc_maml.settings.params import Params, load_params, parse_params
 
 FIRST_ORDER = "maml, first-order"
 LOOKS = 3  # at validation, after the one before the first update

@@ -9,13 +9,13 @@ from torch import Tensor
 
 from benchmarks.episodes import Setting
 from benchmarks.rivals import MetaGradient, study_loop, with_higher, with_vmap
-from mooc_maml.examples import Examples
+from mooc_maml.common.randomness import torch_generator
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta.gru.learner import GRULearner
 from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.meta.train import shared_meta_gradient
 from mooc_maml.models.gru import GRURecommender
-from mooc_maml.models.gru_learner import GRULearner
-from mooc_maml.randomness import torch_generator
-from mooc_maml.training import shared_meta_gradient
-from mooc_maml.world import ALONE, World
+from mooc_maml.runtime.processes import ALONE, World
 
 INNER_LR = 0.01
 INNER_STEPS = 5

@@ -7,7 +7,7 @@ from pathlib import Path
 # workspace must run the copy's code, whose hashes it records.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from mooc_maml.errors import end_at_ctrl_c
+from mooc_maml.common.errors import end_at_ctrl_c
 
 # In `python -m NAME`, before NAME itself; not in a test that imports a stage.
 if sys.argv[:1] == ["-m"]:

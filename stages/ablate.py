@@ -6,14 +6,14 @@ from typing import Any
 
 import pandas as pd
 
-from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import query_ranks, summary
-from mooc_maml.few_shot import read_meta_model
-from mooc_maml.leakage import read_checked
-from mooc_maml.params import load_params
-from mooc_maml.readings import write_test_results
-from mooc_maml.results import write_table
-from mooc_maml.taken import taken_courses
+from mooc_maml.common.errors import main_guard
+from mooc_maml.episodes.leakage import read_checked
+from mooc_maml.evaluation.comparison import write_table
+from mooc_maml.evaluation.test_reads import write_test_results
+from mooc_maml.meta.model import read_meta_model
+from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.settings.params import load_params
 
 
 def main(episodes: Path, model: Path, results: Path, plots: Path) -> None:

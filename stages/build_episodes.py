@@ -3,13 +3,13 @@
 import argparse
 from pathlib import Path
 
-from mooc_maml.episode_store import write_episodes
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import main_guard
-from mooc_maml.files import write_json
-from mooc_maml.leakage import check_build, check_ids
-from mooc_maml.params import load_params
-from mooc_maml.steps import read_steps
+from mooc_maml.common.errors import main_guard
+from mooc_maml.common.files import write_json
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.leakage import check_build, check_ids
+from mooc_maml.episodes.session_steps import read_steps
+from mooc_maml.episodes.store import write_episodes
+from mooc_maml.settings.params import load_params
 
 
 def main(pairs: Path, episodes: Path, report: Path) -> None:

@@ -4,15 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mooc_maml.baselines import read_baselines
-from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import ScoreFunction, query_ranks
-from mooc_maml.few_shot import read_meta_model
-from mooc_maml.leakage import read_checked
-from mooc_maml.params import load_params
-from mooc_maml.readings import write_test_results
-from mooc_maml.results import intervals
-from mooc_maml.taken import taken_courses
+from mooc_maml.common.errors import main_guard
+from mooc_maml.composites.registry import read_baselines
+from mooc_maml.episodes.leakage import read_checked
+from mooc_maml.evaluation.comparison import intervals
+from mooc_maml.evaluation.test_reads import write_test_results
+from mooc_maml.meta.model import read_meta_model
+from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks
+from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.settings.params import load_params
 
 METRICS = ("HR@10", "NDCG@10")
 

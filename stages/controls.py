@@ -5,10 +5,20 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from mooc_maml.baseline_params import ADAPTED
-from mooc_maml.baselines import read_baselines
-from mooc_maml.baselines.mixture import Mixture
-from mooc_maml.controls import (
+from mooc_maml.common.errors import main_guard
+from mooc_maml.common.randomness import generator
+from mooc_maml.composites.mixture import Mixture
+from mooc_maml.composites.registry import read_baselines
+from mooc_maml.episodes.leakage import read_checked
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.comparison import (
+    LearnerMetrics,
+    oracle_ranks,
+    paired,
+    shares_of_the_way,
+    with_holm,
+)
+from mooc_maml.evaluation.controls import (
     CONTROLLED,
     CONTROLS,
     WITHOUT_STEPS,
@@ -19,17 +29,13 @@ from mooc_maml.controls import (
     told_of_others,
     without_steps,
 )
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import ScoreFunction, learner_metrics, query_ranks
-from mooc_maml.few_shot import read_meta_model
-from mooc_maml.leakage import read_checked
-from mooc_maml.oracle import Oracle
-from mooc_maml.params import Params, load_params
-from mooc_maml.randomness import generator
-from mooc_maml.readings import write_test_results
-from mooc_maml.results import LearnerMetrics, oracle_ranks, paired, shares_of_the_way, with_holm
-from mooc_maml.taken import taken_courses
+from mooc_maml.evaluation.test_reads import write_test_results
+from mooc_maml.meta.model import read_meta_model
+from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks
+from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.settings.params import Params, load_params
+from mooc_maml.synthetic.oracle import Oracle
 
 
 def main(paths: argparse.Namespace) -> None:

@@ -9,18 +9,18 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.hardware import setup
-from mooc_maml.leakage import read_checked
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.episodes.leakage import read_checked
+from mooc_maml.meta.files import keep_checkpoint, keep_model, write_curves, write_looks
+from mooc_maml.meta.train import MetaTrainer, meta_train, warning_signs
 from mooc_maml.models.gru import read_model
-from mooc_maml.params import Params, load_params
-from mooc_maml.pipeline import stage_fingerprint
-from mooc_maml.run_state import RunState
-from mooc_maml.saved_state import SECONDS_BETWEEN_SAVES
-from mooc_maml.stopping import Stop
-from mooc_maml.training import MetaTrainer, meta_train, warning_signs
-from mooc_maml.training_files import keep_checkpoint, keep_model, write_curves, write_looks
-from mooc_maml.world import end_with_starter, in_a_world, join_world, launch
+from mooc_maml.runtime.hardware import setup
+from mooc_maml.runtime.pipeline import stage_fingerprint
+from mooc_maml.runtime.processes import end_with_starter, in_a_world, join_world, launch
+from mooc_maml.runtime.run_state import RunState
+from mooc_maml.runtime.saved_state import SECONDS_BETWEEN_SAVES
+from mooc_maml.runtime.signals import Stop
+from mooc_maml.settings.params import Params, load_params
 
 
 def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None = None) -> None:

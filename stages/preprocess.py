@@ -5,11 +5,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mooc_maml.errors import main_guard
-from mooc_maml.files import write_json
-from mooc_maml.params import load_params
-from mooc_maml.progress import progress
-from mooc_maml.sessions import preprocess
+from mooc_maml.common.errors import main_guard
+from mooc_maml.common.files import write_json
+from mooc_maml.common.progress import progress
+from mooc_maml.preprocess.sessions import preprocess
+from mooc_maml.settings.params import load_params
 
 
 def main(raw: Path, pairs: Path, report: Path) -> None:

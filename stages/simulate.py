@@ -3,11 +3,11 @@
 import argparse
 from pathlib import Path
 
-from mooc_maml.errors import main_guard
-from mooc_maml.oracle import save_tastes
-from mooc_maml.params import load_params
-from mooc_maml.sources.synthetic import simulate
-from mooc_maml.sources.synthetic_dump import write_dump
+from mooc_maml.common.errors import main_guard
+from mooc_maml.settings.params import load_params
+from mooc_maml.synthetic.activity import simulate
+from mooc_maml.synthetic.dump import write_dump
+from mooc_maml.synthetic.oracle import save_tastes
 
 
 def main() -> None:

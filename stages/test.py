@@ -7,17 +7,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mooc_maml.baseline_params import ADAPTED, OURS
-from mooc_maml.baselines import read_baselines
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import ScoreFunction, learner_metrics, query_ranks, summary
-from mooc_maml.few_shot import MetaModel, read_meta_model, relative_changes
-from mooc_maml.leakage import read_checked
-from mooc_maml.oracle import Oracle
-from mooc_maml.params import Params, load_params
-from mooc_maml.readings import write_test_results
-from mooc_maml.results import (
+from mooc_maml.common.errors import main_guard
+from mooc_maml.composites.registry import read_baselines
+from mooc_maml.episodes.leakage import read_checked
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.comparison import (
     Intervals,
     Ranks,
     improvement_percent,
@@ -31,7 +25,13 @@ from mooc_maml.results import (
     write_comparison,
     write_table,
 )
-from mooc_maml.taken import TakenCourses, taken_courses
+from mooc_maml.evaluation.test_reads import write_test_results
+from mooc_maml.meta.model import MetaModel, read_meta_model, relative_changes
+from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks, summary
+from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.settings.baselines import ADAPTED, OURS
+from mooc_maml.settings.params import Params, load_params
+from mooc_maml.synthetic.oracle import Oracle
 
 # What adapts, and the same before it does.
 ADAPTING = {"few": ("few_shot", "zero_shot"), "mixture": ADAPTED}

@@ -4,17 +4,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from mooc_maml.baselines import baseline_path, train_baselines
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.errors import main_guard
-from mooc_maml.evaluation import query_ranks, summary
-from mooc_maml.hardware import setup
-from mooc_maml.leakage import read_checked
-from mooc_maml.params import Params, load_params
-from mooc_maml.pipeline import stage_fingerprint
-from mooc_maml.readings import write_test_results
-from mooc_maml.run_state import RunState
-from mooc_maml.taken import taken_courses
+from mooc_maml.common.errors import main_guard
+from mooc_maml.composites.registry import baseline_path, train_baselines
+from mooc_maml.episodes.leakage import read_checked
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.test_reads import write_test_results
+from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.runtime.hardware import setup
+from mooc_maml.runtime.pipeline import stage_fingerprint
+from mooc_maml.runtime.run_state import RunState
+from mooc_maml.settings.params import Params, load_params
 
 USED = {"seed", "model", "baselines", "evaluation", "hardware"}  # settings, beside the episodes
 

@@ -3,9 +3,9 @@
 import argparse
 from pathlib import Path
 
-from mooc_maml.errors import main_guard
-from mooc_maml.params import load_params
+from mooc_maml.common.errors import main_guard
 from mooc_maml.report.build import build_report
+from mooc_maml.settings.params import load_params
 
 
 def main() -> None:

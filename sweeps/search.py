@@ -23,11 +23,11 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.files import atomic_path, sha256
-from mooc_maml.params import Params, load_params, parse_params
-from mooc_maml.pipeline import stage_fingerprint
-from mooc_maml.randomness import generator
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.files import atomic_path, sha256
+from mooc_maml.common.randomness import generator
+from mooc_maml.runtime.pipeline import stage_fingerprint
+from mooc_maml.settings.params import Params, load_params, parse_params
 from sweeps.search_settings import Range, SearchSettings, Value, load_search
 from sweeps.stage_runs import (
     bring_up_to_date,

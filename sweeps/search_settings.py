@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import Discriminator, Field, StrictBool, Tag, ValidationError, model_validator
 
-from mooc_maml.errors import UserError
-from mooc_maml.setting_types import Count, Number, Section
+from mooc_maml.common.errors import UserError
+from mooc_maml.settings.types import Count, Number, Section
 
 # Those that leave the episodes, and so the figures that are compared, as they are.
 KEYS = (

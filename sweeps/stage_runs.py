@@ -11,9 +11,9 @@ from typing import Any
 
 import yaml
 
-from mooc_maml.errors import UserError
-from mooc_maml.params import load_params, parse_params
-from mooc_maml.pipeline import ROOT, filled_in, read_pipeline
+from mooc_maml.common.errors import UserError
+from mooc_maml.runtime.pipeline import ROOT, filled_in, read_pipeline
+from mooc_maml.settings.params import load_params, parse_params
 
 
 def bring_up_to_date(stage: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from mooc_maml.params import Params, parse_params
+from mooc_maml.settings.params import Params, parse_params
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"

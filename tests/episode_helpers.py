@@ -7,10 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import build_episodes
-from mooc_maml.params import Params, load_params
-from mooc_maml.steps import STEP_COLUMNS, Steps
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.session_steps import STEP_COLUMNS, Steps
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.settings.params import Params, load_params
 
 Session = tuple[int, int, Sequence[int]]
 PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"

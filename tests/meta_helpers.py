@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mooc_maml.examples import Examples
+from mooc_maml.common.randomness import torch_generator
+from mooc_maml.episodes.examples import Examples
 from mooc_maml.models.gru import GRURecommender
-from mooc_maml.randomness import torch_generator
 
 Pair = tuple[list[int], int]
 Weights = dict[str, Tensor]

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "src"), str(ROOT)]
 
-import mooc_maml.params as settings  # noqa: E402
+import mooc_maml.settings.params as settings  # noqa: E402
 
 
 def _places(model: type[BaseModel], prefix: str = "") -> dict[type[BaseModel], str]:

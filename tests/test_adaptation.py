@@ -15,10 +15,10 @@ from episode_helpers import params, random_sessions, steps, write_pairs
 from pipeline_files import ROOT
 
 from benchmarks import adaptation
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import UserError
-from mooc_maml.params import Params
+from mooc_maml.common.errors import UserError
+from mooc_maml.episodes.build import build_episodes
 from mooc_maml.report.manifest import git_tree
+from mooc_maml.settings.params import Params
 
 TOLD = "mixture_without_steps_vs_mixture_zero_shot"
 pytestmark = pytest.mark.usefixtures("one_thread")

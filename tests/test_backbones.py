@@ -8,12 +8,12 @@ from meta_helpers import assemble, by_autograd, pairs_of
 from torch import Tensor
 
 from benchmarks.ways import relative_error
-from mooc_maml.examples import Examples
+from mooc_maml.common.randomness import generator, torch_generator
+from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.dense import DenseLearner
 from mooc_maml.meta.losses import recommender_loss
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.models.transformer import SASRec
-from mooc_maml.randomness import generator, torch_generator
 
 COURSES = 9
 SUPPORT = [pairs_of([1, 2, 1, 3]) + pairs_of([4, 5]), [([6], 7)], pairs_of([8, 2, 9, 2])]

@@ -11,19 +11,25 @@ import pytest
 import torch
 from episode_helpers import params, small_store, steps
 
-from mooc_maml.baseline_params import PARTS, BaselineName
-from mooc_maml.baselines import BASELINES, baseline_path, read_baselines, sequence, train_baselines
+from mooc_maml.baselines import sequence
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.popularity import Popularity
 from mooc_maml.baselines.sequence_training import Within
 from mooc_maml.baselines.session_batches import SessionBatches
-from mooc_maml.episode_store import EpisodeStore, write_episodes
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import UserError
-from mooc_maml.evaluation import query_ranks, summary
-from mooc_maml.randomness import generator
-from mooc_maml.saved_state import SavedState
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import generator
+from mooc_maml.composites.registry import (
+    BASELINES,
+    baseline_path,
+    read_baselines,
+    train_baselines,
+)
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.store import EpisodeStore, write_episodes
+from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.runtime.saved_state import SavedState
+from mooc_maml.settings.baselines import PARTS, BaselineName
 from stages import train_baselines as stage
 
 CPU = torch.device("cpu")

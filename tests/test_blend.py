@@ -10,15 +10,15 @@ from test_counting_baselines import pairs
 from torch import Tensor
 
 from mooc_maml.baselines.base import Parts
-from mooc_maml.baselines.blend import Blend, mixtures
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.markov import Markov
 from mooc_maml.baselines.v_sknn import VSKNN
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.evaluation import query_ranks, summary
-from mooc_maml.examples import Examples
-from mooc_maml.params import Params
-from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.composites.blend import Blend, mixtures
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.settings.params import Params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

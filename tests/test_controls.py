@@ -6,10 +6,14 @@ import torch
 from episode_helpers import small_store
 from torch import Tensor
 
-from mooc_maml.baselines.mixture import Mixture
 from mooc_maml.baselines.popularity import Popularity
 from mooc_maml.baselines.repeat import Repeat
-from mooc_maml.controls import (
+from mooc_maml.common.randomness import generator
+from mooc_maml.composites.mixture import Mixture
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.prefixes import support_courses
+from mooc_maml.evaluation.comparison import paired
+from mooc_maml.evaluation.controls import (
     exchanged_supports,
     helps,
     mean_of,
@@ -18,12 +22,8 @@ from mooc_maml.controls import (
     told_of_others,
     without_steps,
 )
-from mooc_maml.evaluation import learner_metrics, query_ranks
-from mooc_maml.examples import Examples
-from mooc_maml.prefixes import support_courses
-from mooc_maml.randomness import generator
-from mooc_maml.results import paired
-from mooc_maml.taken import TakenCourses
+from mooc_maml.ranking.query_ranks import learner_metrics, query_ranks
+from mooc_maml.ranking.seen import TakenCourses
 
 STORE = small_store()
 ALL = np.arange(len(STORE.episodes["test"]))

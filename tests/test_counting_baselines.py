@@ -15,9 +15,9 @@ from mooc_maml.baselines.markov import Markov
 from mooc_maml.baselines.random_scores import RandomScores
 from mooc_maml.baselines.repeat import Repeat
 from mooc_maml.baselines.v_sknn import VSKNN
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import build_episodes
-from mooc_maml.examples import Examples
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
 
 CPU = torch.device("cpu")
 SESSIONS = [[1, 2, 3], [1, 2, 4], [2, 3], [5, 1]]

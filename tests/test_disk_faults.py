@@ -13,7 +13,7 @@ from crash import killed_before, needs_fork, said_without
 from pipeline_files import ROOT
 from tiny import SETTINGS, changed
 
-from mooc_maml.errors import main_guard
+from mooc_maml.common.errors import main_guard
 
 STAGES = {
     "simulate": "--raw data/raw/synthetic --truth data/truth",

@@ -16,17 +16,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from mooc_maml.engines import spark_engine
-from mooc_maml.engines.duckdb_engine import open_duckdb
-from mooc_maml.engines.spark_session import first_lines
-from mooc_maml.errors import UserError
-from mooc_maml.event_shards import write_shards
-from mooc_maml.files import sha256
-from mooc_maml.params import SyntheticParams
-from mooc_maml.sessions import preprocess
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import sha256
+from mooc_maml.preprocess.duckdb_engine import open_duckdb
+from mooc_maml.preprocess.engines import spark_engine
+from mooc_maml.preprocess.event_shards import write_shards
+from mooc_maml.preprocess.sessions import preprocess
+from mooc_maml.preprocess.spark_session import first_lines
+from mooc_maml.settings.params import SyntheticParams
 from mooc_maml.sources.events import ReadReport
-from mooc_maml.sources.synthetic import simulate
-from mooc_maml.sources.synthetic_dump import write_dump
+from mooc_maml.synthetic.activity import simulate
+from mooc_maml.synthetic.dump import write_dump
 
 # Little data: what pays for itself with much is left out.
 QUICK = "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC"
@@ -400,7 +400,7 @@ def test_files_read_side_by_side_give_the_same_as_one_after_the_other(
     (raw / "more.csv").write_bytes(b"learner,course,time,event,session\nu,c,never,,\nu,c,1,,\n")
     data = {"source": "table", "table": TABLE}
     after = made(raw, tmp_path / "after", make_params, data)
-    monkeypatch.setattr("mooc_maml.event_shards._WORTH_PROCESSES", 0)
+    monkeypatch.setattr("mooc_maml.preprocess.event_shards._WORTH_PROCESSES", 0)
     params = make_params(data={"event_prefixes": []} | data)
     told: list[int] = []
 
@@ -438,7 +438,7 @@ def test_a_reading_process_that_dies_stops_the_run_without_output(
     tmp_path, make_params, monkeypatch, number
 ):
     """One is killed as soon as there are so many: with 1, while the second is being started."""
-    monkeypatch.setattr("mooc_maml.event_shards._WORTH_PROCESSES", 0)
+    monkeypatch.setattr("mooc_maml.preprocess.event_shards._WORTH_PROCESSES", 0)
     raw = two_files(tmp_path / "raw")
 
     def kill_one() -> None:
@@ -462,7 +462,7 @@ def test_a_reading_process_that_dies_stops_the_run_without_output(
 
 
 def test_a_fault_in_a_reading_process_shows_where_it_is(tmp_path, make_params, monkeypatch):
-    monkeypatch.setattr("mooc_maml.event_shards._WORTH_PROCESSES", 0)
+    monkeypatch.setattr("mooc_maml.preprocess.event_shards._WORTH_PROCESSES", 0)
     raw = two_files(tmp_path / "raw")
     params = make_params(data={"source": "table", "table": TABLE})
     broken = params.data.model_copy(update={"event_prefixes": 3})
@@ -473,7 +473,7 @@ def test_a_fault_in_a_reading_process_shows_where_it_is(tmp_path, make_params, m
 
 
 def test_a_bad_file_stops_the_other_processes(tmp_path, make_params, monkeypatch):
-    monkeypatch.setattr("mooc_maml.event_shards._WORTH_PROCESSES", 0)
+    monkeypatch.setattr("mooc_maml.preprocess.event_shards._WORTH_PROCESSES", 0)
     raw = two_files(tmp_path / "raw")
     (raw / "more.csv").write_text("who,what\n")
     with pytest.raises(UserError, match=r"more\.csv: no column 'learner'"):

@@ -8,11 +8,11 @@ from episode_helpers import params, random_sessions, small_store, steps
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mooc_maml.episode_store import EpisodeStore, read_episodes, sample_tasks, write_episodes
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import UserError
-from mooc_maml.examples import Examples
-from mooc_maml.randomness import generator
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import generator
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore, read_episodes, sample_tasks, write_episodes
 
 EPISODES = {"support_size": 1, "query_size": 1}
 FILLER = [(n, 0, [1, 2, 3]) for n in range(2, 12)]  # learners enough for every split

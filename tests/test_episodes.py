@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from episode_helpers import PARAMS_FILE, params, random_sessions, small_store, steps, write_pairs
 
-from mooc_maml.episode_store import SPLITS, read_episodes, write_episodes
-from mooc_maml.episodes import build_episodes, split_learners
-from mooc_maml.errors import UserError
-from mooc_maml.steps import read_steps
+from mooc_maml.common.errors import UserError
+from mooc_maml.episodes.build import build_episodes, split_learners
+from mooc_maml.episodes.session_steps import read_steps
+from mooc_maml.episodes.store import SPLITS, read_episodes, write_episodes
 from stages import build_episodes as stage
 
 TINY = {

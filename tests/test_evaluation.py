@@ -3,8 +3,8 @@ import pytest
 import torch
 from episode_helpers import small_store
 
-from mooc_maml.evaluation import learner_metrics, query_ranks, summary
-from mooc_maml.examples import Examples
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.ranking.query_ranks import learner_metrics, query_ranks, summary
 
 CPU = torch.device("cpu")
 

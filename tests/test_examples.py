@@ -1,9 +1,9 @@
 import torch
 from meta_helpers import assemble, gru_weights, pairs_of
 
-from mooc_maml.examples import costs, courses_read, groups_by_size
+from mooc_maml.episodes.examples import costs, courses_read, groups_by_size
+from mooc_maml.meta.gru.learner import GRULearner
 from mooc_maml.meta.outer import meta_gradient
-from mooc_maml.models.gru_learner import GRULearner
 
 LONG = pairs_of([1, 2] * 14)  # 27 courses are read
 SHORT = pairs_of([3, 4, 5])  # 2 courses are read

@@ -7,16 +7,16 @@ from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from training_helpers import CPU, STORE, run, tiny_params, tiny_trainer
 
-from mooc_maml.errors import UserError
-from mooc_maml.evaluation import ScoreFunction
-from mooc_maml.examples import Examples
-from mooc_maml.few_shot import MetaModel, adapted_scores, read_meta_model, relative_changes
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import torch_generator
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta.files import keep_model
+from mooc_maml.meta.gru.learner import GRULearner
 from mooc_maml.meta.inner import adapt
+from mooc_maml.meta.model import MetaModel, adapted_scores, read_meta_model, relative_changes
 from mooc_maml.models.gru import GRURecommender
-from mooc_maml.models.gru_learner import GRULearner
-from mooc_maml.randomness import torch_generator
-from mooc_maml.taken import NONE_LEFT_OUT
-from mooc_maml.training_files import keep_model
+from mooc_maml.ranking.query_ranks import ScoreFunction
+from mooc_maml.ranking.seen import NONE_LEFT_OUT
 
 LEARNER = GRULearner(CPU, torch.float64)
 LAYERS = {

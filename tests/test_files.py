@@ -13,8 +13,8 @@ import torch
 from crash import killed_before, needs_fork
 from episode_helpers import small_store
 
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.files import (
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.files import (
     atomic_path,
     read_json,
     read_parquet,
@@ -23,9 +23,9 @@ from mooc_maml.files import (
     write_array,
     write_json,
 )
-from mooc_maml.leakage import check_ids
-from mooc_maml.randomness import generator, torch_generator
-from mooc_maml.results import oracle_ranks
+from mooc_maml.common.randomness import generator, torch_generator
+from mooc_maml.episodes.leakage import check_ids
+from mooc_maml.evaluation.comparison import oracle_ranks
 
 
 def names(folder):

@@ -22,9 +22,9 @@ from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mooc_maml.errors import UserError
-from mooc_maml.params import Params, parse_params
-from mooc_maml.sessions import preprocess
+from mooc_maml.common.errors import UserError
+from mooc_maml.preprocess.sessions import preprocess
+from mooc_maml.settings.params import Params, parse_params
 from mooc_maml.sources import SOURCES
 from mooc_maml.sources.events import EVENT_SCHEMA, MAX_ID, ReadReport
 from mooc_maml.sources.times import parse_iso

@@ -5,10 +5,10 @@ import sys
 import pytest
 import torch
 
-from mooc_maml import hardware
-from mooc_maml.errors import UserError
-from mooc_maml.params import HardwareParams
-from mooc_maml.world import World
+from mooc_maml.common.errors import UserError
+from mooc_maml.runtime import hardware
+from mooc_maml.runtime.processes import World
+from mooc_maml.settings.params import HardwareParams
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def test_threads_and_determinism_are_set():
 
 _FAULTS_OF_A_LARGE_TENSOR = """
 import resource, torch
-from mooc_maml.hardware import keep_freed_memory
+from mooc_maml.runtime.hardware import keep_freed_memory
 {call}
 def faults(size):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

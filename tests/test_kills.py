@@ -23,7 +23,7 @@ from episode_helpers import small_store
 from pipeline_files import ROOT
 from training_helpers import tiny_params
 
-from mooc_maml.episode_store import write_episodes
+from mooc_maml.episodes.store import write_episodes
 
 KILLS = int(os.environ.get("MOOC_MAML_KILLS", "3"))
 SEED = int(os.environ.get("MOOC_MAML_KILLS_SEED", "1"))
@@ -46,8 +46,8 @@ pytestmark = [
 
 # Runs of seconds are to have states to go on from, as runs of hours have.
 OFTEN = """\
-import runpy, stages, mooc_maml.saved_state
-mooc_maml.saved_state.SECONDS_BETWEEN_SAVES = 0.1
+import runpy, stages, mooc_maml.runtime.saved_state
+mooc_maml.runtime.saved_state.SECONDS_BETWEEN_SAVES = 0.1
 runpy.run_module("stages.{stage}", run_name="__main__", alter_sys=True)
 """
 

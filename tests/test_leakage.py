@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 from episode_helpers import params, random_sessions, small_store, steps, write_pairs
 
-from mooc_maml.episode_store import EpisodeStore, write_episodes
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import UserError
-from mooc_maml.leakage import check_build, check_ids, check_store, read_checked
-from mooc_maml.steps import read_steps
+from mooc_maml.common.errors import UserError
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.leakage import check_build, check_ids, check_store, read_checked
+from mooc_maml.episodes.session_steps import read_steps
+from mooc_maml.episodes.store import EpisodeStore, write_episodes
 from stages import build_episodes as build_stage
 from stages import meta_train
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.mars_published import METRICS, PUBLISHED, _rows, _steps, settings
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import UserError
+from mooc_maml.common.errors import UserError
+from mooc_maml.episodes.build import build_episodes
 
 
 def arguments(file: Path) -> argparse.Namespace:

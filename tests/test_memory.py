@@ -24,8 +24,8 @@ GROWTH_MB = 1.5 * LIMIT_MB + 50  # DuckDB holds up to half as much again beside 
 WORK = """
 import json, sys
 from pathlib import Path
-from mooc_maml.params import load_params
-from mooc_maml.sessions import preprocess
+from mooc_maml.settings.params import load_params
+from mooc_maml.preprocess.sessions import preprocess
 
 account = preprocess(Path("raw"), Path("pairs"), load_params("params.yaml"))
 peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))

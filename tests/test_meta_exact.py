@@ -13,12 +13,12 @@ from torch import Tensor
 from benchmarks import rivals
 from benchmarks.episodes import many_sessions, reference_setting
 from benchmarks.ways import problem, relative_error
-from mooc_maml.examples import Examples
+from mooc_maml.common.randomness import generator, torch_generator
+from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.dense import DenseLearner
+from mooc_maml.meta.gru.learner import GRULearner
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.outer import meta_gradient
-from mooc_maml.models.gru_learner import GRULearner
-from mooc_maml.randomness import generator, torch_generator
 
 COURSES = 7
 HOW = {"steps": 3, "inner_lr": 0.3}

@@ -6,8 +6,8 @@ import pytest
 import torch
 from training_helpers import run, tiny_trainer
 
-from mooc_maml.errors import UserError
-from mooc_maml.run_state import RunState
+from mooc_maml.common.errors import UserError
+from mooc_maml.runtime.run_state import RunState
 from stages import meta_train
 
 

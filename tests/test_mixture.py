@@ -13,34 +13,34 @@ from episode_helpers import params, small_store, steps
 from test_counting_baselines import pairs
 from torch import Tensor
 
-from mooc_maml.baseline_params import MIXED, READ_SUPPORT
-from mooc_maml.baselines import BASELINES
 from mooc_maml.baselines.base import Parts
-from mooc_maml.baselines.evidence import (
+from mooc_maml.baselines.markov import Markov
+from mooc_maml.baselines.popularity import Popularity
+from mooc_maml.baselines.repeat import Repeat
+from mooc_maml.common.errors import UserError
+from mooc_maml.composites.evidence import (
     Evidence,
     evidence_of,
     first,
     said_of,
     support_evidence,
 )
-from mooc_maml.baselines.markov import Markov
-from mooc_maml.baselines.mixture import (
+from mooc_maml.composites.mixture import (
     Mixture,
     MixtureZeroShot,
     mixture_loss,
     pooled,
     windows,
 )
-from mooc_maml.baselines.pool import Pool
-from mooc_maml.baselines.popularity import Popularity
-from mooc_maml.baselines.repeat import Repeat
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import UserError
-from mooc_maml.evaluation import learner_metrics, query_ranks
-from mooc_maml.examples import Examples
-from mooc_maml.params import Params
-from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.composites.pool import Pool
+from mooc_maml.composites.registry import BASELINES
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.query_ranks import learner_metrics, query_ranks
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.settings.baselines import MIXED, READ_SUPPORT
+from mooc_maml.settings.params import Params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")
@@ -200,7 +200,7 @@ def test_gradient_equals_plain_autograd(monkeypatch: Any) -> None:
     seen, query = evidence(1, 3, 2), evidence(2, 3, 4)
     found = mixture({"popularity": Fixed([1.0])}, 4, steps=3)
     found.weights = {name: x.double() for name, x in found.weights.items()}
-    module = "mooc_maml.baselines.mixture"
+    module = "mooc_maml.composites.mixture"
     monkeypatch.setattr(f"{module}.support_evidence", lambda *_: seen)
     monkeypatch.setattr(f"{module}.evidence_of", lambda *_: query)
     support = pairs(*[[([1], 2)]] * 3)

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mooc_maml.errors import UserError
-from mooc_maml.examples import Examples
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import torch_generator
+from mooc_maml.episodes.examples import Examples
 from mooc_maml.models.gru import GRURecommender, read_model, write_model
-from mooc_maml.randomness import torch_generator
 
 
 def small(seed: int = 1, **changes: float) -> GRURecommender:

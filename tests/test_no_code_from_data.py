@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.files import atomic_path, write_json
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.files import atomic_path, write_json
 from mooc_maml.models.gru import read_model
 
 CODE = sorted(path for top in ("src", "stages") for path in (ROOT / top).rglob("*.py"))

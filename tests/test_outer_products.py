@@ -6,14 +6,14 @@ from meta_helpers import assemble, gru_weights, pairs_of
 from torch import Tensor
 
 from benchmarks.ways import relative_error
-from mooc_maml.examples import Examples
+from mooc_maml.common.randomness import torch_generator
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta.gru.layer import TaskLinear
+from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.gru.packed import Packed, pack_examples
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, outer_sum
-from mooc_maml.models.gru_layer import TaskLinear
-from mooc_maml.models.gru_learner import GRULearner
-from mooc_maml.models.packed import Packed, pack_examples
-from mooc_maml.randomness import torch_generator
 
 CPU = torch.device("cpu")
 TASKS, IN, OUT = 3, 4, 5

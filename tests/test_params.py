@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mooc_maml.params import ParamsError, load_params, parse_params
+from mooc_maml.settings.params import ParamsError, load_params, parse_params
 
 PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 

@@ -19,7 +19,7 @@ import yaml
 from pipeline_files import stages, tracks
 from tiny import Project, set_params, tiny_project
 
-from mooc_maml.baseline_params import OURS
+from mooc_maml.settings.baselines import OURS
 
 METRICS = {"HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"}
 # Read only with another source or engine; and what the other two shares leave over.

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mooc_maml.errors import UserError
-from mooc_maml.pipeline import (
+from mooc_maml.common.errors import UserError
+from mooc_maml.runtime.pipeline import (
     code_fingerprint,
     filled_in,
     read_pipeline,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from mooc_maml.files import read_json, sha256
+from mooc_maml.common.files import read_json, sha256
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLES = ("courses", "learners", "sessions", "steps")

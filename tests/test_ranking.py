@@ -6,7 +6,7 @@ import pytest
 import torch
 from ir_measures import RR, Success, nDCG
 
-from mooc_maml.ranking import METRICS, metrics, ranks
+from mooc_maml.ranking.metrics import METRICS, metrics, ranks
 
 
 def test_rank_is_the_place_of_the_true_course():

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from episode_helpers import small_store
 
-from mooc_maml.errors import UserError
-from mooc_maml.readings import FILE, count_readings, write_test_results
+from mooc_maml.common.errors import UserError
+from mooc_maml.evaluation.test_reads import FILE, count_readings, write_test_results
 
 TEST_SET = "0123456789abcdef"
 

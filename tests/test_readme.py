@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from test_report import ROOT, write_run
 
-from mooc_maml.errors import UserError
-from mooc_maml.params import Params, load_params
+from mooc_maml.common.errors import UserError
 from mooc_maml.report.inputs import read_inputs
 from mooc_maml.report.readme import results_table, with_tables
+from mooc_maml.settings.params import Params, load_params
 
 
 def test_readme_shows_the_committed_results() -> None:

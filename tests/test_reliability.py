@@ -8,10 +8,10 @@ import pytest
 from episode_helpers import params, steps
 from test_sessions import run
 
-from mooc_maml.episode_store import SPLITS, EpisodeStore
-from mooc_maml.episodes import build_episodes
-from mooc_maml.reliability import pair_reliability
-from mooc_maml.steps import Steps, read_steps
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.reliability import pair_reliability
+from mooc_maml.episodes.session_steps import Steps, read_steps
+from mooc_maml.episodes.store import SPLITS, EpisodeStore
 
 TINY = {
     "episodes": {"support_size": 2, "query_size": 1},

@@ -19,8 +19,8 @@ import yaml
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
-from mooc_maml.errors import UserError
-from mooc_maml.params import Params, load_params, parse_params
+from mooc_maml.common.errors import UserError
+from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.report.build import build_report
 from mooc_maml.report.figures import CAPTIONS, draw_figures, draw_training
 from mooc_maml.report.finding import Finding
@@ -30,7 +30,7 @@ from mooc_maml.report.manifest import artefacts, git_tree
 from mooc_maml.report.mixture import mixture_findings
 from mooc_maml.report.signs import training_signs
 from mooc_maml.report.words import count, flatten, percent, points, signed_percent
-from mooc_maml.sessions import preprocess
+from mooc_maml.settings.params import Params, load_params, parse_params
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_SET = "0123456789abcdef"

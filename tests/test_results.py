@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from episode_helpers import params, steps, write_pairs
 
-from mooc_maml.episodes import build_episodes
-from mooc_maml.evaluation import learner_metrics
-from mooc_maml.randomness import generator
-from mooc_maml.results import (
+from mooc_maml.common.randomness import generator
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.evaluation.comparison import (
     as_ranks,
     improvement_percent,
     intervals,
@@ -20,7 +19,8 @@ from mooc_maml.results import (
     with_holm,
     write_comparison,
 )
-from mooc_maml.statistics import Interval, bootstrap_mean
+from mooc_maml.evaluation.statistics import Interval, bootstrap_mean
+from mooc_maml.ranking.query_ranks import learner_metrics
 
 # learner 0: ranks 1, 3; learner 1: ranks 12, 2
 RANKS = np.array([[1, 3], [12, 2]])

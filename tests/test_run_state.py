@@ -11,10 +11,10 @@ import pytest
 import torch
 from crash import killed_before, needs_fork
 
-from mooc_maml import run_state
-from mooc_maml.errors import UserError
-from mooc_maml.files import atomic_path
-from mooc_maml.run_state import RunState
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import atomic_path
+from mooc_maml.runtime import run_state
+from mooc_maml.runtime.run_state import RunState
 
 STATE = {"iteration": 7, "weights": {"w": torch.arange(3.0)}}
 
@@ -148,7 +148,7 @@ def test_a_part_of_a_run_has_states_of_its_own(inputs, tmp_path):
 HOLD = """
 import sys, time
 from pathlib import Path
-from mooc_maml.run_state import RunState
+from mooc_maml.runtime.run_state import RunState
 with RunState("meta_train", "seed: 1", "code", Path("episodes")):
     print("locked", flush=True)
     time.sleep(120)

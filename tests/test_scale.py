@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import scale
-from mooc_maml.errors import UserError
+from mooc_maml.common.errors import UserError
 
 
 def test_a_dump_that_was_not_finished_is_not_measured(tmp_path, monkeypatch):

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from tiny import Project, set_params, tiny_project
 
-from mooc_maml.errors import UserError
-from mooc_maml.params import load_params
+from mooc_maml.common.errors import UserError
+from mooc_maml.settings.params import load_params
 from sweeps import search as search_program
 from sweeps import stage_runs
 from sweeps.search import write_settings

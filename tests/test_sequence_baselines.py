@@ -12,10 +12,7 @@ from test_baselines import SMALL, circular_store, same_weights
 from test_counting_baselines import pairs
 
 from mooc_maml.baselines import sequence
-from mooc_maml.baselines.evidence import first
 from mooc_maml.baselines.gru import GRUBaseline
-from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
-from mooc_maml.baselines.gru_further import FurtherGRU
 from mooc_maml.baselines.gru_tuned import TunedGRU
 from mooc_maml.baselines.gru_tuned_with_history import TunedGRUWithHistory
 from mooc_maml.baselines.gru_with_history import GRUWithHistory
@@ -23,16 +20,19 @@ from mooc_maml.baselines.histories import HistoryBatches, learner_histories, wit
 from mooc_maml.baselines.sasrec import SASRecBaseline
 from mooc_maml.baselines.sasrec_with_history import SASRecWithHistory
 from mooc_maml.baselines.sequence_training import SequenceTraining, pair_scores
-from mooc_maml.episode_store import EpisodeStore, sample_tasks
-from mooc_maml.episodes import build_episodes
-from mooc_maml.errors import UserError
-from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
-from mooc_maml.examples import Examples
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import generator
+from mooc_maml.composites.evidence import first
+from mooc_maml.composites.gru_fine_tuned import FineTunedGRU
+from mooc_maml.composites.gru_further import FurtherGRU
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore, sample_tasks
 from mooc_maml.models.gru import GRURecommender
-from mooc_maml.params import Params
-from mooc_maml.randomness import generator
-from mooc_maml.saved_state import SavedState
-from mooc_maml.taken import NONE_LEFT_OUT
+from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
+from mooc_maml.ranking.seen import NONE_LEFT_OUT
+from mooc_maml.runtime.saved_state import SavedState
+from mooc_maml.settings.params import Params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CPU = torch.device("cpu")

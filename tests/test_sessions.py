@@ -5,10 +5,10 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 
-from mooc_maml.errors import UserError
-from mooc_maml.files import sha256
-from mooc_maml.session_tables import session_tables
-from mooc_maml.sessions import preprocess
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import sha256
+from mooc_maml.preprocess.session_tables import session_tables
+from mooc_maml.preprocess.sessions import preprocess
 
 MINUTE = 60
 
@@ -221,7 +221,7 @@ def test_sequences_agree_with_a_plain_loop(tmp_path, make_params):
 def test_the_files_are_the_same_bytes_for_any_order_of_rows_and_threads(
     tmp_path, make_params, monkeypatch
 ):
-    monkeypatch.setattr("mooc_maml.sessions._ROW_GROUP", 5_000)
+    monkeypatch.setattr("mooc_maml.preprocess.sessions._ROW_GROUP", 5_000)
 
     def digests(rows, threads) -> list[str]:
         run(tmp_path, make_params, rows, threads=threads)

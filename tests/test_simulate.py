@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import yaml
 
-from mooc_maml.oracle import Oracle
-from mooc_maml.params import SyntheticParams
+from mooc_maml.settings.params import SyntheticParams
 from mooc_maml.sources import SOURCES
 from mooc_maml.sources.events import ReadReport
-from mooc_maml.sources.synthetic import SyntheticActivity, simulate
-from mooc_maml.sources.synthetic_dump import PERIODS, write_dump
+from mooc_maml.synthetic.activity import SyntheticActivity, simulate
+from mooc_maml.synthetic.dump import PERIODS, write_dump
+from mooc_maml.synthetic.oracle import Oracle
 from stages import simulate as stage
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.sinusoid import NETS, draw_tasks, error_after, network, squared_error, train
-from mooc_maml.randomness import torch_generator
+from mooc_maml.common.randomness import torch_generator
 
 
 def test_points_lie_on_the_waves_that_the_paper_draws() -> None:

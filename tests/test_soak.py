@@ -10,8 +10,8 @@ from episode_helpers import small_store
 from training_helpers import tiny_params
 
 from benchmarks import soak
-from mooc_maml.episode_store import write_episodes
-from mooc_maml.errors import UserError
+from mooc_maml.common.errors import UserError
+from mooc_maml.episodes.store import write_episodes
 
 
 def test_flat_memory_and_steady_speed_by_hand() -> None:

@@ -5,7 +5,7 @@ from datetime import datetime
 import pyarrow as pa
 import pytest
 
-from mooc_maml.errors import UserError
+from mooc_maml.common.errors import UserError
 from mooc_maml.sources import SOURCES, check_boundary
 from mooc_maml.sources.events import EVENT_SCHEMA, ReadReport
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mooc_maml.errors import UserError
+from mooc_maml.common.errors import UserError
 from mooc_maml.sources import SOURCES, check_boundary
 from mooc_maml.sources.events import EVENT_SCHEMA, ReadReport
 

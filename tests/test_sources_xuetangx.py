@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from mooc_maml.errors import UserError
+from mooc_maml.common.errors import UserError
 from mooc_maml.sources import SOURCES
 from mooc_maml.sources.events import EVENT_SCHEMA, ReadReport
 from mooc_maml.sources.raw_files import find_raw_files

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from mooc_maml import statistics
-from mooc_maml.randomness import generator
-from mooc_maml.statistics import (
+from mooc_maml.common.randomness import generator
+from mooc_maml.evaluation.statistics import (
     bootstrap_mean,
     bootstrap_share,
     holm,
@@ -12,6 +11,7 @@ from mooc_maml.statistics import (
     paired_permutation_test,
     t_interval,
 )
+from mooc_maml.ranking.query_ranks import statistics
 
 
 def rng(index: int = 0) -> np.random.Generator:

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mooc_maml.errors import UserError
-from mooc_maml.oracle import Oracle, Tastes, next_probabilities, save_tastes
-from mooc_maml.params import SyntheticParams
-from mooc_maml.sources.synthetic import (
+from mooc_maml.common.errors import UserError
+from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.synthetic.activity import (
     END_SECOND,
     FIRST_SECOND,
     LONGEST_GAP,
     SyntheticActivity,
     simulate,
 )
+from mooc_maml.synthetic.oracle import Oracle, Tastes, next_probabilities, save_tastes
 
 SEED = 20260107
 

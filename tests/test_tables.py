@@ -8,8 +8,8 @@ import pytest
 from pipeline_files import ROOT
 
 from benchmarks import tables
-from mooc_maml.errors import UserError
-from mooc_maml.files import write_json
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import write_json
 from mooc_maml.report.readme import with_tables
 
 FIGURES = {  # model -> HR@1 of two runs, first pairs; HR@10 is twice, NDCG@10 three times as much

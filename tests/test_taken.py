@@ -5,11 +5,11 @@ from episode_helpers import params
 from test_counting_baselines import pairs, store_of
 from torch import Tensor
 
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.evaluation import ScoreFunction
-from mooc_maml.examples import Examples
-from mooc_maml.ranking import ranks
-from mooc_maml.taken import (
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.metrics import ranks
+from mooc_maml.ranking.query_ranks import ScoreFunction
+from mooc_maml.ranking.seen import (
     NONE_LEFT_OUT,
     Recurrence,
     TakenCourses,

@@ -15,21 +15,21 @@ from torch.func import functional_call
 from training_helpers import CPU, run, tiny_params
 
 from mooc_maml.baselines.gru import GRUBaseline
-from mooc_maml.baselines.gru_fine_tuned import FineTunedGRU
 from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.sequence_training import SequenceTraining
 from mooc_maml.baselines.session_batches import SessionBatches
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.episodes import build_episodes
-from mooc_maml.evaluation import query_ranks, summary
-from mooc_maml.few_shot import read_meta_model
+from mooc_maml.common.randomness import torch_generator
+from mooc_maml.composites.gru_fine_tuned import FineTunedGRU
+from mooc_maml.episodes.build import build_episodes
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.meta.files import keep_model
+from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.model import read_meta_model
 from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.meta.train import MetaTrainer
 from mooc_maml.models.gru import GRURecommender
-from mooc_maml.models.gru_learner import GRULearner
-from mooc_maml.randomness import torch_generator
-from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses, taken_courses
-from mooc_maml.training import MetaTrainer
-from mooc_maml.training_files import keep_model
+from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses, taken_courses
 from stages import meta_train
 
 PREFIX, ALL = TakenCourses(True, False, None), TakenCourses(True, True, None)

@@ -15,13 +15,14 @@ from training_helpers import (
     tiny_trainer,
 )
 
-from mooc_maml import training, training_files
-from mooc_maml.episode_store import sample_tasks
-from mooc_maml.errors import UserError
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import generator
+from mooc_maml.episodes.store import sample_tasks
+from mooc_maml.meta import files as training_files
+from mooc_maml.meta import train as training
+from mooc_maml.meta.train import MetaTrainer, Progress, meta_train, warning_signs
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.gru import read_model
-from mooc_maml.randomness import generator
-from mooc_maml.training import MetaTrainer, Progress, meta_train, warning_signs
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ import torch
 from episode_helpers import params
 from training_helpers import CPU, STORE, run, tiny_params
 
-from mooc_maml.baselines import BASELINES, baseline_path, train_baselines
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.training import MetaTrainer
+from mooc_maml.composites.registry import BASELINES, baseline_path, train_baselines
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.meta.train import MetaTrainer
 
 OWN = params().baselines
 SETTINGS = tiny_params(

@@ -12,17 +12,17 @@ from torch import Tensor
 from training_helpers import CPU, STORE, run, tiny_params, tiny_trainer
 
 from benchmarks.ways import relative_error
-from mooc_maml.errors import UserError
-from mooc_maml.examples import Examples
-from mooc_maml.few_shot import read_meta_model
+from mooc_maml.common.errors import UserError
+from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.dense import DenseLearner
+from mooc_maml.meta.files import keep_model
+from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.model import read_meta_model
+from mooc_maml.meta.train import MetaTrainer
 from mooc_maml.meta.variant import model_weights
 from mooc_maml.meta.variants import VARIANTS, variant_of
 from mooc_maml.models.gru import read_model, write_model
-from mooc_maml.models.gru_learner import GRULearner
-from mooc_maml.taken import NONE_LEFT_OUT
-from mooc_maml.training import MetaTrainer
-from mooc_maml.training_files import keep_model
+from mooc_maml.ranking.seen import NONE_LEFT_OUT
 
 COURSES, STEPS, LR, PULL = 7, 3, 0.3, 0.7
 SUPPORT = [pairs_of([1, 2, 3, 2]), pairs_of([4, 5]) + pairs_of([6, 7, 1])]

@@ -15,15 +15,15 @@ import pytest
 import torch
 from pipeline_files import ROOT
 
-from mooc_maml.world import ALONE, World
+from mooc_maml.runtime.processes import ALONE, World
 
 HEAD = f"""
 import os, sys, time
 sys.path.insert(0, {str(ROOT / "src")!r})
 import torch
-import mooc_maml.world
-from mooc_maml.errors import main_guard
-from mooc_maml.world import in_a_world, join_world, launch
+import mooc_maml.runtime.processes
+from mooc_maml.common.errors import main_guard
+from mooc_maml.runtime.processes import in_a_world, join_world, launch
 {{before}}
 
 def work(world):
@@ -128,7 +128,7 @@ def test_a_process_that_stands_still_ends_the_run_with_a_word(tmp_path: Path) ->
             os.kill(os.getpid(), signal.SIGSTOP)
         world.sum(torch.ones(1))
         """,
-        "mooc_maml.world.SECONDS_FOR_A_SUM = 3",
+        "mooc_maml.runtime.processes.SECONDS_FOR_A_SUM = 3",
     )
     assert done.returncode == 1
     assert "error: process 0 of 2 lost the others" in done.stderr
@@ -147,7 +147,7 @@ def test_a_process_whose_partner_never_comes_says_so(
     if not address:
         place = {"MOOC_MAML_RENDEZVOUS": (tmp_path / "rendezvous").as_uri()}
     own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    file = script(tmp_path, "", "mooc_maml.world.SECONDS_TO_MEET = 2")
+    file = script(tmp_path, "", "mooc_maml.runtime.processes.SECONDS_TO_MEET = 2")
     done = said_by([sys.executable, file], **own, **place)
     assert done.returncode == 1
     assert f"error: process {rank} of 2 has not met the others within 2 s" in done.stderr

@@ -16,7 +16,7 @@ import psutil
 import yaml
 from pipeline_files import ROOT, leaves
 
-from mooc_maml.baselines import BASELINES
+from mooc_maml.composites.registry import BASELINES
 
 SETTINGS = {
     "inner_lr": 0.1,

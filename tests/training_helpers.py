@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from episode_helpers import params, small_store
 
-from mooc_maml.params import Params
-from mooc_maml.training import MetaTrainer, meta_train
+from mooc_maml.meta.train import MetaTrainer, meta_train
+from mooc_maml.settings.params import Params
 
 CPU = torch.device("cpu")
 STORE = small_store()

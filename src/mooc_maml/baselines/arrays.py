@@ -8,8 +8,8 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from mooc_maml.errors import UserError
-from mooc_maml.files import atomic_path
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import atomic_path
 
 
 def write_arrays(path: Path, num_courses: int, **arrays: NDArray[Any]) -> None:

@@ -8,12 +8,12 @@ from typing import Any, Protocol, Self, runtime_checkable
 import torch
 from torch import Tensor
 
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.evaluation import ScoreFunction, query_ranks, summary
-from mooc_maml.examples import Examples
-from mooc_maml.params import Params
-from mooc_maml.saved_state import SavedState
-from mooc_maml.taken import taken_courses
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
+from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.runtime.saved_state import SavedState
+from mooc_maml.settings.params import Params
 
 Log = Callable[[str], None]
 Parts = Mapping[str, "Baseline"]

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from mooc_maml.baselines.session_batches import SessionBatches
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
-from mooc_maml.ranges import ranges
+from mooc_maml.common.ranges import ranges
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
 
 _ALONE = 0.5  # chance that a session begins a history, in training
 _CUT = 10  # courses from which on a prefix may be the end of a longer one

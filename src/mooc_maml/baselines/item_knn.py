@@ -15,10 +15,10 @@ from mooc_maml.baselines.base import NO_PARTS, Log, Parts
 from mooc_maml.baselines.sparse import SparseRows
 from mooc_maml.baselines.sparse_baseline import SparseBaseline
 from mooc_maml.baselines.training_sessions import popularity_shares, training_steps
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
-from mooc_maml.params import Params
-from mooc_maml.prefixes import prefixes
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.prefixes import prefixes
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.settings.params import Params
 
 _POPULARITY = 1e-6  # an order for courses that were never in a session with those of the prefix
 _CELLS_AT_ONCE = 4_000_000  # bounds the memory of counting

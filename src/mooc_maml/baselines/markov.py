@@ -9,10 +9,10 @@ from mooc_maml.baselines.base import NO_PARTS, Log, Parts
 from mooc_maml.baselines.sparse import SparseRows
 from mooc_maml.baselines.sparse_baseline import SparseBaseline
 from mooc_maml.baselines.training_sessions import next_courses, popularity_shares
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
-from mooc_maml.params import Params
-from mooc_maml.prefixes import last_courses
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.prefixes import last_courses
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.settings.params import Params
 
 
 class Markov(SparseBaseline):

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
 from mooc_maml.baselines.training_sessions import next_courses
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.errors import UserError
-from mooc_maml.examples import Examples
-from mooc_maml.files import atomic_path, write_array
-from mooc_maml.params import Params
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import atomic_path, write_array
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.settings.params import Params
 
 
 class Popularity:

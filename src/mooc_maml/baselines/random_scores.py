@@ -10,10 +10,10 @@ from torch import Tensor
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
-from mooc_maml.params import Params
-from mooc_maml.prefixes import prefixes
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.prefixes import prefixes
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.settings.params import Params
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 

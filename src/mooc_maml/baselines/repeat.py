@@ -12,10 +12,10 @@ from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
 from mooc_maml.baselines.histories import with_history
 from mooc_maml.baselines.training_sessions import next_courses, popularity_shares
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
-from mooc_maml.params import Params
-from mooc_maml.prefixes import last_courses, prefixes
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.prefixes import last_courses, prefixes
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.settings.params import Params
 
 
 class Repeat:

@@ -8,10 +8,10 @@ SASRec?").
 from mooc_maml.baselines.base import NO_PARTS, Parts
 from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.baselines.sequence_training import Plan
-from mooc_maml.episode_store import EpisodeStore
+from mooc_maml.common.randomness import torch_generator
+from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.models.transformer import SASRec
-from mooc_maml.params import Params
-from mooc_maml.randomness import torch_generator
+from mooc_maml.settings.params import Params
 
 
 class SASRecBaseline(SequenceBaseline[SASRec]):

@@ -17,14 +17,14 @@ from mooc_maml.baselines.sequence_training import (
     pair_scores,
 )
 from mooc_maml.baselines.session_batches import SessionBatches
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
-from mooc_maml.hardware import dtype
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.models.model_file import read_module, write_module
-from mooc_maml.params import Params
-from mooc_maml.saved_state import SECONDS_BETWEEN_SAVES, SavedState
-from mooc_maml.stopping import Stop
-from mooc_maml.taken import taken_courses
+from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.runtime.hardware import dtype
+from mooc_maml.runtime.saved_state import SECONDS_BETWEEN_SAVES, SavedState
+from mooc_maml.runtime.signals import Stop
+from mooc_maml.settings.params import Params
 
 Model = TypeVar("Model", bound=nn.Module)
 

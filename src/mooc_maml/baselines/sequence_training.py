@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mooc_maml.early_stopping import is_best_last, is_out_of_patience
-from mooc_maml.errors import UserError
-from mooc_maml.examples import Examples
-from mooc_maml.randomness import generator, torch_generator
-from mooc_maml.taken import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.common.early_stopping import is_best_last, is_out_of_patience
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import generator, torch_generator
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
 
 Metrics = dict[str, float]
 History = list[dict[str, Any]]

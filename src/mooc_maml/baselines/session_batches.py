@@ -6,8 +6,8 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
 
 _BATCHES_IN_POOL = 32  # sessions are sorted by length only among so many batches drawn at random
 

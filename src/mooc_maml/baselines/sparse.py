@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from mooc_maml.ranges import ranges
+from mooc_maml.common.ranges import ranges
 
 
 class SparseRows(NamedTuple):

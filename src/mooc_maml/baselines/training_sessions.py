@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.ranges import ranges
+from mooc_maml.common.ranges import ranges
+from mooc_maml.episodes.store import EpisodeStore
 
 
 def training_steps(store: EpisodeStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -20,10 +20,10 @@ from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
 from mooc_maml.baselines.sparse import SparseRows
 from mooc_maml.baselines.training_sessions import popularity_shares, training_steps
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
-from mooc_maml.params import Params
-from mooc_maml.prefixes import prefixes
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.prefixes import prefixes
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.settings.params import Params
 
 _BACKWARD = 0.01  # vote of a course before the shared one, of what it has at that distance after it
 _POPULARITY = 1e-4  # share of popularity in the scores: an order for courses that get no vote

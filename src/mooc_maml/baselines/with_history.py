@@ -10,9 +10,9 @@ from mooc_maml.baselines.base import NO_PARTS, Parts
 from mooc_maml.baselines.histories import HistoryBatches, with_history
 from mooc_maml.baselines.sequence import Model, SequenceBaseline
 from mooc_maml.baselines.sequence_training import Batches, Plan, SequenceTraining, pair_scores
-from mooc_maml.episode_store import EpisodeStore
-from mooc_maml.examples import Examples
-from mooc_maml.params import Params
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.settings.params import Params
 
 
 class WithHistory(SequenceBaseline[Model]):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from mooc_maml.examples import Examples
+from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.inner import Weights
 
 TaskLoss = Callable[[Weights, Examples], Tensor]

@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from mooc_maml.examples import Examples
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta.gru.learner import GRULearner
 from mooc_maml.meta.inner import Rates, StepSizes, Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
-from mooc_maml.models.gru_learner import GRULearner
-from mooc_maml.params import Params
+from mooc_maml.settings.params import Params
 
 _RATE = "step_size"  # names of learned step sizes: step_size.<step>.<parameter>
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from mooc_maml.examples import Examples
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta.gru.learner import GRULearner
 from mooc_maml.meta.inner import StepSizes, Weights, adapt
 from mooc_maml.meta.variant import GradientVariant, model_weights, named_rates, rates_by_step
-from mooc_maml.models.gru_learner import GRULearner
-from mooc_maml.params import RELIABILITY_STEPS, Params
+from mooc_maml.settings.params import RELIABILITY_STEPS, Params
 
 
 @dataclass(frozen=True)

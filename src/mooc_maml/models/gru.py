@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mooc_maml.examples import Examples
+from mooc_maml.episodes.examples import Examples
 from mooc_maml.models.model_file import read_module, write_module
 
 

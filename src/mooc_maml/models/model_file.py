@@ -9,8 +9,8 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from mooc_maml.errors import UserError
-from mooc_maml.files import atomic_path
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import atomic_path
 
 
 class Storable(Protocol):

@@ -3,8 +3,7 @@
 import os
 from pathlib import Path
 
-from mooc_maml.files import atomic_path, write_json
-from mooc_maml.params import Params
+from mooc_maml.common.files import atomic_path, write_json
 from mooc_maml.report.figures import draw_figures
 from mooc_maml.report.findings import results
 from mooc_maml.report.inputs import read_inputs, tag
@@ -14,6 +13,7 @@ from mooc_maml.report.readme import results_table
 from mooc_maml.report.repeated import read_seeds
 from mooc_maml.report.signs import training_signs
 from mooc_maml.report.summary import report, terminal_table
+from mooc_maml.settings.params import Params
 
 
 def build_report(params: Params, results_path: Path, models_path: Path, report_path: Path) -> str:

@@ -3,7 +3,7 @@
 from itertools import product
 from typing import Any
 
-from mooc_maml.controls import CONTROLLED, Controlled
+from mooc_maml.evaluation.controls import CONTROLLED, Controlled
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, label_of
 from mooc_maml.report.words import number, percent, points

@@ -8,11 +8,11 @@ from typing import Any, get_args
 import pandas as pd
 from numpy.typing import NDArray
 
-from mooc_maml.errors import UserError
-from mooc_maml.files import read_json
-from mooc_maml.params import RELIABILITY_STEPS, MetricName, Params
-from mooc_maml.readings import FILE as READINGS
-from mooc_maml.readings import count_readings
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import read_json
+from mooc_maml.evaluation.test_reads import FILE as READINGS
+from mooc_maml.evaluation.test_reads import count_readings
+from mooc_maml.settings.params import RELIABILITY_STEPS, MetricName, Params
 
 METRICS: tuple[str, ...] = get_args(MetricName)
 MODES = ("zero_shot", "few_shot")

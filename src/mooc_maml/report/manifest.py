@@ -8,8 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mooc_maml.errors import UserError
-from mooc_maml.files import sha256
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import sha256
 from mooc_maml.report.inputs import Inputs
 
 _PACKAGES = ("torch", "dvc", "numpy", "duckdb", "pandas", "pyarrow", "matplotlib", "mooc-maml")

@@ -9,8 +9,8 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from mooc_maml.controls import CONTROLLED
-from mooc_maml.files import atomic_path
+from mooc_maml.common.files import atomic_path
+from mooc_maml.evaluation.controls import CONTROLLED
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import interval

@@ -9,8 +9,8 @@ import argparse
 import re
 from pathlib import Path
 
-from mooc_maml.errors import UserError, main_guard
-from mooc_maml.files import atomic_path
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.files import atomic_path
 from mooc_maml.report.findings import interval
 from mooc_maml.report.inputs import METRICS, Inputs
 from mooc_maml.report.words import percent

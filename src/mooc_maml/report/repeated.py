@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from mooc_maml.errors import UserError
-from mooc_maml.files import read_json
-from mooc_maml.params import Params
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.files import read_json
+from mooc_maml.settings.params import Params
 
 
 def shared_settings(params: Params) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from mooc_maml.files import atomic_path
+from mooc_maml.common.files import atomic_path
 
 # Okabe and Ito's palette: told apart with every common kind of colour blindness.
 COLOURS = {

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mooc_maml.errors import UserError
-from mooc_maml.params import DataParams, SessionParams
+from mooc_maml.common.errors import UserError
+from mooc_maml.settings.params import DataParams, SessionParams
 from mooc_maml.sources import mooccubex, table, xuetangx
 from mooc_maml.sources.events import Reader
 

@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from mooc_maml.errors import UserError
-from mooc_maml.params import DataParams
+from mooc_maml.common.errors import UserError
+from mooc_maml.settings.params import DataParams
 
 EVENT_SCHEMA = pa.schema(
     [

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, cast
 
-from mooc_maml.errors import UserError
+from mooc_maml.common.errors import UserError
 
 _GZIP_MAGIC = b"\x1f\x8b"
 

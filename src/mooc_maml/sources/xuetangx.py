@@ -11,8 +11,8 @@ import ijson
 import numpy as np
 import pyarrow as pa
 
-from mooc_maml.errors import UserError
-from mooc_maml.params import DataParams
+from mooc_maml.common.errors import UserError
+from mooc_maml.settings.params import DataParams
 from mooc_maml.sources.events import (
     BATCH_ROWS,
     MAX_ID,

@@ -1,0 +1,116 @@
+"""Blend: the probabilities of a GRU, the Markov chain and V-SKNN, mixed."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mooc_maml.baselines.arrays import read_arrays, write_arrays
+from mooc_maml.baselines.base import NO_PARTS, Log, Parts
+from mooc_maml.composites.evidence import of_the_rest, said_of
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.metrics import ranks
+from mooc_maml.ranking.query_ranks import episode_groups, summary
+from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.settings.baselines import PARTS
+from mooc_maml.settings.params import Params
+
+_PER_WEIGHT = 10  # weights are tenths
+_GRUS = ("gru_tuned_with_history", "gru_tuned", "gru")  # the first that there is
+
+
+class Blend:
+    """A mixture of the parts' probabilities, the same for every learner.
+
+    Args:
+        parts: baselines, those of `PARTS["blend"]` among them.
+        weights: one for each of them, in that order; they add up to 1.
+        taken: courses that are left out; a part's probabilities are those among the others.
+        num_courses: C.
+        history: one entry a mixture tried: weights, validation metrics.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        weights: tuple[float, ...],
+        taken: TakenCourses,
+        num_courses: int,
+        history: list[dict[str, Any]],
+    ) -> None:
+        gru = next(name for name in _GRUS if name in parts)
+        names = [gru if name == "gru" else name for name in PARTS["blend"]]
+        self.parts = {name: parts[name] for name in names}
+        self.weights, self.taken = weights, taken
+        self.num_courses, self.history = num_courses, history
+
+    @classmethod
+    def train(
+        cls,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        log: Log,
+        parts: Parts = NO_PARTS,
+    ) -> Self:
+        """Choose the weights, in tenths, by the validation metric (the first of equals)."""
+        taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+        found = cls(parts, (), taken, store.num_courses, [])
+        metric, tried = params.evaluation.validation_metric, mixtures(len(found.parts))
+        total = len(store.episodes["validation"])
+        ranked = np.zeros((len(tried), total, store.query_size), dtype=np.int64)
+        for indices, *pairs in episode_groups(store, "validation", at_once):
+            support, query = (x.to(device) for x in pairs)
+            each = found.probabilities(support, query)
+            for own, weights in zip(ranked, tried, strict=True):
+                score = taken.without(lambda *_, w=weights, p=each: _mixed(w, p))
+                own[indices] = ranks(score(support, query), query.label).cpu().numpy()
+        values = [summary(own) for own in ranked]
+        best = int(np.argmax([value[metric] for value in values]))
+        found.weights = tried[best]
+        named = dict(zip(found.parts, found.weights, strict=True))
+        found.history = [{"weights": named, "validation": values[best]}]
+        log(f"blend: weights {named}, validation {metric} {values[best][metric]:.4f}")
+        return found
+
+    def probabilities(self, support: Examples, query: Examples) -> list[Tensor]:
+        """Those of each part: float32 [tasks, Q, C]."""
+        return of_the_rest(said_of(self.parts, support, query), self.taken, support, query)[0]
+
+    def scores(self, support: Examples, query: Examples) -> Tensor:
+        """Probabilities of every query pair: float32 [tasks, Q, C]."""
+        return _mixed(self.weights, self.probabilities(support, query))
+
+    def write(self, path: Path) -> None:
+        """Write the weights; the parts have files of their own."""
+        weights, left_out = np.array(self.weights), np.array(self.taken[:2])
+        write_arrays(path, self.num_courses, weights=weights, taken=left_out)
+
+    @classmethod
+    def read(
+        cls, path: Path, num_courses: int, device: torch.device, parts: Parts = NO_PARTS
+    ) -> Self:
+        """Read the weights.
+
+        Raises:
+            UserError: the file is missing, is damaged, or ranks another number of courses.
+        """
+        found = read_arrays(path, num_courses, ("weights", "taken"))
+        prefix, support = found["taken"].tolist()
+        taken = TakenCourses(prefix, support, None)
+        return cls(parts, tuple(found["weights"].tolist()), taken, num_courses, [])
+
+
+def mixtures(number: int) -> list[tuple[float, ...]]:
+    """All weights in tenths of so many parts that add up to 1, the first part's largest first."""
+    whole = range(_PER_WEIGHT, -1, -1)
+    found = [tenths for tenths in product(whole, repeat=number) if sum(tenths) == _PER_WEIGHT]
+    return [tuple(x / _PER_WEIGHT for x in tenths) for tenths in found]
+
+
+def _mixed(weights: tuple[float, ...], each: list[Tensor]) -> Tensor:
+    return torch.stack([w * p for w, p in zip(weights, each, strict=True)]).sum(0)

@@ -1,0 +1,21 @@
+"""The mixture's parts pooled without meta-learning: weights alike for all learners."""
+
+from typing import ClassVar
+
+from mooc_maml.composites.mixture import Mixture
+from mooc_maml.settings.params import Params
+
+
+class Pool(Mixture):
+    """The mixture trained by plain cross-entropy, on the same windows, and never adapted.
+
+    A control: what the mixture has over it is owed to meta-learning and adaptation, and neither to
+    the pooling of many models nor to what they are told of the support pairs.
+    """
+
+    name: ClassVar[str] = "pool"
+
+    @classmethod
+    def steps_of(cls, params: Params) -> int:
+        """None."""
+        return 0

@@ -1,0 +1,89 @@
+"""The one batch type that models, engine, training and testing share."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+class Examples(NamedTuple):
+    """Pairs (prefix -> next course) of several tasks, one task a learner.
+
+    Pairs of one session whose prefixes are not cut share one row, since the state of a sequence
+    model after course `position` of the row is the state of that prefix.
+
+    Attributes:
+        courses: int64 [tasks, rows, time], 0 = padding, on the right; no course later than needed.
+        row: int64 [tasks, pairs], the row that the pair's prefix lies in.
+        position: int64 [tasks, pairs], index of the prefix's last course in that row.
+        label: int64 [tasks, pairs], the next course 1..C; 0 = no pair.
+        reliability: float [tasks], how much the sessions of the pairs tell, up to the last of each:
+            the mean over the pairs of SRS (see `reliability`), 0 to 1; 0 without pairs.
+    """
+
+    courses: Tensor
+    row: Tensor
+    position: Tensor
+    label: Tensor
+    reliability: Tensor
+
+    def to(self, device: torch.device) -> "Examples":
+        """The same examples on another device."""
+        return Examples(*(x.to(device) for x in self))
+
+    def tasks(self, start: int, end: int) -> "Examples":
+        """The examples of tasks start..end-1, without the padding that only others need."""
+        courses = self.courses[start:end]
+        rows = max(1, int((courses != 0).any(2).sum(1).max()))
+        time = max(1, int((courses != 0).sum(2).max()))
+        rest = (x[start:end] for x in self[1:])
+        return Examples(courses[:, :rows, :time], *rest)
+
+    def take(self, tasks: list[int]) -> "Examples":
+        """The examples of these tasks, in this order, without padding that only others need."""
+        return Examples(*(x[tasks] for x in self)).tasks(0, len(tasks))
+
+    @property
+    def num_tasks(self) -> int:
+        """Number of tasks."""
+        return self.courses.shape[0]
+
+
+SMALL, LARGE = 16, 100  # courses read: all tasks below share a group, and none above
+# What a task costs by the courses that it reads, in the same unit; measured on one core.
+_COURSES, _COST = (0, 16, 32, 50, 100, 700), (16, 16, 32, 100, 130, 450)
+
+
+def courses_read(support: Examples, query: Examples) -> Tensor:
+    """Courses that a model reads in each task: int64 [tasks]."""
+    return (support.courses != 0).sum((1, 2)) + (query.courses != 0).sum((1, 2))
+
+
+def costs(support: Examples, query: Examples) -> list[float]:
+    """About how long each task takes; the unit is arbitrary."""
+    read = courses_read(support, query).tolist()
+    return [float(np.interp(courses, _COURSES, _COST)) for courses in read]
+
+
+def groups_by_size(
+    support: Examples, query: Examples, tasks: list[int], at_most: int
+) -> list[list[int]]:
+    """Put tasks in groups of similar size, so that one long learner does not pad all the others.
+
+    Within a group of at most `at_most` tasks the longest reads up to twice the courses of the
+    shortest. Below `SMALL` the fixed cost of a group outweighs padding; above `LARGE` a task has so
+    many rows that it is cheaper alone, with weights of its own (`Matrix`). Measured on 20
+    meta-batches of the synthetic platform, prefixes of up to 50, one second-order meta-gradient:
+    0.20 s with groups from 32 and no limit above, 0.15 from 16, 0.12 with both.
+    """
+    counts = courses_read(support, query).clamp(min=SMALL).tolist()
+    groups: list[list[int]] = []
+    for task in sorted(tasks, key=lambda i: (counts[i], i)):
+        last = groups[-1] if groups else []
+        fits = last and counts[task] <= min(LARGE, 2 * counts[last[0]])
+        if fits and len(last) < at_most:
+            last.append(task)
+        else:
+            groups.append([task])
+    return groups

@@ -1,0 +1,1 @@
+"""Comparison on the test learners: intervals, paired tests, controls, test reads."""

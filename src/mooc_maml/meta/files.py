@@ -1,0 +1,73 @@
+"""The files that meta-training leaves: the model, its checkpoints, and its curves."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from mooc_maml.common.files import atomic_path
+from mooc_maml.meta.inner import Weights
+from mooc_maml.meta.model import model_path
+from mooc_maml.meta.train import MODES, MetaTrainer, Progress
+from mooc_maml.meta.variant import model_weights
+from mooc_maml.models.gru import GRURecommender, write_model
+
+MAML_SETTINGS = (
+    "seed",
+    "use_second_order",
+    "inner_lr",
+    "outer_lr",
+    "num_inner_steps",
+    "meta_batch_size",
+)
+_CURVE_POINTS = 2000
+
+
+def keep_model(folder: Path, trainer: MetaTrainer) -> None:
+    """Write the weights that were best on validation."""
+    _write(model_path(folder, trainer.params), trainer, trainer.best)
+
+
+def keep_checkpoint(folder: Path, trainer: MetaTrainer) -> None:
+    """Write the weights as they are now, named by the number of meta-updates."""
+    name = f"checkpoint_iter{trainer.progress.iteration}.pth"
+    _write(folder / "checkpoints" / name, trainer, trainer.weights)
+
+
+def _write(path: Path, trainer: MetaTrainer, weights: Weights) -> None:
+    model = GRURecommender(trainer.store.num_courses, **trainer.params.model.model_dump())
+    own = model_weights(weights)
+    model.to(trainer.learner.dtype).load_state_dict(own)
+    settings: dict[str, Any] = {name: getattr(trainer.params, name) for name in MAML_SETTINGS}
+    settings["meta"] = trainer.params.meta.model_dump()
+    learned = {name: x for name, x in weights.items() if name not in own}
+    write_model(path, model, settings, learned)
+
+
+def write_curves(folder: Path, progress: Progress) -> None:
+    """Write training.csv (means of blocks if there are many updates) and validation.csv."""
+    block = -(-len(progress.losses) // _CURVE_POINTS)
+    starts = range(0, len(progress.losses), block)
+    training = pd.DataFrame(
+        {
+            "iteration": [min(start + block, len(progress.losses)) for start in starts],
+            "train_loss": [np.mean(progress.losses[start : start + block]) for start in starts],
+        }
+    )
+    with atomic_path(folder / "training.csv") as temporary:
+        training.to_csv(temporary, index=False)
+    write_looks(folder / "validation.csv", progress)
+
+
+def write_looks(path: Path, progress: Progress) -> None:
+    """A row for each look at validation, a column for each mode and metric ("few_shot HR@10")."""
+    looks = [
+        {
+            "iteration": look["iteration"],
+            **{f"{mode} {name}": value for mode in MODES for name, value in look[mode].items()},
+        }
+        for look in progress.validation
+    ]
+    with atomic_path(path) as temporary:
+        pd.DataFrame(looks).to_csv(temporary, index=False)

@@ -1,0 +1,280 @@
+"""Meta-training: sample, step, validate, keep the best, stop early."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mooc_maml.common.early_stopping import is_best_last, is_out_of_patience
+from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import generator, torch_generator
+from mooc_maml.episodes.examples import Examples, costs, groups_by_size
+from mooc_maml.episodes.store import EpisodeStore, sample_tasks
+from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.inner import Weights
+from mooc_maml.meta.model import adapted_scores
+from mooc_maml.meta.variants import variant_of
+from mooc_maml.models.gru import GRURecommender
+from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
+from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.runtime.hardware import dtype
+from mooc_maml.runtime.processes import ALONE, World
+from mooc_maml.settings.params import Params
+
+MODES = ("zero_shot", "few_shot")
+
+
+@dataclass
+class Progress:
+    """All of a run that is not weights or optimiser: with them, the whole state.
+
+    Attributes:
+        iteration: meta-updates done.
+        losses: query loss of every meta-update.
+        validation: one entry a look: {"iteration", "zero_shot": metrics, "few_shot": metrics}.
+    """
+
+    iteration: int = 0
+    losses: list[float] = field(default_factory=list)
+    validation: list[dict[str, Any]] = field(default_factory=list)
+
+
+class MetaTrainer:
+    """A meta-training run that can be stopped and taken up between any two meta-updates.
+
+    The meta-batch of an update is drawn from (seed, its number), so no sampler has a state. In a
+    world of several processes each adapts its share of the tasks; the sums of their gradients, and
+    so the weights, are the same in all.
+
+    Args:
+        start: the model to begin with (a warm start); None: random weights.
+
+    Attributes:
+        weights: all that is meta-learned, by name: the model's weights, and what the variant adds.
+    """
+
+    def __init__(
+        self,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        world: World = ALONE,
+        start: GRURecommender | None = None,
+    ) -> None:
+        self.store, self.params, self.world = store, params, world
+        self.variant = variant_of(params)
+        self.learner = GRULearner(device, dtype(params.hardware), taken_courses(store, params))
+        if start is None:
+            drawn = torch_generator(params.seed, "meta-initial")
+            shape = params.model.model_dump()
+            start = GRURecommender(store.num_courses, **shape, generator=drawn)
+        start = start.to(device, dtype(params.hardware))
+        model = {name: weight.detach() for name, weight in start.named_parameters()}
+        self.weights: Weights = model | self.variant.learned(model)
+        self.best = self._copy_of_weights()
+        self.optimiser = torch.optim.Adam(self.weights.values(), lr=params.outer_lr)
+        self.progress = Progress()
+
+    def _copy_of_weights(self) -> Weights:
+        return {name: weight.clone() for name, weight in self.weights.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on."""
+        return {
+            "weights": self._copy_of_weights(),
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            "progress": vars(self.progress),
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up a run where `state` was taken."""
+        for name, weight in self.weights.items():
+            weight.copy_(state["weights"][name])
+        self.best = state["best"]
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.progress = Progress(**state["progress"])
+
+    def is_finished(self) -> bool:
+        """Whether the upper bound is reached, or validation has gone without a new best."""
+        done = self.progress.iteration >= self.params.num_meta_iterations
+        patience = self.params.early_stopping_patience
+        return self._looked_now() and (done or is_out_of_patience(self._values(), patience))
+
+    def is_look_due(self) -> bool:
+        """Whether the validation set is to be looked at before the next meta-update."""
+        iteration, params = self.progress.iteration, self.params
+        last = iteration >= params.num_meta_iterations
+        return not self._looked_now() and (last or iteration % params.eval_interval == 0)
+
+    def _looked_now(self) -> bool:
+        looks = self.progress.validation
+        return bool(looks) and looks[-1]["iteration"] == self.progress.iteration
+
+    def _values(self) -> list[float]:
+        metric = self.params.evaluation.validation_metric
+        return [look["few_shot"][metric] for look in self.progress.validation]
+
+    def look(self) -> dict[str, Any]:
+        """Zero-shot and few-shot on the whole validation set; keep the weights if they are best."""
+        found: dict[str, Any] = {"iteration": self.progress.iteration}
+        for mode in MODES:
+            score = self.scores(self.weights, None if mode == "few_shot" else 0)
+            found[mode] = summary(
+                query_ranks(
+                    self.learner.taken.without(score),
+                    self.store,
+                    "validation",
+                    tasks_at_once=self.params.hardware.tasks_at_once,
+                    device=self.learner.device,
+                    world=self.world,
+                )
+            )
+        self.progress.validation.append(found)
+        if is_best_last(self._values()):
+            self.best = self._copy_of_weights()
+        return found
+
+    def scores(self, weights: Weights, steps: int | None = None) -> ScoreFunction:
+        """A scorer of these meta-weights after so many steps; None: few-shot's; 0: zero-shot."""
+        adapt = partial(self.variant.adapt, self.learner, weights, steps=steps)
+        return adapted_scores(self.learner, adapt, self.variant.one_task_alone)
+
+    def step(self) -> float:
+        """One meta-update; gives the mean query loss after adaptation.
+
+        Raises:
+            UserError: loss or gradient is not finite, and nothing has been changed then; or the new
+                weights are not, and the trainer is not to be used any more.
+        """
+        rng = generator(self.params.seed, "meta-batch", self.progress.iteration)
+        tasks = sample_tasks(self.store, self.params.meta_batch_size, rng)
+        loss, gradient = self._meta_gradient(tasks, self.world)
+        norm = _norm(gradient)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise self._not_finite(
+                f"the query loss is {loss:g} and the meta-gradient's norm {norm:g}, "
+                f"{self._culprits(tasks)}"
+            )
+        scale = min(1.0, self.params.max_grad_norm / norm) if norm else 1.0
+        for name, weight in self.weights.items():
+            weight.grad = gradient[name] * scale
+        self.optimiser.step()
+        if not all(bool(weight.isfinite().all()) for weight in self.weights.values()):
+            raise self._not_finite("the new weights are too large for any number")
+        self.progress.iteration += 1
+        self.progress.losses.append(loss)
+        return loss
+
+    def _not_finite(self, found: str) -> UserError:
+        return UserError(
+            f"meta-update {self.progress.iteration + 1}: {found}; the state saved last is kept. "
+            f"Lower inner_lr (now {self.params.inner_lr:g}) or outer_lr (now "
+            f"{self.params.outer_lr:g})"
+        )
+
+    def _culprits(self, tasks: NDArray[np.int64]) -> str:
+        """Which tasks are not finite, by adapting to each alone; the same in every process."""
+        found = []
+        for task in tasks:
+            loss, gradient = self._meta_gradient(np.array([task]), ALONE)
+            if not (math.isfinite(loss) and math.isfinite(_norm(gradient))):
+                found.append(task)
+        if not found:
+            return "though no task is to blame alone"
+        learner = self.store.episodes["train"][found[0], 0]
+        return (
+            f"because of {len(found)} of its {len(tasks)} tasks, the first of them training "
+            f"episode {found[0]}, of learner {learner}"
+        )
+
+    def _meta_gradient(self, tasks: NDArray[np.int64], world: World) -> tuple[float, Weights]:
+        """Mean over the tasks of the query loss, and its gradient; the world shares the work."""
+        loss, gradient = shared_meta_gradient(
+            partial(self.variant.meta_gradient, self.learner, update=self.progress.iteration),
+            self.weights,
+            self.store.support("train", tasks),
+            self.store.query("train", tasks),
+            world,
+            1 if self.variant.one_task_alone else self.params.hardware.tasks_at_once,
+        )
+        return float(loss), gradient
+
+
+def _norm(gradient: Weights) -> float:
+    return float(torch.stack([g.norm() for g in gradient.values()]).norm())
+
+
+def shared_meta_gradient(
+    way: Callable[[Weights, Examples, Examples], tuple[Tensor, Weights]],
+    weights: Weights,
+    support: Examples,
+    query: Examples,
+    world: World,
+    tasks_at_once: int,
+) -> tuple[Tensor, Weights]:
+    """Mean over tasks of the query loss after adaptation, and its gradient.
+
+    Each process adapts its share of the tasks, those of similar size together, at most
+    `tasks_at_once` of them; all get the same result.
+
+    Args:
+        way: (weights, support, query) -> losses [tasks] and the gradient summed over tasks.
+    """
+    any_weight = next(iter(weights.values()))
+    total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    loss = any_weight.new_zeros(())
+    mine = world.share(costs(support, query))
+    for group in groups_by_size(support, query, mine, tasks_at_once):
+        losses, gradient = way(weights, support.take(group), query.take(group))
+        loss += losses.sum()
+        for name, g in gradient.items():
+            total[name] += g
+    loss, *sums = (x / support.num_tasks for x in world.sum(loss, *total.values()))
+    return loss, dict(zip(total, sums, strict=True))
+
+
+def meta_train(trainer: MetaTrainer, on_look: Callable[[dict[str, Any]], None]) -> Iterator[float]:
+    """Run to the end; yields the loss after each meta-update, when the state is whole.
+
+    Raises:
+        UserError: not finite (see `MetaTrainer.step`), or out of memory.
+    """
+    try:
+        while True:
+            if trainer.is_look_due():
+                on_look(trainer.look())
+            if trainer.is_finished():
+                return
+            yield trainer.step()
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise UserError(_OUT_OF_MEMORY) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise UserError(_OUT_OF_MEMORY) from error
+        raise
+
+
+_OUT_OF_MEMORY = (
+    "out of memory; lower hardware.tasks_at_once (the results stay the same, to rounding), "
+    "or meta_batch_size (they change)"
+)
+
+
+def warning_signs(progress: Progress) -> list[str]:
+    """The signs of a run that goes wrong, as the commissioning document names them, in words."""
+    signs = []
+    losses, looks = progress.losses, progress.validation
+    if len(losses) >= 2000 and sum(losses[-100:]) >= sum(losses[:100]):
+        signs.append("the training loss has not fallen; try another outer_lr or inner_lr")
+    recent = [look["few_shot"]["HR@1"] for look in looks[-3:]]
+    is_flat = len(recent) == 3 and max(recent) - min(recent) < 0.01
+    if progress.iteration >= 2000 and is_flat and max(recent) < 0.3:
+        signs.append("validation HR@1 is flat below 30 %; more data or another inner_lr may help")
+    return signs

@@ -1,0 +1,83 @@
+"""One way to rank the query courses of every episode, whatever the model."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from mooc_maml.episodes.examples import Examples, costs, groups_by_size
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.metrics import metrics, ranks
+from mooc_maml.runtime.processes import ALONE, World
+
+_ASSEMBLED_AT_ONCE = 1024  # episodes among which those of similar size are scored together
+
+# (support, query) -> scores of the query pairs: float [tasks, Q, C]
+ScoreFunction = Callable[[Examples, Examples], Tensor]
+
+
+def query_ranks(
+    score: ScoreFunction,
+    store: EpisodeStore,
+    episode_set: str,
+    *,
+    tasks_at_once: int,
+    device: torch.device,
+    support_size: int | None = None,
+    world: World = ALONE,
+) -> NDArray[np.int64]:
+    """Rank of the true course, among all courses, for every query pair of a set of episodes.
+
+    Args:
+        score: gives the scores of the query pairs; it may adapt on the support pairs.
+        store: the episodes.
+        episode_set: "train", "validation", "test" or "ablation".
+        tasks_at_once: episodes scored together; bounds memory.
+        device: where `score` wants its examples.
+        support_size: support pairs, those directly before the query; 0: none; None: K.
+        world: the processes that share the work; all get all ranks.
+
+    Returns:
+        int64 [episodes, Q]; episodes are in the order of store.episodes[episode_set].
+    """
+    total = len(store.episodes[episode_set])
+    found = torch.zeros(total, store.query_size, dtype=torch.int64, device=device)
+    groups = episode_groups(store, episode_set, tasks_at_once, support_size, world)
+    for indices, support, query in groups:
+        own_query = query.to(device)
+        scores = score(support.to(device), own_query).detach()
+        found[indices] = ranks(scores, own_query.label)
+    return world.sum(found)[0].cpu().numpy()
+
+
+def episode_groups(
+    store: EpisodeStore,
+    episode_set: str,
+    tasks_at_once: int,
+    support_size: int | None = None,
+    world: World = ALONE,
+) -> Iterator[tuple[NDArray[np.int64], Examples, Examples]]:
+    """Episodes of similar size together: their indices, support pairs and query pairs, on the CPU.
+
+    The arguments are those of `query_ranks`; of several processes each gets its share.
+    """
+    total = len(store.episodes[episode_set])
+    for start in range(0, total, _ASSEMBLED_AT_ONCE):
+        indices = np.arange(start, min(start + _ASSEMBLED_AT_ONCE, total))
+        support = store.support(episode_set, indices, support_size)
+        query = store.query(episode_set, indices)
+        mine = world.share(costs(support, query))
+        for group in groups_by_size(support, query, mine, tasks_at_once):
+            yield indices[group], support.take(group), query.take(group)
+
+
+def learner_metrics(ranks: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+    """Ranks [learners, Q] -> metric: [learners], each the mean over the learner's queries."""
+    return {name: values.mean(-1) for name, values in metrics(ranks).items()}
+
+
+def summary(ranks: NDArray[np.int64]) -> dict[str, float]:
+    """Ranks [learners, Q] -> metric: the mean over learners of their mean over queries."""
+    return {name: float(values.mean()) for name, values in learner_metrics(ranks).items()}

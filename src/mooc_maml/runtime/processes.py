@@ -1,0 +1,223 @@
+"""The processes that train one model together: each works on its share, and sums are shared.
+
+torch.distributed carries the sums: gloo on the CPU, NCCL on CUDA. The processes come from `launch`
+or from torchrun, which may span machines; both tell a process its place by RANK and WORLD_SIZE.
+"""
+
+import atexit
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import torch
+from torch import Tensor, distributed
+from torch.distributed.rendezvous import rendezvous
+
+from mooc_maml.common.errors import UserError
+
+SECONDS_TO_MEET = 120  # that all processes may take to load, on all machines
+SECONDS_FOR_A_SUM = 1800  # that a process may take over its share before the others give it up
+RENDEZVOUS = "MOOC_MAML_RENDEZVOUS"  # where the processes of `launch` find each other
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among `size` processes; rank 0 alone writes files.
+
+    Attributes:
+        rank: 0 to size - 1.
+        size: processes on all machines.
+        local_rank: place among the processes of this machine.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    def share(self, costs: Sequence[float]) -> list[int]:
+        """Which of some pieces of work are this process's, so that all have about as much to do.
+
+        The dearest first, each to the process that has least so far (Graham, "Bounds on
+        Multiprocessing Timing Anomalies", 1969). Every process finds the same shares.
+        """
+        shares: list[list[int]] = [[] for _ in range(self.size)]
+        loads = [0.0] * self.size
+        for piece in sorted(range(len(costs)), key=lambda i: (-costs[i], i)):
+            least = loads.index(min(loads))
+            shares[least].append(piece)
+            loads[least] += costs[piece]
+        return sorted(shares[self.rank])
+
+    def sum(self, *tensors: Tensor) -> list[Tensor]:
+        """Tensors of one dtype and device, each summed over all processes: one message.
+
+        Raises:
+            UserError: another process is gone.
+        """
+        if self.size == 1:
+            return list(tensors)
+        flat = torch.cat([x.flatten() for x in tensors])
+        try:
+            distributed.all_reduce(flat)
+        except RuntimeError as error:
+            raise UserError(
+                f"process {self.rank} of {self.size} lost the others ({_first_line(error)}); run "
+                "the same command again to go on from the last saved state"
+            ) from None
+        parts = torch.split(flat, [x.numel() for x in tensors])
+        return [part.view(x.shape) for part, x in zip(parts, tensors, strict=True)]
+
+
+ALONE = World()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0][:200]
+
+
+def in_a_world() -> bool:
+    """Whether `launch` or torchrun has started this process."""
+    return "RANK" in os.environ
+
+
+@contextmanager
+def join_world() -> Iterator[World]:
+    """Take this process's place among those that were started with it; alone: do nothing.
+
+    Raises:
+        UserError: not all of them come.
+    """
+    if not in_a_world():
+        yield ALONE
+        return
+    place = [int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
+    world = World(*place)
+    if RENDEZVOUS in os.environ:
+        end_with_starter()
+    if world.rank:  # the first process alone decides to stop; torchrun asks all of them
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, signal.SIG_IGN)
+    _meet(world)
+    try:
+        yield world
+    except BaseException as error:
+        code = error.code if isinstance(error, SystemExit) else 1
+        atexit.register(_leave, code if isinstance(code, int) else 1)
+        raise
+    distributed.destroy_process_group()  # waits for the others, so not after an error
+
+
+def _leave(status: int) -> None:
+    """End now: taking down gloo's threads while others are gone may abort, or wait for ever."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _meet(world: World) -> None:
+    backend = "cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo"
+    place, patience = os.environ.get(RENDEZVOUS, "env://"), timedelta(seconds=SECONDS_TO_MEET)
+    try:
+        met = rendezvous(place, world.rank, world.size, timeout=patience)
+        store, _, _ = next(met)
+        store.set(f"here/{world.rank}", "yes")
+        store.wait([f"here/{rank}" for rank in range(world.size)], patience)
+    except (distributed.DistError, RuntimeError) as error:
+        raise UserError(
+            f"process {world.rank} of {world.size} has not met the others within "
+            f"{SECONDS_TO_MEET} s ({_first_line(error)}); start all of them at about the same "
+            "time, with an address and a port that each can reach"
+        ) from None
+    distributed.init_process_group(
+        backend,
+        store=store,
+        rank=world.rank,
+        world_size=world.size,
+        timeout=timedelta(seconds=SECONDS_FOR_A_SUM),
+    )
+
+
+def launch(processes: int, command: Sequence[str]) -> int:
+    """Run a command once a process, on this machine, until all have ended or one has failed.
+
+    Only the first one's output is shown, and what another that failed said last. A signal that asks
+    to stop goes to the first, which saves its state; the others end with it, and all with us.
+
+    Returns:
+        Exit status: 0, or that of the first process to fail.
+
+    Raises:
+        UserError: a process was killed.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / f"said_by_{rank}" for rank in range(processes)]
+        place = (Path(folder) / "rendezvous").as_uri()
+        running = [_start(rank, processes, command, place, said[rank]) for rank in range(processes)]
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, lambda number, _: running[0].send_signal(number))
+        try:
+            failed = _wait(running)
+        finally:
+            for process in running:
+                process.kill()
+                process.wait()
+        if failed is None:
+            return 0
+        if failed:
+            sys.stderr.write(said[failed].read_text(errors="replace")[-2000:])
+        status = running[failed].returncode
+        if status < 0:
+            raise UserError(
+                f"process {failed} of {processes} was killed by signal {-status} (9 is often for "
+                "want of memory: lower hardware.tasks_at_once); run the same command again to go "
+                "on from the last saved state"
+            )
+        return status
+
+
+def _start(
+    rank: int, size: int, command: Sequence[str], place: str, said: Path
+) -> "subprocess.Popen[bytes]":
+    own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), RENDEZVOUS: place}
+    with ExitStack() as stack:
+        output = stack.enter_context(said.open("wb")) if rank else None
+        # a session of its own, so that Ctrl-C reaches only us; the pipe closes when we end
+        return subprocess.Popen(
+            command,
+            env={**os.environ, **own},
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def _wait(running: Sequence["subprocess.Popen[bytes]"]) -> int | None:
+    """The rank of the first process to fail, a killed one before others; None: all went well."""
+    while None in (status := [process.poll() for process in running]):
+        if any(status):
+            time.sleep(0.5)  # one that was killed takes others with it, who may be seen first
+            break
+        time.sleep(0.05)
+    failed = [rank for rank, process in enumerate(running) if process.poll()]
+    return min(failed, key=lambda rank: (running[rank].returncode > 0, rank), default=None)
+
+
+def end_with_starter() -> None:
+    """End this process when its standard input does: the one that started it is gone, somehow."""
+    threading.Thread(target=_read_to_the_end, daemon=True).start()
+
+
+def _read_to_the_end() -> None:
+    while os.read(0, 1):
+        pass
+    os._exit(1)

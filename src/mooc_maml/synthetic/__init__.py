@@ -1,0 +1,1 @@
+"""The embedded, synthetic platform and its oracle."""
