@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from mooc_maml.pipeline import filled_in, read_pipeline
+from mooc_maml.runtime.pipeline import filled_in, read_pipeline
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -47,7 +47,10 @@ def outs(stage: dict[str, Any], kinds: tuple[str, ...] = ("outs", "metrics")) ->
 
 
 def code_of(stage: str) -> set[str]:
-    """Every file of ours that `python -m stages.STAGE` runs or reads beside its code."""
+    """What dvc.yaml has to list of our code for `python -m stages.STAGE`.
+
+    A package of src whole, as a folder; of stages the files that are imported.
+    """
     todo, seen = [ROOT / "stages" / f"{stage}.py"], set[Path]()
     if _does_something(ROOT / "stages" / "__init__.py"):
         todo.append(ROOT / "stages" / "__init__.py")
@@ -56,14 +59,13 @@ def code_of(stage: str) -> set[str]:
         if path not in seen:
             seen.add(path)
             todo += _imports(path)
-    in_src = {path.parent for path in seen if path.is_relative_to(ROOT / "src")}
-    beside = {
-        path
-        for folder in in_src
-        for path in folder.iterdir()
-        if path.is_file() and path.suffix not in (".py", ".typed", ".pyc")
-    }
-    return {path.relative_to(ROOT).as_posix() for path in seen | beside}
+    return {_listed(path.relative_to(ROOT)) for path in seen}
+
+
+def _listed(path: Path) -> str:
+    """src/mooc_maml/meta/gru/layer.py -> src/mooc_maml/meta; other files as they are."""
+    is_in_package = path.parts[:2] == ("src", "mooc_maml") and len(path.parts) > 3
+    return "/".join(path.parts[:3]) if is_in_package else path.as_posix()
 
 
 def _does_something(path: Path) -> bool:
