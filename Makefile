@@ -1,8 +1,10 @@
-# Two commands: `make repro` (the whole pipeline) and `make test` (lint, types, tests).
+# `make repro`: the whole pipeline; `make test`: lint, types, tests; `make test-thorough`: the long tests.
 PYTHON ?= python3.11
 BIN := .venv/bin
+WORKERS ?= 2
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: setup repro test readme lock
+.PHONY: setup repro test test-thorough readme lock
 
 setup: .venv/.installed
 
@@ -20,7 +22,11 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	$(PYTEST) -m "not thorough"
+
+# What takes long, and every fuzz test with many more cases.
+test-thorough: setup
+	$(PYTEST) -m "thorough or hypothesis" --hypothesis-profile thorough
 
 # Put the tables of results/ and of benchmarks/measured into the READMEs; tests fail where they differ.
 readme: setup

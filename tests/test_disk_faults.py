@@ -46,7 +46,7 @@ STAGES = {
     "visualize": "--results results --models models --report results/report",
 }
 
-pytestmark = [pytest.mark.slow, needs_fork]
+pytestmark = needs_fork
 
 
 def start(stage: str) -> None:
@@ -106,6 +106,7 @@ def test_a_disk_that_takes_no_more_is_one_line(stage, folder: Path):
     assert contents(folder) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_a_change_of_the_disk_and_started_again_it_ends_the_same(stage, folder: Path):
     """MOOC_MAML_EVERY_CHANGE=1 tries all of them, one after the other."""

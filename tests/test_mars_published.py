@@ -46,6 +46,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         _steps(arguments(file))
 
 
+@pytest.mark.thorough
 def test_17_test_learners_are_within_the_chance_of_a_split(
     real_data: Callable[[str], Path],
 ) -> None:

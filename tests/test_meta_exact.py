@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from meta_helpers import Pair, Weights, assemble, by_autograd, gru_loss, gru_weights, pairs_of
 from torch import Tensor
@@ -138,7 +138,6 @@ def batches(draw: st.DrawFn) -> tuple[list[Task], list[Task]]:
     return list(support), list(query)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(batches(), st.integers(0, 3), st.integers(1, 2), st.booleans())
 def test_equals_plain_autograd_for_any_shape(
     batch: tuple[list[Task], list[Task]], steps: int, layers: int, second_order: bool

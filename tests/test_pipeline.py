@@ -17,7 +17,7 @@ import pytest
 import torch
 import yaml
 from pipeline_files import stages, tracks
-from tiny import Project, set_params, tiny_project
+from tiny import Project, done_project, set_params
 
 from mooc_maml.settings.baselines import OURS
 
@@ -27,17 +27,10 @@ NOT_READ_HERE = ("data.table.", "data.spark.", "episodes.test_fraction", "meta.p
 QUEUE_SECONDS = 120  # that a queued sweep may take; about 20 when it works
 
 
-pytestmark = pytest.mark.slow
-
-
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project in which `dvc repro` has run, its results committed; not to be changed."""
-    project = tiny_project(tmp_path_factory.mktemp("pipeline") / "done")
-    said = project.dvc("repro")
-    assert said.count("Running stage") == len(stages())
-    project.commit("Results")
-    return project
+    return done_project(tmp_path_factory)
 
 
 @pytest.fixture
@@ -163,6 +156,7 @@ def test_a_second_repro_runs_nothing(done: Project) -> None:
     assert done.git("status", "--porcelain") == ""
 
 
+@pytest.mark.thorough
 def test_a_fresh_clone_shows_the_results_and_makes_the_same_bytes(
     done: Project, tmp_path: Path
 ) -> None:
@@ -210,6 +204,7 @@ def test_first_order_by_one_switch(project: Project) -> None:
     assert float(rows["first-order"]["few_shot.HR@10"]) >= 0
 
 
+@pytest.mark.thorough
 def test_a_killed_experiment_in_a_copy_goes_on_and_ends_with_the_same_bytes(
     project: Project,
 ) -> None:
@@ -275,6 +270,7 @@ def after_a_queue(done: Project, folder: Path, *sweep: str) -> Project:
     raise AssertionError("unreachable")
 
 
+@pytest.mark.thorough
 def test_a_queued_sweep_with_a_float_as_people_write_it(done: Project, tmp_path: Path) -> None:
     """1e-5 arrives in the file as 1e-05, which YAML 1.1 takes for text."""
     sweep = ("-S", "inner_lr=1e-5,0.5", "-S", "num_meta_iterations=3")
@@ -327,6 +323,7 @@ def write_log(path: Path, learners: int = 60) -> None:
                 rows.writerow([f"u{learner}", f"c{draw.randrange(9)}", moment])
 
 
+@pytest.mark.thorough
 def test_a_table_of_ones_own_and_other_episode_sizes(project: Project) -> None:
     write_log(project.path / "data" / "raw" / "table" / "log.csv")
     columns = {"learner": "who", "item": "what", "time": "when", "time_format": "epoch"}
@@ -362,6 +359,7 @@ def meta_trained(project: Project, folder: str, *launcher: str) -> dict[str, tor
     return torch.load(path, weights_only=True)["weights"]
 
 
+@pytest.mark.thorough
 def test_several_processes_train_the_same_model(project: Project) -> None:
     precision = {"hardware.precision": "float64"}
     set_params(project, precision)
@@ -379,6 +377,7 @@ def test_several_processes_train_the_same_model(project: Project) -> None:
     )
 
 
+@pytest.mark.thorough
 def test_two_seeds_are_trained_tested_and_gathered(project: Project) -> None:
     set_params(project, {"baselines.models": ["popularity", "gru"]})
     seeds = (sys.executable, "-m", "sweeps.seeds", "--number")

@@ -65,7 +65,7 @@ def trials(project: Project) -> list[tuple[str, dict[str, float], float | None]]
     return [(t.state.name, t.params, t.value) for t in search_program.ended(study)]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_killed_search_goes_on_and_ends_in_settings(project: Project) -> None:
     first = start(project)
     until(lambda: words(project, "looks.csv").count("\n") >= 3)  # a head and two looks
@@ -93,7 +93,7 @@ def test_a_killed_search_goes_on_and_ends_in_settings(project: Project) -> None:
     assert project.params()["outer_lr"] == rate
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_warm_start_begins_all_trials_with_the_trained_baseline(project: Project) -> None:
     few = {"num_meta_iterations": 4, "eval_interval": 2, "baselines.models": ["popularity", "gru"]}
     set_params(project, {"meta.warm_start": True, **few})

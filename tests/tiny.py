@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import yaml
-from pipeline_files import ROOT, leaves
+from filelock import FileLock
+from pipeline_files import ROOT, leaves, stages
 
 from mooc_maml.composites.registry import BASELINES
 
@@ -174,6 +176,23 @@ def tiny_project(path: Path) -> Project:
     project.git("init", "--quiet")
     project.commit("Tiny settings")
     return project
+
+
+def done_project(temporary: pytest.TempPathFactory) -> Project:
+    """A copy of the tiny project in which `dvc repro` has run, its results committed.
+
+    The first that asks for it makes it; the other workers of pytest-xdist wait for it.
+    """
+    base = temporary.getbasetemp()  # of one worker
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "pipeline"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            project = tiny_project(temporary.mktemp("pipeline") / "made")
+            said = project.dvc("repro")
+            assert said.count("Running stage") == len(stages())
+            project.commit("Results")
+            project.path.rename(shared)
+    return Project(shared).copy(temporary.mktemp("pipeline") / "done")
 
 
 def set_params(project: Project, changes: Mapping[str, Any]) -> None:
