@@ -14,7 +14,7 @@ import yaml
 from episode_helpers import params, random_sessions, steps, write_pairs
 from pipeline_files import ROOT
 
-from benchmarks import adaptation
+from experiments import adaptation
 from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.report.manifest import git_tree

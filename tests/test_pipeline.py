@@ -381,7 +381,7 @@ def test_several_processes_train_the_same_model(project: Project) -> None:
 
 def test_two_seeds_are_trained_tested_and_gathered(project: Project) -> None:
     set_params(project, {"baselines.models": ["popularity", "gru"]})
-    seeds = (sys.executable, "-m", "sweeps.seeds", "--number")
+    seeds = (sys.executable, "-m", "experiments.seeds", "--number")
     project.run(*seeds, "1")
     one = project.read_json("results/seeds_K5_Q10.json")
     said = project.run(*seeds, "2")

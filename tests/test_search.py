@@ -11,12 +11,12 @@ import pytest
 import yaml
 from tiny import Project, set_params, tiny_project
 
+from experiments import search as search_program
+from experiments import stage_runs
+from experiments.search import write_settings
+from experiments.search_settings import load_search
 from mooc_maml.common.errors import UserError
 from mooc_maml.settings.params import load_params
-from sweeps import search as search_program
-from sweeps import stage_runs
-from sweeps.search import write_settings
-from sweeps.search_settings import load_search
 
 SPACE = {"outer_lr": {"choices": [0.02, 0.001]}, "num_inner_steps": {"low": 1, "high": 3}}
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +27,7 @@ def project(tmp_path: Path) -> Project:
     project = tiny_project(tmp_path / "project")
     set_params(project, {"num_meta_iterations": 90, "eval_interval": 30, "checkpoint_interval": 10})
     settings = {"trials": 2, "startup_trials": 1, "space": SPACE}
-    (project.path / "search.yaml").write_text(yaml.safe_dump(settings))
+    (project.path / search_program.SETTINGS).write_text(yaml.safe_dump(settings))
     project.commit("A search")
     yield project
     project.end()
@@ -49,7 +49,7 @@ def words(project: Project, name: str) -> str:
 def start(project: Project) -> "subprocess.Popen[bytes]":
     with (project.path / "said.txt").open("wb") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "sweeps.search"],
+            [sys.executable, "-m", "experiments.search"],
             cwd=project.path,
             env=project.environment(),
             stdout=said,
@@ -86,7 +86,7 @@ def test_a_killed_search_goes_on_and_ends_in_settings(project: Project) -> None:
     assert "maml" not in changed, "the test stage has not run"
     assert not (project.path / "models").joinpath("baselines").exists()
 
-    said = project.run(sys.executable, "-m", "sweeps.search", "--apply")
+    said = project.run(sys.executable, "-m", "experiments.search", "--apply")
     assert "1/2" not in said, "nothing is left to do"
     assert len(trials(project)) == 2
     assert project.params()["num_inner_steps"] == steps
@@ -99,8 +99,8 @@ def test_a_warm_start_begins_all_trials_with_the_trained_baseline(project: Proje
     set_params(project, {"meta.warm_start": True, **few})
     space = {"num_inner_steps": {"choices": [project.params()["num_inner_steps"]]}}
     settings = {"trials": 1, "startup_trials": 1, "space": space}
-    (project.path / "search.yaml").write_text(yaml.safe_dump(settings))
-    said = project.run(sys.executable, "-m", "sweeps.search")
+    (project.path / search_program.SETTINGS).write_text(yaml.safe_dump(settings))
+    said = project.run(sys.executable, "-m", "experiments.search")
     ((state, _, found),) = trials(project)
     assert state == "COMPLETE", said
     assert (project.path / "models" / "baselines" / "gru.pth").is_file()
@@ -162,8 +162,8 @@ def test_applying_keeps_comments(tmp_path: Path) -> None:
 
 def test_the_search_that_is_shipped_can_be_run() -> None:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    search = load_search(ROOT / "search.yaml")
-    search_program._check(search, content, ROOT / "search.yaml")
+    search = load_search(ROOT / search_program.SETTINGS)
+    search_program._check(search, content, ROOT / search_program.SETTINGS)
     assert search_program.study_name(search, content) != search_program.study_name(
         search, content | {"seed": 1}
     )
@@ -195,4 +195,4 @@ def test_a_space_that_cannot_be_searched_is_named(tmp_path: Path, space, said: s
 def test_without_optuna_one_line_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[search\]'"):
-        search_program.main(Path("search.yaml"), False)
+        search_program.main(search_program.SETTINGS, False)

@@ -1,6 +1,6 @@
 """The sinusoid task of the MAML paper, by the same engine as the recommender.
 
-    python -m benchmarks.sinusoid --json results/sinusoid.json
+    python -m experiments.sinusoid --json results/sinusoid.json
 
 Source: Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
 ICML 2017, section 5.1: y = A sin(x - phase), A in [0.1, 5], phase in [0, pi], x in [-5, 5]; a net

@@ -19,14 +19,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mooc_maml.common.errors import UserError, main_guard
-from mooc_maml.common.files import read_json, sha256, write_json
-from mooc_maml.evaluation.statistics import t_interval
-from mooc_maml.report.inputs import tag
-from mooc_maml.report.repeated import shared_settings
-from mooc_maml.runtime.pipeline import stage_fingerprint
-from mooc_maml.settings.params import Params, load_params
-from sweeps.stage_runs import (
+from experiments.stage_runs import (
     bring_up_to_date,
     command,
     last_words,
@@ -34,6 +27,13 @@ from sweeps.stage_runs import (
     running,
     with_changes,
 )
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.files import read_json, sha256, write_json
+from mooc_maml.evaluation.statistics import t_interval
+from mooc_maml.report.inputs import tag
+from mooc_maml.report.repeated import shared_settings
+from mooc_maml.runtime.pipeline import stage_fingerprint
+from mooc_maml.settings.params import Params, load_params
 
 PLACE = Path(".state") / "seeds"
 STAGES = ("build_episodes", "train_baselines", "meta_train", "test")

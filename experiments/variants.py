@@ -1,6 +1,6 @@
 """Every way to adapt, meta-trained for the same number of updates: what it costs, what it is worth.
 
-    python -m benchmarks.variants --pairs data/pairs --folder /tmp/variants --updates 300
+    python -m experiments.variants --pairs data/pairs --folder /tmp/variants --updates 300
 
 Settings are those of params.yaml, but for a smaller number of updates, from random weights with
 `--cold`, else from the trained baseline GRU (`meta.warm_start`, with its `outer_lr` of 0.0001).

@@ -1,6 +1,6 @@
 """What adaptation is worth on one data set: a learner's first and last pairs, over several seeds.
 
-    python -m benchmarks.adaptation --pairs data/pairs --folder /tmp/adaptation --seeds 5
+    python -m experiments.adaptation --pairs data/pairs --folder /tmp/adaptation --seeds 5
 
 Settings are those of params.yaml, with courses that cannot come again left out of rankings and
 losses (`taken_courses: auto`). The document's GRU alone is trained as the document says. A seed
@@ -33,6 +33,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.measure import MADE_FROM, Row, keep_settings, machine, report
+from experiments.seeds import VARIED, changes
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import read_json, write_json
@@ -57,7 +58,6 @@ from mooc_maml.report.manifest import git_tree
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.baselines import ADAPTED, ALWAYS, OURS, BaselineName
 from mooc_maml.settings.params import Params, load_params, parse_params
-from sweeps.seeds import VARIED, changes
 
 METRICS = ("HR@1", "HR@10", "NDCG@10")
 FITTED = ("blend", *OURS)  # weigh others: fitted for each position

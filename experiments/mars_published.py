@@ -1,6 +1,6 @@
 """The published table on MARS explicit, repeated with its own settings.
 
-    python -m benchmarks.mars_published mars_explicit_ratings_en.csv --splits 20
+    python -m experiments.mars_published mars_explicit_ratings_en.csv --splits 20
 
 The file is that of Harvard Dataverse, doi:10.7910/DVN/BMY3UD. An independent study published one
 split into 40/20/40 by learner, K = 5, Q = 10, with 17 test learners. Only 32 of the 378 learners

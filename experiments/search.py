@@ -23,13 +23,8 @@ import pandas as pd
 import yaml
 from filelock import FileLock, Timeout
 
-from mooc_maml.common.errors import UserError, main_guard
-from mooc_maml.common.files import atomic_path, sha256
-from mooc_maml.common.randomness import generator
-from mooc_maml.runtime.pipeline import stage_fingerprint
-from mooc_maml.settings.params import Params, load_params, parse_params
-from sweeps.search_settings import Range, SearchSettings, Value, load_search
-from sweeps.stage_runs import (
+from experiments.search_settings import Range, SearchSettings, Value, load_search
+from experiments.stage_runs import (
     bring_up_to_date,
     command,
     last_words,
@@ -37,10 +32,16 @@ from sweeps.stage_runs import (
     running,
     with_changes,
 )
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.files import atomic_path, sha256
+from mooc_maml.common.randomness import generator
+from mooc_maml.runtime.pipeline import stage_fingerprint
+from mooc_maml.settings.params import Params, load_params, parse_params
 
 if TYPE_CHECKING:
     import optuna
 
+SETTINGS = Path("experiments") / "search.yaml"
 PLACE = Path(".state") / "search"
 START = "models/baselines/gru.pth"  # of a warm start
 SECONDS_BETWEEN_GLANCES = 0.2
@@ -308,7 +309,7 @@ def write_settings(path: Path, changes: dict[str, Value]) -> Params:
 
 def _from_command_line() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--settings", type=Path, default=Path("search.yaml"), help="what to search")
+    parser.add_argument("--settings", type=Path, default=SETTINGS, help="what to search")
     parser.add_argument("--apply", action="store_true", help="write the best to params.yaml")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
