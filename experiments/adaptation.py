@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.measure import MADE_FROM, Row, keep_settings, machine, report
+from experiments.made_from import MADE_FROM, keep_settings
 from experiments.seeds import VARIED, changes
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.common.errors import main_guard
@@ -55,6 +55,7 @@ from mooc_maml.evaluation.statistics import t_interval
 from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks, summary
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses, taken_courses
 from mooc_maml.report.manifest import git_tree
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.baselines import ADAPTED, ALWAYS, OURS, BaselineName
 from mooc_maml.settings.params import Params, load_params, parse_params

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 import yaml
 
-from benchmarks.measure import Row, machine, report
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.composites.registry import train_baselines
 from mooc_maml.episodes.build import build_episodes
@@ -31,6 +30,7 @@ from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.meta.train import MetaTrainer, meta_train
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import Params, parse_params
 

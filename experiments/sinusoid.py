@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from benchmarks.measure import Row, machine, report
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.randomness import torch_generator
 from mooc_maml.meta.dense import DenseLearner
 from mooc_maml.meta.inner import Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.report.measured import Row, machine, report
 
 INNER_LR, META_LR, META_BATCH = 0.01, 0.001, 25
 COLUMNS = ("net", "shots", "iterations", "gradient_steps", "mse")

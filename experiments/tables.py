@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.measure import Row
 from experiments.adaptation import METRICS, tested
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path, read_json
@@ -25,6 +24,7 @@ from mooc_maml.composites.registry import BASELINES
 from mooc_maml.evaluation.controls import WITHOUT_STEPS
 from mooc_maml.evaluation.statistics import t_interval
 from mooc_maml.report.inputs import label_of
+from mooc_maml.report.measured import Row
 from mooc_maml.report.words import percent
 from mooc_maml.settings.baselines import ADAPTED
 

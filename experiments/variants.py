@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Row, keep_settings, machine, report
+from experiments.made_from import keep_settings
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.common.early_stopping import place_of_best
 from mooc_maml.common.errors import main_guard
@@ -29,6 +29,7 @@ from mooc_maml.meta.train import MetaTrainer, meta_train
 from mooc_maml.meta.variants import VARIANTS
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import Params, load_params, parse_params
 
