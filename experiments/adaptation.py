@@ -32,8 +32,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from experiments.command_line import add_folders, add_json, add_seeds, at_least, new_parser
+from experiments.drawn import changes
 from experiments.made_from import MADE_FROM, keep_settings
-from experiments.seeds import VARIED, changes
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import read_json, write_json
@@ -276,19 +277,17 @@ def tested(run: Row, model: str) -> dict[str, float]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="What adaptation is worth on one data set.")
-    parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
-    parser.add_argument("--folder", type=Path, required=True, help="folder for trained models")
-    parser.add_argument("--seeds", type=int, default=1, help="how many")
-    parser.add_argument("--first-seed", type=int, default=0, help="number of the first")
-    parser.add_argument(
-        "--vary", choices=VARIED, default="both", help="what each seed draws anew (default: both)"
-    )
+    parser = new_parser(__doc__)
+    add_folders(parser)
+    add_seeds(parser)
+    parser.add_argument("--first-seed", type=at_least(0), default=0, help="number of the first")
     counted = ["random", "popularity", "repeat", "markov", "item_knn", "v_sknn", "gru"]
     told = ["gru_with_history", "gru_tuned_with_history"]
     models = [*counted, "gru_tuned", *told, *FITTED]
-    parser.add_argument("--models", nargs="+", choices=list(BASELINES), default=models)
-    parser.add_argument("--json", type=Path, help="file to write the rows to")
+    parser.add_argument(
+        "--models", nargs="+", choices=list(BASELINES), default=models, help="which baselines"
+    )
+    add_json(parser)
     arguments = parser.parse_args()
     needed = {*ALWAYS, *(ADAPTED if set(ADAPTED) & set(arguments.models) else ())}
     if missing := needed - set(arguments.models):

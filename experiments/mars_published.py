@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import yaml
 
+from experiments.command_line import add_json, add_threads, at_least, new_parser
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.composites.registry import train_baselines
 from mooc_maml.episodes.build import build_episodes
@@ -150,13 +151,15 @@ def _rows(found: dict[str, list[dict[str, float]]]) -> list[Row]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The published table on MARS explicit, repeated.")
+    parser = new_parser(__doc__)
     parser.add_argument("file", type=Path, help="mars_explicit_ratings_en.csv")
-    parser.add_argument("--splits", type=int, default=20, help="at least 2")
-    parser.add_argument("--maml-splits", type=int, default=5, help="of them, with MAML; 0: none")
-    parser.add_argument("--maml-iterations", type=int, default=2000, help="the study: 10000")
-    parser.add_argument("--json", type=Path, help="file to write the rows to")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--splits", type=at_least(2), default=20, help="how many")
+    parser.add_argument("--maml-splits", type=at_least(0), default=5, help="of them, with MAML")
+    parser.add_argument(
+        "--maml-iterations", type=at_least(1), default=2000, help="meta-updates; the study: 10000"
+    )
+    add_threads(parser)
+    add_json(parser)
     return parser.parse_args()
 
 

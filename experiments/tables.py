@@ -8,7 +8,6 @@ by side and the variants, README of experiments/measured the others: `make readm
 first, puts them there.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.adaptation import METRICS, tested
+from experiments.command_line import new_parser
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path, read_json
 from mooc_maml.composites.registry import BASELINES
@@ -352,7 +352,7 @@ def _markdown(lines: Sequence[Sequence[str]]) -> str:
 
 def main() -> None:
     """Write every table beside the JSON files."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    new_parser(__doc__).parse_args()
     for name, text in tables(FOLDER).items():
         with atomic_path(FOLDER / f"{name}.md") as temporary:
             temporary.write_text(text, encoding="utf-8")

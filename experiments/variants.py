@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from experiments.command_line import add_folders, add_json, at_least, new_parser
 from experiments.made_from import keep_settings
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.common.early_stopping import place_of_best
@@ -140,12 +141,11 @@ def _trained(
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Every way to adapt, side by side.")
-    parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
-    parser.add_argument("--folder", type=Path, required=True, help="folder of the baseline GRU")
-    parser.add_argument("--updates", type=int, default=300)
+    parser = new_parser(__doc__)
+    add_folders(parser)
+    parser.add_argument("--updates", type=at_least(1), default=300, help="meta-updates of each")
     parser.add_argument("--cold", action="store_true", help="begin with random weights")
-    parser.add_argument("--json", type=Path, help="file to write the rows to")
+    add_json(parser)
     return parser.parse_args()
 
 

@@ -44,7 +44,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *more: str) -> dict[str, Any]:
-    given = ["--pairs", "pairs", "--folder", "models", "--json", "found.json", "--models"]
+    given = ["--pairs=pairs", "--folder=models", "--json=found.json", "--seeds=1", "--models"]
     names = ["popularity", "repeat", "markov", "v_sknn", "gru", *adaptation.FITTED]
     monkeypatch.setattr(sys, "argv", ["adaptation", *given, *names, *more])
     adaptation.main()
