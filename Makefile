@@ -28,10 +28,10 @@ test: setup
 test-thorough: setup
 	$(PYTEST) -m "thorough or hypothesis" --hypothesis-profile thorough
 
-# Put the tables of results/ and of benchmarks/measured into the READMEs; tests fail where they differ.
+# Put the tables of results/ and of experiments/measured into the pages; tests fail where they differ.
 readme: setup
-	$(BIN)/python -m benchmarks.tables
-	$(BIN)/python -m mooc_maml.report.readme
+	$(BIN)/python -m experiments.tables
+	$(BIN)/python -m mooc_maml.report.readme README.md docs/evidence.md experiments/measured/README.md
 
 # Resolve pyproject.toml anew in an empty environment and pin what came out.
 lock:

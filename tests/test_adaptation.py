@@ -14,7 +14,7 @@ import yaml
 from episode_helpers import params, random_sessions, steps, write_pairs
 from pipeline_files import ROOT
 
-from benchmarks import adaptation
+from experiments import adaptation
 from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.report.manifest import git_tree
@@ -44,7 +44,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *more: str) -> dict[str, Any]:
-    given = ["--pairs", "pairs", "--folder", "models", "--json", "found.json", "--models"]
+    given = ["--pairs=pairs", "--folder=models", "--json=found.json", "--seeds=1", "--models"]
     names = ["popularity", "repeat", "markov", "v_sknn", "gru", *adaptation.FITTED]
     monkeypatch.setattr(sys, "argv", ["adaptation", *given, *names, *more])
     adaptation.main()

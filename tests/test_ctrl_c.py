@@ -12,7 +12,7 @@ from pipeline_files import ROOT
 STOPPED = "stopped by Ctrl-C; run the same command again to go on"
 PROGRAMS = [
     f"{path.parent.name}.{path.stem}"
-    for folder in ("stages", "sweeps", "benchmarks")
+    for folder in ("stages", "experiments", "benchmarks")
     for path in sorted((ROOT / folder).glob("*.py"))
     if "main_guard(" in path.read_text(encoding="utf-8")
 ]

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pipeline_files import ROOT, code_of, leaves, outs, read_yaml, stages, tracks
+from pipeline_files import ROOT, code_of, leaves, read_yaml, stages
 
-from mooc_maml.runtime.pipeline import is_code
+from mooc_maml.runtime.pipeline import is_code, outs, read_plots, tracks
 from mooc_maml.sources import SOURCES
 
 STAGES = stages()
@@ -113,9 +113,7 @@ def test_metrics_and_pictures_go_to_git_and_the_rest_to_the_cache() -> None:
 
 def test_plots_are_drawn_from_files_that_a_stage_writes() -> None:
     written = {path for stage in STAGES.values() for path in outs(stage)}
-    drawn = [
-        path for plot in read_yaml("dvc.yaml")["plots"] for p in plot.values() for path in p["y"]
-    ]
+    drawn = [path for plot in read_plots(ROOT) for p in plot.values() for path in p["y"]]
     assert drawn
     assert set(drawn) <= written
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.mars_published import METRICS, PUBLISHED, _rows, _steps, settings
+from experiments.mars_published import METRICS, PUBLISHED, _rows, _steps, settings
 from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.build import build_episodes
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 import random
 import re
 import struct
@@ -16,9 +17,10 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from pipeline_files import stages, tracks
+from pipeline_files import stages
 from tiny import Project, done_project, set_params
 
+from mooc_maml.runtime.pipeline import tracks
 from mooc_maml.settings.baselines import OURS
 
 METRICS = {"HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"}
@@ -380,13 +382,17 @@ def test_several_processes_train_the_same_model(project: Project) -> None:
 @pytest.mark.thorough
 def test_two_seeds_are_trained_tested_and_gathered(project: Project) -> None:
     set_params(project, {"baselines.models": ["popularity", "gru"]})
-    seeds = (sys.executable, "-m", "sweeps.seeds", "--number")
+    seeds = (sys.executable, "-m", "experiments.seeds", "--seeds")
     project.run(*seeds, "1")
     one = project.read_json("results/seeds_K5_Q10.json")
     said = project.run(*seeds, "2")
     assert "seed_1: " not in said, "it is not trained and tested again"
     found = project.read_json("results/seeds_K5_Q10.json")
-    assert (one["test_set_read"], found["test_set_read"]) == (1, 2)
+    folder = next((project.path / ".state" / "seeds").iterdir()) / "seed_1" / "results"
+    files = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    a_seed = sum("test_set" in file for file in files)  # with the baselines' own ranking of queries
+    assert a_seed >= 2
+    assert (one["test_set_read"], found["test_set_read"]) == (a_seed, 2 * a_seed)
     assert set(found["models"]) == {"popularity", "gru", "zero_shot", "few_shot", "oracle"}
     for model, metrics in found["models"].items():
         for metric, over in metrics.items():
@@ -401,4 +407,4 @@ def test_two_seeds_are_trained_tested_and_gathered(project: Project) -> None:
     project.dvc("repro", "--force", "--single-item", "visualize")
     page = (project.path / "results" / "report" / "index.html").read_text()
     assert "Mean of 2 seeds" in page
-    assert "the test set was read 2 times" in " ".join(page.split())
+    assert f"the test set was read {2 * a_seed} times" in " ".join(page.split())

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from benchmarks.sinusoid import NETS, draw_tasks, error_after, network, squared_error, train
+from experiments.sinusoid import NETS, draw_tasks, error_after, network, squared_error, train
 from mooc_maml.common.randomness import torch_generator
 
 

@@ -1,4 +1,4 @@
-"""The results of several seeds, which `python -m sweeps.seeds` gathers."""
+"""The results of several seeds, which `python -m experiments.seeds` gathers."""
 
 from pathlib import Path
 from typing import Any

@@ -1,6 +1,6 @@
 """The sinusoid task of the MAML paper, by the same engine as the recommender.
 
-    python -m benchmarks.sinusoid --json results/sinusoid.json
+    python -m experiments.sinusoid --json results/sinusoid.json
 
 Source: Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
 ICML 2017, section 5.1: y = A sin(x - phase), A in [0.1, 5], phase in [0, pi], x in [-5, 5]; a net
@@ -9,21 +9,20 @@ behaviour (figures 2 and 3): one gradient step on K points brings the meta-train
 down, and further steps a little further; a net pretrained on all tasks gains little from one step.
 """
 
-import argparse
 import math
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from benchmarks.measure import Row, machine, report
+from experiments.command_line import add_json, add_threads, at_least, new_parser
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.randomness import torch_generator
 from mooc_maml.meta.dense import DenseLearner
 from mooc_maml.meta.inner import Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.report.measured import Row, machine, report
 
 INNER_LR, META_LR, META_BATCH = 0.01, 0.001, 25
 COLUMNS = ("net", "shots", "iterations", "gradient_steps", "mse")
@@ -130,12 +129,14 @@ def rows_of(shots: int, iterations: int, seed: int) -> list[Row]:
 
 def main() -> None:
     """Train, print the table and write it."""
-    parser = argparse.ArgumentParser(description="The MAML paper's sinusoid task.")
-    parser.add_argument("--shots", type=int, nargs="+", default=[5, 10], help="K")
-    parser.add_argument("--iterations", type=int, default=10_000, help="the paper: 70000")
-    parser.add_argument("--json", type=Path, help="file to write the rows to")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = new_parser(__doc__)
+    parser.add_argument("--shots", type=at_least(1), nargs="+", default=[5, 10], help="K")
+    parser.add_argument(
+        "--iterations", type=at_least(1), default=10_000, help="meta-updates; the paper: 70000"
+    )
+    parser.add_argument("--seed", type=at_least(0), default=0, help="of weights and waves")
+    add_threads(parser)
+    add_json(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = [

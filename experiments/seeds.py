@@ -2,16 +2,13 @@
 
 The stages run in folders of their own, one a seed, rather than as DVC experiments: those would need
 the raw files under DVC's control and, to run unattended, its queue. The pairs are the workspace's;
-the learner split, the initialisation and sampling, or both are drawn anew with each seed. A run
-that was stopped goes on where it was, and a seed that has been tested is not tested again.
+the learner split, the initialisation and sampling, or both are drawn with each seed. A run that was
+stopped goes on where it was, and a seed that has been tested is not tested again.
 """
 
-import argparse
 import hashlib
 import json
 import shutil
-import signal
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,25 +16,28 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mooc_maml.common.errors import UserError, main_guard
-from mooc_maml.common.files import read_json, sha256, write_json
-from mooc_maml.evaluation.statistics import t_interval
-from mooc_maml.report.inputs import tag
-from mooc_maml.report.repeated import shared_settings
-from mooc_maml.runtime.pipeline import stage_fingerprint
-from mooc_maml.settings.params import Params, load_params
-from sweeps.stage_runs import (
+from experiments.command_line import add_seeds, end_at_sigterm, new_parser
+from experiments.drawn import changes
+from experiments.settings_by_key import with_changes
+from experiments.stage_runs import (
     bring_up_to_date,
     command,
     last_words,
     prepare,
     running,
-    with_changes,
+    stages_for,
 )
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.files import read_json, sha256, write_json
+from mooc_maml.evaluation.statistics import t_interval
+from mooc_maml.evaluation.test_reads import FILE, count_readings
+from mooc_maml.report.inputs import tag
+from mooc_maml.report.repeated import shared_settings
+from mooc_maml.runtime.pipeline import stage_fingerprint
+from mooc_maml.settings.params import Params, load_params
 
 PLACE = Path(".state") / "seeds"
-STAGES = ("build_episodes", "train_baselines", "meta_train", "test")
-VARIED = ("both", "split", "training")
+GIVEN = ("simulate", "preprocess")  # the same for all seeds
 
 
 def main(number: int, varied: str, results: Path) -> None:
@@ -45,40 +45,35 @@ def main(number: int, varied: str, results: Path) -> None:
     params = load_params("params.yaml")
     content = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     bring_up_to_date("preprocess")
-    place, seeds = PLACE / _digest(params, varied), range(1, number + 1)
+    place, seeds = PLACE / digest(params, varied), range(1, number + 1)
     folders = [place / f"seed_{seed}" for seed in seeds]
     for seed, folder in zip(seeds, folders, strict=True):
         run(folder, with_changes(content, changes(params, seed, varied)))
-    found = gather([folder / "results" / f"maml_{tag(params)}.json" for folder in folders])
-    found |= {
+    result = gather([folder / "results" / f"maml_{tag(params)}.json" for folder in folders])
+    result |= {
         "seeds": list(seeds),
         "varied": varied,
         "settings": shared_settings(params),
-        "test_set_read": sum(_readings(folder) for folder in folders),
+        "test_set_read": sum(test_reads(folder) for folder in folders),
     }
     path = results / f"seeds_{tag(params)}.json"
-    write_json(path, found)
-    print(_told(found))
+    write_json(path, result)
+    print(_summary(result))
     print(f"{path}; `dvc repro --force --single-item visualize` shows it in the report")
 
 
-def changes(params: Params, seed: int, varied: str) -> dict[str, int]:
-    """Settings of one seed: what is not varied keeps the seed of params.yaml."""
-    own = params.episodes.split_seed
-    split = params.seed if own is None else own
-    return {
-        "seed": params.seed if varied == "split" else seed,
-        "episodes.split_seed": split if varied == "training" else seed,
-    }
+def stages() -> list[str]:
+    """What runs for each seed, as dvc.yaml has it, in the order of work."""
+    return stages_for("test", *GIVEN)
 
 
-def _digest(params: Params, varied: str) -> str:
+def digest(params: Params, varied: str) -> str:
     """Hash of all that the results of a seed depend on, apart from the seed."""
     settings = params.model_dump(mode="json")
     del settings["hardware"]["processes"], settings["ablations"]
     if varied == "both":
         del settings["seed"], settings["episodes"]["split_seed"]
-    code = stage_fingerprint(*STAGES)
+    code = stage_fingerprint(*stages())
     digest = hashlib.sha256(f"{varied}\n{json.dumps(settings, sort_keys=True)}\n{code}\n".encode())
     for path in sorted(Path("data/pairs").rglob("*")):
         if path.is_file():
@@ -93,14 +88,11 @@ def run(folder: Path, settings: dict[str, Any]) -> None:
         UserError: a stage failed.
     """
     prepare(folder, settings, "data/pairs", "data/synthetic_truth")
-    for stage in STAGES:
+    for stage in stages():
         done = folder / f"{stage}.done"
         if done.exists():
             continue
         print(f"{folder.name}: {stage}", flush=True)
-        if stage == "test":
-            with (folder / "test_set_read.txt").open("a", encoding="utf-8") as file:
-                file.write("the test stage began\n")
         with running(command(stage, folder), folder) as process:
             process.wait()
         if process.returncode:
@@ -110,8 +102,15 @@ def run(folder: Path, settings: dict[str, Any]) -> None:
         shutil.rmtree(folder / name, ignore_errors=True)
 
 
-def _readings(folder: Path) -> int:
-    return len((folder / "test_set_read.txt").read_text(encoding="utf-8").splitlines())
+def test_reads(folder: Path) -> int:
+    """How often the test learners of a seed were read, as every stage that read them noted it."""
+    names = {
+        found["test_set"]
+        for found in map(read_json, sorted((folder / "results").glob("*.json")))
+        if "test_set" in found
+    }
+    counts = [count_readings(folder / "results" / FILE, name) for name in names]
+    return sum(sum(count.values()) for count in counts)
 
 
 def gather(paths: Sequence[Path]) -> dict[str, Any]:
@@ -154,29 +153,21 @@ def over_seeds(values: list[float]) -> dict[str, Any]:
     }
 
 
-def _told(found: dict[str, Any]) -> str:
-    lines = [f"{len(found['seeds'])} seeds; the test set was read {found['test_set_read']} times"]
-    for model, metrics in found["models"].items():
+def _summary(result: dict[str, Any]) -> str:
+    lines = [f"{len(result['seeds'])} seeds; the test set was read {result['test_set_read']} times"]
+    for model, metrics in result["models"].items():
         cells = (f"{metric} {100 * of['mean']:.2f} %" for metric, of in metrics.items())
         lines.append(f"{model:<18}" + "  ".join(cells))
     return "\n".join(lines)
 
 
 def _from_command_line() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--number", type=int, default=5, help="seeds 1 to this one (default: 5)")
-    parser.add_argument(
-        "--vary",
-        choices=VARIED,
-        default="both",
-        help="what each seed draws anew: the learner split, all of training, or both (default)",
-    )
+    parser = new_parser(__doc__)
+    add_seeds(parser)
     parser.add_argument("--results", type=Path, default=Path("results"), help="folder of the JSON")
     arguments = parser.parse_args()
-    if arguments.number < 1:
-        raise UserError(f"--number: found {arguments.number}; expected at least 1")
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    main(arguments.number, arguments.vary, arguments.results)
+    end_at_sigterm()
+    main(arguments.seeds, arguments.vary, arguments.results)
 
 
 if __name__ == "__main__":

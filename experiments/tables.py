@@ -1,14 +1,13 @@
-"""Tables of real learners, made from what benchmarks/adaptation and benchmarks/variants measured.
+"""Tables of real learners, made from what experiments/adaptation and experiments/variants measured.
 
-    python -m benchmarks.tables
+    python -m experiments.tables
 
 Writes an .md file for each of `MEASURED`, two that put the data sets of `SETS` side by side, one
-for `VARIED` and one for `VARIANTS`, beside their JSON files. README shows the sets side by side and
-the variants, README of benchmarks/measured the others; the latter is brought up to date here, the
-former by `make readme`, which runs this first.
+for `VARIED` and one for `VARIANTS`, beside their JSON files. docs/evidence.md shows the sets side
+by side and the variants, README of experiments/measured the others: `make readme`, which runs this
+first, puts them there.
 """
 
-import argparse
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,19 +16,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.adaptation import METRICS, tested
-from benchmarks.measure import Row
+from experiments.adaptation import METRICS, tested
+from experiments.command_line import new_parser
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path, read_json
 from mooc_maml.composites.registry import BASELINES
 from mooc_maml.evaluation.controls import WITHOUT_STEPS
 from mooc_maml.evaluation.statistics import t_interval
 from mooc_maml.report.inputs import label_of
-from mooc_maml.report.readme import with_tables
+from mooc_maml.report.measured import Row
 from mooc_maml.report.words import percent
 from mooc_maml.settings.baselines import ADAPTED
 
-FOLDER = Path("benchmarks/measured")
+FOLDER = Path("experiments/measured")
 POSITIONS = ("first", "last")
 GAIN = ("mixture", "gru_as_is")
 CERTAIN = 0.01  # p below which a difference is set in bold
@@ -352,17 +351,11 @@ def _markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def main() -> None:
-    """Write every table beside the JSON files, and put them into the text that shows them."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
+    """Write every table beside the JSON files."""
+    new_parser(__doc__).parse_args()
     for name, text in tables(FOLDER).items():
-        _write(FOLDER / f"{name}.md", text)
-    shows = FOLDER / "README.md"
-    _write(shows, with_tables(shows.read_text(encoding="utf-8"), Path()))
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        with atomic_path(FOLDER / f"{name}.md") as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -6,43 +6,49 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.runtime.pipeline import ROOT, filled_in, read_pipeline
-from mooc_maml.settings.params import load_params, parse_params
+from mooc_maml.runtime.pipeline import ROOT, filled_in, outs, read_pipeline
+from mooc_maml.settings.params import load_params
+
+
+def stages_for(stage: str, *given: str) -> list[str]:
+    """A stage and all that it needs, in the order of work.
+
+    Args:
+        stage: the last.
+        given: stages that have run already; what they alone need is left out, too.
+    """
+    pipeline, order = read_pipeline(), list[str]()
+
+    def add(name: str) -> None:
+        if name in given or name in order:
+            return
+        for dep in pipeline[name]["deps"]:
+            places = (dep, *map(str, PurePosixPath(dep).parents))  # an output, or in one
+            for other, entry in pipeline.items():
+                if outs(entry).keys() & set(places):
+                    add(other)
+        order.append(name)
+
+    add(stage)
+    return order
 
 
 def bring_up_to_date(stage: str) -> None:
     """Let DVC run a stage of the workspace, and what it depends on, where they are stale.
 
     Raises:
-        UserError: a stage failed; it has said why itself.
+        UserError: a stage failed; it has told why itself.
     """
     load_params("params.yaml")
     done = subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", stage], check=False)
     if done.returncode:
         raise UserError(f"`dvc repro {stage}` failed; mend that first")
-
-
-def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings as in params.yaml, some of them changed by their dotted keys, and checked.
-
-    Raises:
-        UserError: a value is not allowed.
-    """
-    copy: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(settings)))
-    for key, value in changes.items():
-        *sections, name = key.split(".")
-        place = copy
-        for section in sections:
-            place = place[section]
-        place[name] = value
-    parse_params(copy)
-    return copy
 
 
 def prepare(folder: Path, settings: Mapping[str, Any], *inputs: str) -> None:

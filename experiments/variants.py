@@ -1,6 +1,6 @@
 """Every way to adapt, meta-trained for the same number of updates: what it costs, what it is worth.
 
-    python -m benchmarks.variants --pairs data/pairs --folder /tmp/variants --updates 300
+    python -m experiments.variants --pairs data/pairs --folder /tmp/variants --updates 300
 
 Settings are those of params.yaml, but for a smaller number of updates, from random weights with
 `--cold`, else from the trained baseline GRU (`meta.warm_start`, with its `outer_lr` of 0.0001).
@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import Row, keep_settings, machine, report
+from experiments.command_line import add_folders, add_json, at_least, new_parser
+from experiments.made_from import keep_settings
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.common.early_stopping import place_of_best
 from mooc_maml.common.errors import main_guard
@@ -29,6 +30,7 @@ from mooc_maml.meta.train import MetaTrainer, meta_train
 from mooc_maml.meta.variants import VARIANTS
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import Params, load_params, parse_params
 
@@ -139,12 +141,11 @@ def _trained(
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Every way to adapt, side by side.")
-    parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
-    parser.add_argument("--folder", type=Path, required=True, help="folder of the baseline GRU")
-    parser.add_argument("--updates", type=int, default=300)
+    parser = new_parser(__doc__)
+    add_folders(parser)
+    parser.add_argument("--updates", type=at_least(1), default=300, help="meta-updates of each")
     parser.add_argument("--cold", action="store_true", help="begin with random weights")
-    parser.add_argument("--json", type=Path, help="file to write the rows to")
+    add_json(parser)
     return parser.parse_args()
 
 

@@ -1,6 +1,6 @@
 """What adaptation is worth on one data set: a learner's first and last pairs, over several seeds.
 
-    python -m benchmarks.adaptation --pairs data/pairs --folder /tmp/adaptation --seeds 5
+    python -m experiments.adaptation --pairs data/pairs --folder /tmp/adaptation --seeds 5
 
 Settings are those of params.yaml, with courses that cannot come again left out of rankings and
 losses (`taken_courses: auto`). The document's GRU alone is trained as the document says. A seed
@@ -32,7 +32,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.measure import MADE_FROM, Row, keep_settings, machine, report
+from experiments.command_line import add_folders, add_json, add_seeds, at_least, new_parser
+from experiments.drawn import changes
+from experiments.made_from import MADE_FROM, keep_settings
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import read_json, write_json
@@ -54,10 +56,10 @@ from mooc_maml.evaluation.statistics import t_interval
 from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks, summary
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses, taken_courses
 from mooc_maml.report.manifest import git_tree
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.baselines import ADAPTED, ALWAYS, OURS, BaselineName
 from mooc_maml.settings.params import Params, load_params, parse_params
-from sweeps.seeds import VARIED, changes
 
 METRICS = ("HR@1", "HR@10", "NDCG@10")
 FITTED = ("blend", *OURS)  # weigh others: fitted for each position
@@ -275,19 +277,17 @@ def tested(run: Row, model: str) -> dict[str, float]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="What adaptation is worth on one data set.")
-    parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
-    parser.add_argument("--folder", type=Path, required=True, help="folder for trained models")
-    parser.add_argument("--seeds", type=int, default=1, help="how many")
-    parser.add_argument("--first-seed", type=int, default=0, help="number of the first")
-    parser.add_argument(
-        "--vary", choices=VARIED, default="both", help="what each seed draws anew (default: both)"
-    )
+    parser = new_parser(__doc__)
+    add_folders(parser)
+    add_seeds(parser)
+    parser.add_argument("--first-seed", type=at_least(0), default=0, help="number of the first")
     counted = ["random", "popularity", "repeat", "markov", "item_knn", "v_sknn", "gru"]
     told = ["gru_with_history", "gru_tuned_with_history"]
     models = [*counted, "gru_tuned", *told, *FITTED]
-    parser.add_argument("--models", nargs="+", choices=list(BASELINES), default=models)
-    parser.add_argument("--json", type=Path, help="file to write the rows to")
+    parser.add_argument(
+        "--models", nargs="+", choices=list(BASELINES), default=models, help="which baselines"
+    )
+    add_json(parser)
     arguments = parser.parse_args()
     needed = {*ALWAYS, *(ADAPTED if set(ADAPTED) & set(arguments.models) else ())}
     if missing := needed - set(arguments.models):

@@ -1,6 +1,6 @@
 """The published table on MARS explicit, repeated with its own settings.
 
-    python -m benchmarks.mars_published mars_explicit_ratings_en.csv --splits 20
+    python -m experiments.mars_published mars_explicit_ratings_en.csv --splits 20
 
 The file is that of Harvard Dataverse, doi:10.7910/DVN/BMY3UD. An independent study published one
 split into 40/20/40 by learner, K = 5, Q = 10, with 17 test learners. Only 32 of the 378 learners
@@ -22,7 +22,7 @@ import numpy as np
 import torch
 import yaml
 
-from benchmarks.measure import Row, machine, report
+from experiments.command_line import add_json, add_threads, at_least, new_parser
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.composites.registry import train_baselines
 from mooc_maml.episodes.build import build_episodes
@@ -31,6 +31,7 @@ from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.meta.train import MetaTrainer, meta_train
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import Params, parse_params
 
@@ -150,13 +151,15 @@ def _rows(found: dict[str, list[dict[str, float]]]) -> list[Row]:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="The published table on MARS explicit, repeated.")
+    parser = new_parser(__doc__)
     parser.add_argument("file", type=Path, help="mars_explicit_ratings_en.csv")
-    parser.add_argument("--splits", type=int, default=20, help="at least 2")
-    parser.add_argument("--maml-splits", type=int, default=5, help="of them, with MAML; 0: none")
-    parser.add_argument("--maml-iterations", type=int, default=2000, help="the study: 10000")
-    parser.add_argument("--json", type=Path, help="file to write the rows to")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--splits", type=at_least(2), default=20, help="how many")
+    parser.add_argument("--maml-splits", type=at_least(0), default=5, help="of them, with MAML")
+    parser.add_argument(
+        "--maml-iterations", type=at_least(1), default=2000, help="meta-updates; the study: 10000"
+    )
+    add_threads(parser)
+    add_json(parser)
     return parser.parse_args()
 
 
