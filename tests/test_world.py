@@ -145,7 +145,7 @@ def test_a_process_whose_partner_never_comes_says_so(
         port = free.getsockname()[1]
     place = {"MASTER_ADDR": address, "MASTER_PORT": str(port)} if address else {}
     if not address:
-        place = {"MOOC_MAML_RENDEZVOUS": (tmp_path / "rendezvous").as_uri()}
+        place = {"MOOC_MAML_RENDEZVOUS": str(tmp_path / "rendezvous")}
     own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     file = script(tmp_path, "", "mooc_maml.runtime.processes.SECONDS_TO_MEET = 2")
     done = said_by([sys.executable, file], **own, **place)
