@@ -14,12 +14,12 @@ from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.meta.files import keep_checkpoint, keep_model, write_curves, write_looks
 from mooc_maml.meta.train import MetaTrainer, meta_train, warning_signs
 from mooc_maml.models.gru import read_model
-from mooc_maml.runtime.hardware import setup
+from mooc_maml.runtime.hardware import named, process_count, setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
-from mooc_maml.runtime.processes import end_with_starter, in_a_world, join_world, launch
+from mooc_maml.runtime.processes import in_a_world, join_world, launch
 from mooc_maml.runtime.run_state import RunState
 from mooc_maml.runtime.saved_state import SECONDS_BETWEEN_SAVES
-from mooc_maml.runtime.signals import Stop
+from mooc_maml.runtime.signals import Stop, end_with_starter
 from mooc_maml.settings.params import Params, load_params
 
 
@@ -29,16 +29,19 @@ def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None
     `gru` is the baseline to begin with, if a warm start is asked for.
     """
     params = load_params("params.yaml")
-    processes = params.hardware.processes
-    if processes > 1 and not in_a_world():
-        sys.exit(launch(processes, [sys.executable, "-m", "stages.meta_train", *sys.argv[1:]]))
+    if not in_a_world() and (processes := process_count(params.hardware)) > 1:
+        places = {"episodes": episodes, "gru": gru, "model": model, "plots": plots, "looks": looks}
+        options = [f"--{name}={place}" for name, place in places.items() if place is not None]
+        if status := launch(processes, [sys.executable, "-m", "stages.meta_train", *options]):
+            sys.exit(status)
+        return
     with join_world() as world:
         device, store = setup(params.hardware, world), read_checked(episodes)
         start = read_model(gru, store.num_courses) if params.meta.warm_start else None
         trainer = MetaTrainer(store, params, device, world, start)
-        settings = f"{_settings(params)} on {device.type} by {world.size}"
         inputs = [episodes, *([gru] if params.meta.warm_start else [])]
-        run = RunState("meta_train", settings, stage_fingerprint("meta_train"), *inputs)
+        code, hardware = stage_fingerprint("meta_train"), named(device, world)
+        run = RunState("meta_train", _settings(params), code, *inputs, hardware=hardware)
         if world.rank:
             _follow(trainer, run)
             return
@@ -51,8 +54,9 @@ def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None
 
 
 def _settings(params: Params) -> str:
-    """All that the result depends on, apart from the episodes."""
-    return params.model_dump_json(exclude={"data", "sessions", "baselines", "ablations"})
+    """All that the result depends on, apart from the episodes, the device and the processes."""
+    unused = dict.fromkeys(("data", "sessions", "baselines", "ablations"), True)
+    return params.model_dump_json(exclude={**unused, "hardware": {"device", "processes"}})
 
 
 def _follow(trainer: MetaTrainer, run: RunState) -> None:
@@ -137,7 +141,7 @@ def _from_command_line() -> None:
         "--looks",
         type=Path,
         help="CSV of the looks at validation, written at each for a program that started this one "
-        "and watches it: when its standard input ends, so does the run",
+        "and watches it: when the pipe of its standard input ends, so does the run",
     )
     arguments = parser.parse_args()
     if arguments.looks is not None and not in_a_world():

@@ -11,7 +11,7 @@ from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.ranking.seen import taken_courses
-from mooc_maml.runtime.hardware import setup
+from mooc_maml.runtime.hardware import named, setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
 from mooc_maml.runtime.run_state import RunState
 from mooc_maml.settings.params import Params, load_params
@@ -24,11 +24,12 @@ def main(episodes: Path, model: Path, results: Path) -> None:
     params = load_params("params.yaml")
     device, store = setup(params.hardware), read_checked(episodes)
     unused: dict[str, Any] = dict.fromkeys(set(type(params).model_fields) - USED, True)
-    settings = params.model_dump_json(exclude={**unused, "hardware": {"processes"}})
+    settings = params.model_dump_json(exclude={**unused, "hardware": {"device", "processes"}})
     taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
     metrics, training = {}, {}
     code = stage_fingerprint("train_baselines")
-    with RunState("train_baselines", f"{settings} on {device}", code, episodes) as run:
+    hardware = named(device)
+    with RunState("train_baselines", settings, code, episodes, hardware=hardware) as run:
         for name, baseline in train_baselines(store, params, device, print, run.part):
             baseline.write(baseline_path(run.kept, name))
             score = taken.without(baseline.scores)

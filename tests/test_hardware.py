@@ -1,12 +1,14 @@
 import platform
 import subprocess
 import sys
+import warnings
 
 import pytest
 import torch
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.runtime import hardware
+from mooc_maml.runtime.devices import fault_of
 from mooc_maml.runtime.processes import World
 from mooc_maml.settings.params import HardwareParams
 
@@ -36,10 +38,15 @@ def test_threads_and_determinism_are_set():
     assert torch.are_deterministic_algorithms_enabled()
     hardware.setup(params(threads=2))
     assert torch.get_num_threads() == 2
-    hardware.setup(params(threads=2), World(rank=1, size=2))
+    hardware.setup(params(threads=2), World(rank=1, size=2, local_size=2))
     assert torch.get_num_threads() == 1
-    hardware.setup(params(threads=2), World(rank=1, size=3))
+    hardware.setup(params(threads=2), World(rank=1, size=3, local_size=3))
     assert torch.get_num_threads() == 1
+
+
+def test_the_threads_of_a_machine_are_shared_by_its_own_processes():
+    hardware.setup(params(threads=8), World(rank=5, size=8, local_rank=1, local_size=4))
+    assert torch.get_num_threads() == 2
 
 
 _FAULTS_OF_A_LARGE_TENSOR = """
@@ -67,17 +74,90 @@ def test_freed_memory_is_kept_for_the_next_tensor():
     assert faults("keep_freed_memory()") < 100 < faults("")
 
 
-@pytest.mark.parametrize(("available", "name"), [(True, "cuda"), (False, "cpu")])
-def test_auto_takes_a_gpu_if_there_is_one(monkeypatch, available, name):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: available)
+@pytest.fixture
+def with_gpus(monkeypatch):
+    """Pretends that the machine has so many GPUs, all of which can be used."""
+
+    def pretend(count: int) -> None:
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "init", lambda: None)
+        monkeypatch.setattr(hardware, "fault_of", lambda device: "")
+
+    return pretend
+
+
+@pytest.mark.parametrize(("gpus", "name"), [(2, "cuda"), (0, "cpu")])
+def test_auto_takes_a_gpu_if_there_is_one(with_gpus, capsys, gpus, name):
+    with_gpus(gpus)
     assert hardware.setup(params()) == torch.device(name)
     assert hardware.setup(params(device="cpu")) == torch.device("cpu")
+    assert capsys.readouterr().err == ""
 
 
-def test_cuda_without_a_gpu_is_refused(monkeypatch):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"hardware\.device: found 'cuda'.*auto or cpu"):
+def test_cuda_without_a_gpu_is_refused(with_gpus):
+    with_gpus(0)
+    for function in (hardware.setup, hardware.process_count):
+        with pytest.raises(UserError, match=r"hardware\.device: found 'cuda'.*auto or cpu"):
+            function(params(device="cuda"))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "device", "count"), [(0, "auto", 2), (4, "cpu", 2), (1, "auto", 1), (4, "cuda", 4)]
+)
+def test_auto_is_a_process_a_gpu_and_two_on_the_cpu(with_gpus, gpus, device, count):
+    with_gpus(gpus)
+    assert hardware.process_count(params(device=device, processes="auto")) == count
+    assert hardware.process_count(params(device=device, processes=1)) == 1
+
+
+def test_each_process_of_a_machine_takes_a_gpu_of_its_own(with_gpus):
+    with_gpus(2)
+    world = World(rank=3, size=4, local_rank=1, local_size=2)
+    assert hardware.setup(params(), world) == torch.device("cuda", 1)
+
+
+def test_more_processes_than_gpus_stop_before_any_work(with_gpus):
+    with_gpus(1)
+    says = r"hardware\.processes: 2 processes, each of which takes a GPU, and 1 on this machine; .*"
+    with pytest.raises(UserError, match=says):
+        hardware.process_count(params(processes=2))
+    with pytest.raises(UserError, match=says):  # of torchrun
+        hardware.setup(params(), World(rank=1, size=2, local_rank=1, local_size=2))
+    assert hardware.process_count(params(processes=2, device="cpu")) == 2
+
+
+def too_old() -> None:
+    raise RuntimeError("The NVIDIA driver on your system is too old\nand so on")
+
+
+def warned() -> bool:
+    warnings.warn("CUDA initialization: The NVIDIA driver on your system is too old", stacklevel=1)
+    return False
+
+
+@pytest.mark.parametrize("broken", ["is_available", "init", "fault_of"])
+def test_a_gpu_that_cannot_be_used_is_told_and_the_cpu_taken(
+    with_gpus, monkeypatch, capsys, broken
+):
+    with_gpus(1)
+    if broken == "fault_of":  # a kernel does not run: here since this PyTorch has no CUDA
+        monkeypatch.setattr(hardware, "fault_of", lambda device: "driver on your system is too old")
+    else:
+        fault = {"is_available": warned, "init": too_old}[broken]
+        monkeypatch.setattr(torch.cuda, broken, fault)
+    assert hardware.setup(params()) == torch.device("cpu")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no GPU can be used" in line
+    assert "driver on your system is too old" in line
+    with pytest.raises(UserError, match=r"hardware\.device: .*too old.* cpu"):
         hardware.setup(params(device="cuda"))
+
+
+def test_what_a_broken_device_says_is_one_line():
+    assert fault_of(torch.device("cpu")) == ""
+    if not torch.backends.cuda.is_built():
+        assert fault_of(torch.device("cuda")) == "Torch not compiled with CUDA enabled"
 
 
 def test_dtype():

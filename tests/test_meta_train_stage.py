@@ -1,9 +1,12 @@
 """How the processes of one meta-training run take up its state."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
+from pipeline_files import ROOT
 from training_helpers import run, tiny_trainer
 
 from mooc_maml.common.errors import UserError
@@ -59,3 +62,49 @@ def test_processes_that_would_go_on_from_different_states_stop(saved, monkeypatc
     saved.forget()
     with pytest.raises(UserError, match="would go on after meta-update 0, others would not"):
         taken_up(saved, monkeypatch, rank, 3)
+
+
+def test_processes_get_the_arguments_of_main(tmp_path: Path, monkeypatch):
+    """Not those of the program that called it."""
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["notebook", "--whatever"])
+    monkeypatch.setattr(meta_train, "process_count", lambda hardware: 3)
+    started = []
+    monkeypatch.setattr(meta_train, "launch", lambda *how: started.append(how) or 0)
+    meta_train.main(Path("a b"), Path("gru.pth"), Path("maml"), Path("plots"), Path("looks.csv"))
+    ((processes, command),) = started
+    assert processes == 3
+    assert command == [
+        *(sys.executable, "-m", "stages.meta_train", "--episodes=a b", "--gru=gru.pth"),
+        *("--model=maml", "--plots=plots", "--looks=looks.csv"),
+    ]
+    monkeypatch.setattr(meta_train, "launch", lambda *how: 130)
+    with pytest.raises(SystemExit) as end:
+        meta_train.main(Path("a b"), Path("gru.pth"), Path("maml"), Path("plots"))
+    assert end.value.code == 130
+
+
+WAITS = """
+import time
+from mooc_maml.runtime.signals import end_with_starter
+end_with_starter()
+time.sleep({seconds})
+print("went on")
+"""
+
+
+@pytest.mark.parametrize("stdin", ["nothing", "a file", "closed"])
+def test_without_a_starter_a_run_goes_on(tmp_path: Path, stdin: str):
+    (tmp_path / "empty").touch()
+    place = {"nothing": "</dev/null", "a file": "<empty", "closed": "<&-"}[stdin]
+    command = ["sh", "-c", f'"$0" -c "$1" {place}', sys.executable, WAITS.format(seconds=0.5)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "went on\n", "")
+
+
+def test_a_run_ends_with_its_starter_and_says_so():
+    command = [sys.executable, "-c", WAITS.format(seconds=60)]
+    done = subprocess.run(command, input="", capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "ended: the program that started this one is gone\n"

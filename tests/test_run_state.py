@@ -72,6 +72,28 @@ def test_other_code_finds_nothing(inputs):
     assert RunState("meta_train", "seed: 1", "code", inputs).load() is not None
 
 
+def test_a_run_begun_on_other_hardware_is_told(inputs, capsys):
+    def on(hardware: str) -> RunState:
+        return RunState("meta_train", "seed: 1", "code", inputs, hardware=hardware)
+
+    with on("cpu by 2 processes") as run:
+        run.save(STATE)
+    with on("cpu by 2 processes") as run:
+        assert run.load()["iteration"] == 7
+    with RunState("meta_train", "seed: 2", "code", inputs, hardware="cuda by 1 process"):
+        pass
+    assert capsys.readouterr().err == "", "nothing of another run, or of the same hardware"
+    with on("cuda by 1 process") as run:
+        assert run.load() is None
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "cpu-by-2-processes: saved by the same run on cpu by 2 processes; this one" in line
+        assert "on cuda by 1 process, starts from the beginning" in line
+        run.save({"iteration": 1})
+    with on("cuda by 1 process") as run:
+        assert run.load() == {"iteration": 1}
+    assert capsys.readouterr().err == ""
+
+
 def damage(path: Path, how: str) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

@@ -100,6 +100,18 @@ def test_sums_over_processes(tmp_path: Path, processes: int) -> None:
     assert done.stdout.splitlines() == [expected[processes]]  # of the first process only
 
 
+def test_they_meet_in_a_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "a b 课程 100% #1 ?x&y"
+    folder.mkdir()
+    work = "print(world.sum(torch.ones(1))[0].tolist())"
+    leftovers = {"WORLD_SIZE": "7", "MASTER_ADDR": "nowhere.invalid"}
+    done = said_by([sys.executable, script(tmp_path, work), "2"], TMPDIR=str(folder), **leftovers)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "[2.0]\n"
+    assert "WORLD_SIZE set without RANK, LOCAL_RANK, MASTER_PORT" in done.stderr
+    assert list(folder.iterdir()) == []
+
+
 KILLED = """
 world.sum(torch.ones(1))
 if world.rank == {victim}:
@@ -145,7 +157,7 @@ def test_a_process_whose_partner_never_comes_says_so(
         port = free.getsockname()[1]
     place = {"MASTER_ADDR": address, "MASTER_PORT": str(port)} if address else {}
     if not address:
-        place = {"MOOC_MAML_RENDEZVOUS": (tmp_path / "rendezvous").as_uri()}
+        place = {"MOOC_MAML_RENDEZVOUS": str(tmp_path / "rendezvous")}
     own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
     file = script(tmp_path, "", "mooc_maml.runtime.processes.SECONDS_TO_MEET = 2")
     done = said_by([sys.executable, file], **own, **place)

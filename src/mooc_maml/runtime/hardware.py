@@ -7,6 +7,7 @@ import sys
 import torch
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.runtime.devices import GPUs, fault_of, usable_gpus
 from mooc_maml.runtime.processes import ALONE, World
 from mooc_maml.settings.params import HardwareParams
 
@@ -14,29 +15,77 @@ from mooc_maml.settings.params import HardwareParams
 def setup(hardware: HardwareParams, world: World = ALONE) -> torch.device:
     """Set threads, memory and deterministic algorithms of this process; give the device to run on.
 
-    Several processes on one machine share its threads, and take a GPU each.
+    The processes of one machine share its threads, and take a GPU each. `device: auto` falls back
+    on the CPU, and says why, where there is a GPU that PyTorch cannot use.
 
     Raises:
-        UserError: device cuda is asked for and there is none.
+        UserError: device cuda is asked for and there is none, or there are more processes than
+            GPUs.
     """
-    torch.set_num_threads(max(1, hardware.threads // world.size))
+    torch.set_num_threads(max(1, hardware.threads // world.local_size))
     keep_freed_memory()
     # cuBLAS is deterministic only with a fixed workspace, read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    available = torch.cuda.is_available()
-    if hardware.device == "cuda" and not available:
+    gpus, fault = _gpus(hardware), ""
+    if gpus.count:
+        _enough(gpus, world.local_size)
+        device = torch.device("cuda", world.local_rank) if world.size > 1 else torch.device("cuda")
+        fault = fault_of(device)
+        if not fault:
+            return device
+        if hardware.device == "cuda" or world.size > 1:
+            raise UserError(f"hardware.device: {device} cannot be used ({fault}); set it to cpu")
+    fault = fault or gpus.fault
+    if fault and not world.rank:
+        print(f"hardware.device: no GPU can be used ({fault}); on the CPU then", file=sys.stderr)
+    return torch.device("cpu")
+
+
+def process_count(hardware: HardwareParams) -> int:
+    """How many processes of this machine share meta-training.
+
+    Raises:
+        UserError: device cuda is asked for and there is none, or there are more processes than
+            GPUs.
+    """
+    gpus = _gpus(hardware)
+    if hardware.processes == "auto":
+        return gpus.count or _PROCESSES_ON_CPU
+    if gpus.count:
+        _enough(gpus, hardware.processes)
+    return hardware.processes
+
+
+_PROCESSES_ON_CPU = 2  # whatever the number of cores, since results depend on it, to rounding
+
+
+def named(device: torch.device, world: World = ALONE) -> str:
+    """Device and number of processes, in words."""
+    return f"{device.type} by {world.size} process{'es' if world.size > 1 else ''}"
+
+
+def _gpus(hardware: HardwareParams) -> GPUs:
+    """The GPUs that the chosen device may use; none for the CPU."""
+    if hardware.device == "cpu":
+        return GPUs(0)
+    gpus = usable_gpus()
+    if hardware.device == "cuda" and not gpus.count:
+        reason = f" ({gpus.fault})" if gpus.fault else ""
         raise UserError(
-            "hardware.device: found 'cuda', but PyTorch sees no CUDA GPU on this machine; "
+            f"hardware.device: found 'cuda', but PyTorch sees no CUDA GPU on this machine{reason}; "
             "set it to auto or cpu"
         )
-    name = hardware.device
-    if name == "auto":
-        name = "cuda" if available else "cpu"
-    if name == "cuda" and world.size > 1:
-        return torch.device(name, world.local_rank)
-    return torch.device(name)
+    return gpus
+
+
+def _enough(gpus: GPUs, processes: int) -> None:
+    if processes > gpus.count:
+        raise UserError(
+            f"hardware.processes: {processes} processes, each of which takes a GPU, and "
+            f"{gpus.count} on this machine; set it to auto, or hardware.device to cpu"
+        )
 
 
 def keep_freed_memory() -> bool:

@@ -1,7 +1,7 @@
 """The processes that train one model together: each works on its share, and sums are shared.
 
 torch.distributed carries the sums: gloo on the CPU, NCCL on CUDA. The processes come from `launch`
-or from torchrun, which may span machines; both tell a process its place by RANK and WORLD_SIZE.
+or from torchrun, which may span machines (see `mooc_maml.runtime.place`).
 """
 
 import atexit
@@ -10,23 +10,25 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, distributed
 from torch.distributed.rendezvous import rendezvous
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.runtime.devices import usable_gpus
+from mooc_maml.runtime.place import RENDEZVOUS, given_place, tell_leftovers
+from mooc_maml.runtime.signals import end_with_starter, passing_signals
 
 SECONDS_TO_MEET = 120  # that all processes may take to load, on all machines
 SECONDS_FOR_A_SUM = 1800  # that a process may take over its share before the others give it up
-RENDEZVOUS = "MOOC_MAML_RENDEZVOUS"  # where the processes of `launch` find each other
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,13 @@ class World:
         rank: 0 to size - 1.
         size: processes on all machines.
         local_rank: place among the processes of this machine.
+        local_size: processes on this machine.
     """
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    local_size: int = 1
 
     def share(self, costs: Sequence[float]) -> list[int]:
         """Which of some pieces of work are this process's, so that all have about as much to do.
@@ -86,7 +90,7 @@ def _first_line(error: Exception) -> str:
 
 def in_a_world() -> bool:
     """Whether `launch` or torchrun has started this process."""
-    return "RANK" in os.environ
+    return given_place() is not None
 
 
 @contextmanager
@@ -94,13 +98,15 @@ def join_world() -> Iterator[World]:
     """Take this process's place among those that were started with it; alone: do nothing.
 
     Raises:
-        UserError: not all of them come.
+        UserError: not all of them come, or what the environment says of them makes no sense.
     """
-    if not in_a_world():
-        yield ALONE
+    place = given_place()
+    if place is None:
+        tell_leftovers()
+    world = World(*place) if place else ALONE
+    if world.size == 1:
+        yield world
         return
-    place = [int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")]
-    world = World(*place)
     if RENDEZVOUS in os.environ:
         end_with_starter()
     if world.rank:  # the first process alone decides to stop; torchrun asks all of them
@@ -124,18 +130,18 @@ def _leave(status: int) -> None:
 
 
 def _meet(world: World) -> None:
-    backend = "cuda:nccl,cpu:gloo" if torch.cuda.is_available() else "gloo"
-    place, patience = os.environ.get(RENDEZVOUS, "env://"), timedelta(seconds=SECONDS_TO_MEET)
+    backend = "cuda:nccl,cpu:gloo" if usable_gpus().count else "gloo"
+    patience = timedelta(seconds=SECONDS_TO_MEET)
     try:
-        met = rendezvous(place, world.rank, world.size, timeout=patience)
-        store, _, _ = next(met)
+        store = _store(world, patience)
         store.set(f"here/{world.rank}", "yes")
         store.wait([f"here/{rank}" for rank in range(world.size)], patience)
     except (distributed.DistError, RuntimeError) as error:
         raise UserError(
             f"process {world.rank} of {world.size} has not met the others within "
             f"{SECONDS_TO_MEET} s ({_first_line(error)}); start all of them at about the same "
-            "time, with an address and a port that each can reach"
+            "time, with an address and a port that each can reach, or unset RANK and WORLD_SIZE "
+            "if another program has left them"
         ) from None
     distributed.init_process_group(
         backend,
@@ -144,6 +150,18 @@ def _meet(world: World) -> None:
         world_size=world.size,
         timeout=timedelta(seconds=SECONDS_FOR_A_SUM),
     )
+
+
+def _store(world: World, patience: timedelta) -> Any:
+    """Where the processes leave word for each other: a file of `launch`, or torchrun's server."""
+    if RENDEZVOUS not in os.environ:
+        store, _, _ = next(rendezvous("env://", world.rank, world.size, timeout=patience))
+        return store
+    # not by a file:// address, of which PyTorch would not decode the blanks and letters
+    path = os.fsencode(os.environ[RENDEZVOUS])
+    store = distributed.FileStore(path, world.size)  # type: ignore[attr-defined, arg-type]
+    store.set_timeout(patience)
+    return store
 
 
 def launch(processes: int, command: Sequence[str]) -> int:
@@ -158,14 +176,14 @@ def launch(processes: int, command: Sequence[str]) -> int:
     Raises:
         UserError: a process was killed.
     """
+    tell_leftovers()
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder) / f"said_by_{rank}" for rank in range(processes)]
-        place = (Path(folder) / "rendezvous").as_uri()
+        place = str(Path(folder) / "rendezvous")
         running = [_start(rank, processes, command, place, said[rank]) for rank in range(processes)]
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, lambda number, _: running[0].send_signal(number))
         try:
-            failed = _wait(running)
+            with passing_signals(running[0]):
+                failed = _wait(running)
         finally:
             for process in running:
                 process.kill()
@@ -173,7 +191,8 @@ def launch(processes: int, command: Sequence[str]) -> int:
         if failed is None:
             return 0
         if failed:
-            sys.stderr.write(said[failed].read_text(errors="replace")[-2000:])
+            last = said[failed].read_text(encoding="utf-8", errors="replace")[-2000:]
+            sys.stderr.write(last)
         status = running[failed].returncode
         if status < 0:
             raise UserError(
@@ -187,13 +206,14 @@ def launch(processes: int, command: Sequence[str]) -> int:
 def _start(
     rank: int, size: int, command: Sequence[str], place: str, said: Path
 ) -> "subprocess.Popen[bytes]":
-    own = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size), RENDEZVOUS: place}
+    ranks = dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank))
+    sizes = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(size))
     with ExitStack() as stack:
         output = stack.enter_context(said.open("wb")) if rank else None
         # a session of its own, so that Ctrl-C reaches only us; the pipe closes when we end
         return subprocess.Popen(
             command,
-            env={**os.environ, **own},
+            env={**os.environ, **ranks, **sizes, RENDEZVOUS: place},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=output,
@@ -210,14 +230,3 @@ def _wait(running: Sequence["subprocess.Popen[bytes]"]) -> int | None:
         time.sleep(0.05)
     failed = [rank for rank, process in enumerate(running) if process.poll()]
     return min(failed, key=lambda rank: (running[rank].returncode > 0, rank), default=None)
-
-
-def end_with_starter() -> None:
-    """End this process when its standard input does: the one that started it is gone, somehow."""
-    threading.Thread(target=_read_to_the_end, daemon=True).start()
-
-
-def _read_to_the_end() -> None:
-    while os.read(0, 1):
-        pass
-    os._exit(1)

@@ -3,12 +3,15 @@
 DVC deletes a stage's outputs before it runs, so live state lies elsewhere: in a git-ignored
 folder at the repository's root, in a sub-folder named by the hash of settings, input and code.
 Code is what dvc.yaml lists for the stage (see `mooc_maml.runtime.pipeline`), so that an edit
-elsewhere orphans no state. A run with anything else never finds it. Experiments that DVC runs in a
-copy of the workspace find the folder of the workspace itself.
+elsewhere orphans no state. A run with anything else never finds it; one that differs only in the
+hardware, which the sub-folder's name tells in words, says what it has found. Experiments that DVC
+runs in a copy of the workspace find the folder of the workspace itself.
 """
 
 import hashlib
+import re
 import shutil
+import sys
 from pathlib import Path
 from typing import Self
 
@@ -34,16 +37,20 @@ class RunState(SavedState):
         settings: all that the result depends on, apart from the inputs and the code.
         code: fingerprint of the stage's code.
         inputs: files and folders that the stage reads.
+        hardware: what runs it, in words: "cpu by 2 processes".
     """
 
-    def __init__(self, stage: str, settings: str, code: str, *inputs: Path) -> None:
-        name = _digest(f"{settings}\n{code}", *inputs)[:16]
+    def __init__(
+        self, stage: str, settings: str, code: str, *inputs: Path, hardware: str = ""
+    ) -> None:
+        self._run, self._hardware = _digest(f"{settings}\n{code}", *inputs)[:16], hardware
+        name = "-".join([self._run, *re.findall(r"\w+", hardware)])
         super().__init__(state_folder() / stage / name)
         self.kept = self.folder / "kept"
         self.lock = FileLock(self.folder.with_name(f"{name}.lock"))
 
     def __enter__(self) -> Self:
-        """Lock the run.
+        """Lock the run; say so if it was begun on other hardware, from where it cannot go on.
 
         Raises:
             UserError: another process runs it.
@@ -56,6 +63,8 @@ class RunState(SavedState):
                 f"{self.lock.lock_file}: locked by another run of this stage with the same "
                 "settings and input; wait until it has ended, or stop it (the lock ends with it)"
             ) from None
+        if not _holds_states(self.folder):
+            self._tell_others()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -65,6 +74,17 @@ class RunState(SavedState):
         """States of one part of the run, kept and forgotten with it."""
         return SavedState(self.folder / "parts" / name)
 
+    def _tell_others(self) -> None:
+        for folder in sorted(self.folder.parent.glob(f"{self._run}-*/")):
+            if folder != self.folder and _holds_states(folder):
+                hardware = folder.name.partition("-")[2].replace("-", " ")
+                print(
+                    f"{folder}: saved by the same run on {hardware}; this one, on "
+                    f"{self._hardware}, starts from the beginning. To go on from there instead, "
+                    "stop it and set hardware.device and hardware.processes as there",
+                    file=sys.stderr,
+                )
+
     def publish(self, folder: Path) -> None:
         """Move the finished files to `folder`, which they replace, and forget the states."""
         with atomic_path(folder) as temporary:
@@ -72,6 +92,10 @@ class RunState(SavedState):
         # States first: were files lost before them, a run killed here would go on without those.
         self.forget()
         shutil.rmtree(self.folder)
+
+
+def _holds_states(folder: Path) -> bool:
+    return any(folder.rglob("state-*.pth"))
 
 
 def _copy(folder: Path, to: Path) -> None:

@@ -1,7 +1,13 @@
 """A run that is asked to stop does so where nothing is lost."""
 
+import os
 import signal
+import stat
+import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -43,3 +49,35 @@ class Stop:
         """End the process, whose state is saved, with the exit status of the signal."""
         print(f"stopped after {after}; the same command goes on from there", file=sys.stderr)
         sys.exit(128 + self.number)
+
+
+@contextmanager
+def passing_signals(first: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Let the first process act on signals that ask to stop; afterwards they mean what they did."""
+    names = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(name, lambda number, _: first.send_signal(number)) for name in names]
+    try:
+        yield
+    finally:
+        for name, handler in zip(names, before, strict=True):
+            signal.signal(name, handler)
+
+
+def end_with_starter() -> None:
+    """End this process when the one that started it is gone, somehow, and its end of our pipe.
+
+    Without a pipe as standard input there is nobody to end with.
+    """
+    try:
+        is_held = stat.S_ISFIFO(os.fstat(0).st_mode)
+    except OSError:  # closed
+        return
+    if is_held:
+        threading.Thread(target=_read_to_the_end, daemon=True).start()
+
+
+def _read_to_the_end() -> None:
+    while os.read(0, 1):
+        pass
+    print("ended: the program that started this one is gone", file=sys.stderr, flush=True)
+    os._exit(1)

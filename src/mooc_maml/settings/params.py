@@ -182,13 +182,19 @@ class EvaluationParams(_Section):
     taken_courses: Literal["as_is", "auto"]
 
 
+def _processes(value: object) -> object:
+    if value != "auto" and not (type(value) is int and 1 <= value <= 1024):
+        raise ValueError("expected auto, or a number of processes from 1 to 1024")
+    return value
+
+
 class HardwareParams(_Section):
     """What the run may use of the machine."""
 
     device: Literal["auto", "cpu", "cuda"]
     threads: Annotated[StrictInt, Field(ge=1, le=1024)]
-    processes: Annotated[StrictInt, Field(ge=1, le=1024)]
-    tasks_at_once: Count
+    processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)]
+    tasks_at_once: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
     precision: Literal["float32", "float64"]
 
 
