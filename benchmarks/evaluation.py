@@ -63,7 +63,7 @@ def _rows(store: EpisodeStore, params: Params, arguments: argparse.Namespace) ->
             store,
             "test",
             tasks_at_once=params.hardware.tasks_at_once,
-            device=trainer.learner.device,
+            device=trainer.task_model.device,
         )
 
     calls: dict[str, Callable[[], object]] = {

@@ -19,7 +19,7 @@ from torch.func import functional_call
 from experiments.command_line import add_json, add_threads, at_least, new_parser
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.randomness import torch_generator
-from mooc_maml.meta.dense import DenseLearner
+from mooc_maml.meta.dense import DenseTaskModel
 from mooc_maml.meta.inner import Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.report.measured import Row, machine, report
@@ -62,18 +62,18 @@ def network(drawn: torch.Generator) -> nn.Module:
     return net
 
 
-def squared_error(net: nn.Module) -> DenseLearner:
+def squared_error(net: nn.Module) -> DenseTaskModel:
     """All that the engine needs to know of this problem."""
 
     def task_loss(weights: Weights, points: Points) -> Tensor:
         predicted: Tensor = functional_call(net, weights, (points.x,))
         return (predicted - points.y).square().mean()
 
-    return DenseLearner(task_loss)
+    return DenseTaskModel(task_loss)
 
 
 def train(
-    learner: DenseLearner,
+    learner: DenseTaskModel,
     weights: Weights,
     *,
     inner_steps: int,
@@ -102,7 +102,13 @@ def train(
 
 
 def error_after(
-    learner: DenseLearner, weights: Weights, *, steps: int, shots: int, seed: int, tasks: int = 600
+    learner: DenseTaskModel,
+    weights: Weights,
+    *,
+    steps: int,
+    shots: int,
+    seed: int,
+    tasks: int = 600,
 ) -> float:
     """Mean squared error on new waves, at 100 points other than the `shots` adapted to."""
     drawn = torch_generator(seed, "sinusoid-test")

@@ -28,7 +28,7 @@ def main(episodes: Path, model: Path, results: Path, plots: Path) -> None:
             store,
             "ablation",
             tasks_at_once=params.hardware.tasks_at_once,
-            device=meta.learner.device,
+            device=meta.device,
             support_size=support_size,
         )
         return summary(ranks)

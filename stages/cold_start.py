@@ -22,7 +22,7 @@ def main(episodes: Path, baselines: Path, model: Path, results: Path) -> None:
     params, store = load_params("params.yaml"), read_checked(episodes)
     taken = taken_courses(store, params)
     meta = read_meta_model(model, params, store.num_courses, taken)
-    device = meta.learner.device
+    device = meta.device
     trained = read_baselines(baselines, params.baselines.models, store.num_courses, device)
     scorers: dict[str, ScoreFunction] = {name: x.scores for name, x in trained.items()}
     curves = []

@@ -71,7 +71,7 @@ def _metrics(
     """Model -> metric -> [learners]; of a control the mean over its repeats."""
     taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
     meta = read_meta_model(paths.model, params, store.num_courses, taken)
-    device = meta.learner.device
+    device = meta.device
     scores: dict[str, ScoreFunction] = {"zero_shot": meta.scores(0), "few_shot": meta.scores()}
     spoilable = {"few_shot": scores["few_shot"]}  # as they are told of wrong support pairs
     if set(ADAPTED) <= set(params.baselines.models):

@@ -67,7 +67,7 @@ def _ranks(
     paths: argparse.Namespace,
 ) -> dict[str, Ranks]:
     """Model -> ranks [learners, Q], all on the same queries."""
-    device = meta.learner.device
+    device = meta.device
     names, courses = params.baselines.models, store.num_courses
     baselines = read_baselines(paths.baselines, names, courses, device)
     scorers: dict[str, ScoreFunction] = {name: x.scores for name, x in baselines.items()}

@@ -24,7 +24,8 @@ def main(episodes: Path, model: Path, results: Path) -> None:
     params = load_params("params.yaml")
     device, store = setup(params.hardware), read_checked(episodes)
     unused: dict[str, Any] = dict.fromkeys(set(type(params).model_fields) - USED, True)
-    settings = params.model_dump_json(exclude={**unused, "hardware": {"device", "processes"}})
+    unused |= {"hardware": {"device", "processes"}, "model": {"backbone", "transformer"}}
+    settings = params.model_dump_json(exclude=unused)
     taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
     metrics, training = {}, {}
     code = stage_fingerprint("train_baselines")

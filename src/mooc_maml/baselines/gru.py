@@ -18,7 +18,7 @@ class GRUBaseline(SequenceBaseline[GRURecommender]):
     def build(cls, store: EpisodeStore, params: Params, parts: Parts = NO_PARTS) -> GRURecommender:
         """A GRU of the shape that the meta-model has."""
         start = torch_generator(params.seed, "baseline-gru-weights")
-        return GRURecommender(store.num_courses, **params.model.model_dump(), generator=start)
+        return GRURecommender(store.num_courses, **params.model.gru_shape(), generator=start)
 
     @classmethod
     def plan(cls, params: Params) -> Plan:

@@ -13,7 +13,7 @@ from mooc_maml.baselines.gru import gru_of
 from mooc_maml.baselines.sequence_training import pair_scores
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
-from mooc_maml.meta.gru.learner import GRUFastWeights, GRULearner
+from mooc_maml.meta.gru.task_model import GRUFastWeights, GRUTaskModel
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.models.gru import GRURecommender
@@ -43,7 +43,7 @@ class FineTunedGRU:
         self.taken, self.rate, self.steps, self.history = taken, rate, steps, history
         self.num_courses = int(model.settings["num_courses"])
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
-        learner = GRULearner(model.head.weight.device, model.head.weight.dtype, taken)
+        learner = GRUTaskModel(model.head.weight.device, model.head.weight.dtype, taken)
         self.model = model
 
         def adapted(support: Examples) -> GRUFastWeights:

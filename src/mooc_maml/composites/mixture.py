@@ -37,7 +37,7 @@ from mooc_maml.composites.evidence import (
 )
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore, sample_tasks
-from mooc_maml.meta.dense import DenseLearner
+from mooc_maml.meta.dense import DenseTaskModel
 from mooc_maml.meta.inner import Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.ranking.query_ranks import query_ranks, summary
@@ -77,7 +77,7 @@ class Mixture:
     ) -> None:
         self.parts, self.taken, self.weights = dict(parts), taken, weights
         self.steps, self.num_courses, self.history = steps, num_courses, history
-        self.learner = DenseLearner(mixture_loss)
+        self.learner = DenseTaskModel(mixture_loss)
 
     @classmethod
     def train(

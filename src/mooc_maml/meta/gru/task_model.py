@@ -1,4 +1,4 @@
-"""The GRU recommender as a `Learner`: exact meta-gradients near the machine's limit.
+"""The GRU recommender as a `TaskModel`: exact meta-gradients near the machine's limit.
 
 Three facts make it fast, each derived where it is used: a session needs one pass for all its
 prefixes (`Examples`), a task never copies a weight matrix (`OuterSum`), and gradients and
@@ -17,6 +17,8 @@ from mooc_maml.meta.gru.packed import Packed, pack_examples
 from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+
+_LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class GRUTape:
     d_logits: Tensor  # [tasks, pairs, C]
 
 
-class GRULearner:
+class GRUTaskModel:
     """Cross-entropy of the next course under a `GRURecommender`'s weights.
 
     Weight names are those of `GRURecommender.state_dict()`; the number of layers is read off them.
@@ -168,7 +170,7 @@ class GRULearner:
     def gradient(
         self, fast: GRUFastWeights, examples: Packed
     ) -> tuple[Tensor, GRUDirection, GRUTape]:
-        """See `Learner`."""
+        """See `Adaptable`."""
         layout = examples
         layers, head, states, logits = self._forward(fast, layout)
         if layout.left_out is not None:  # p is then 0, and with it all that a course would give
@@ -190,7 +192,7 @@ class GRULearner:
 
     @torch.inference_mode()
     def hessian_product(self, tape: GRUTape, direction: GRUDirection) -> GRUDirection:
-        """See `Learner`; the tangent, in the given direction, of all that `gradient` does."""
+        """See `Adaptable`; the tangent, in the given direction, of all that `gradient` does."""
         layout, v = tape.layout, direction.sums
         embedded = v["embedding.weight"].apply(layout.courses)
         shape = (*layout.courses.shape, tape.layers[0].x.shape[2])
@@ -216,6 +218,24 @@ class GRULearner:
             tdh = layout.pack(tdx)
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(tdx))
         return GRUDirection(sums, direction.num_courses)
+
+    @torch.inference_mode()
+    def relative_changes(self, weights: Weights, fast: GRUFastWeights) -> dict[str, Tensor]:
+        """See `TaskModel`; a layer is a weight matrix with its bias."""
+        result = {}
+        for name, own in fast.own.sums.items():
+            whole = weights[name].double().square().sum()
+            if own.bias is not None:
+                whole = whole + weights[_bias(name)].double().square().sum()
+            result[_layer(name)] = (own.squared_norm().to(whole) / whole).sqrt()
+        return result
+
+
+def _layer(name: str) -> str:
+    """gru.weight_ih_l0 -> GRU input; with several layers GRU input 2, and so on."""
+    kind, _, number = name.partition("_l")
+    label = _LAYERS.get(kind.removesuffix(".weight"), kind.removesuffix(".weight"))
+    return label if number in ("", "0") else f"{label} {int(number) + 1}"
 
 
 def _bias(name: str) -> str:
