@@ -20,7 +20,9 @@ import numpy as np
 import yaml
 
 from mooc_maml.common.errors import UserError, main_guard
-from mooc_maml.common.files import read_json, sha256, write_json
+from mooc_maml.common.files import read_json, sha256
+from mooc_maml.common.results import write_result
+from mooc_maml.evaluation.schema import SeedsResult
 from mooc_maml.evaluation.statistics import t_interval
 from mooc_maml.report.inputs import tag
 from mooc_maml.report.repeated import shared_settings
@@ -54,10 +56,10 @@ def main(number: int, varied: str, results: Path) -> None:
         "seeds": list(seeds),
         "varied": varied,
         "settings": shared_settings(params),
-        "test_set_read": sum(_readings(folder) for folder in folders),
+        "test_reads": sum(_readings(folder) for folder in folders),
     }
     path = results / f"seeds_{tag(params)}.json"
-    write_json(path, found)
+    write_result(path, SeedsResult.model_validate(found))
     print(_told(found))
     print(f"{path}; `dvc repro --force --single-item visualize` shows it in the report")
 
@@ -155,7 +157,7 @@ def over_seeds(values: list[float]) -> dict[str, Any]:
 
 
 def _told(found: dict[str, Any]) -> str:
-    lines = [f"{len(found['seeds'])} seeds; the test set was read {found['test_set_read']} times"]
+    lines = [f"{len(found['seeds'])} seeds; the test set was read {found['test_reads']} times"]
     for model, metrics in found["models"].items():
         cells = (f"{metric} {100 * of['mean']:.2f} %" for metric, of in metrics.items())
         lines.append(f"{model:<18}" + "  ".join(cells))
