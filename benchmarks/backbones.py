@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.episodes import Setting, catalogue, from_store, many_sessions, reference_setting
-from benchmarks.measure import Row, machine, median_and_spread, peak_mb, report, seconds_of
+from benchmarks.measure import median_and_spread, peak_mb, seconds_of
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import read_json, write_json
 from mooc_maml.common.randomness import torch_generator
@@ -27,6 +27,7 @@ from mooc_maml.meta.backbones import BACKBONES, backbone_of
 from mooc_maml.meta.train import shared_meta_gradient
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.ranking.seen import NONE_LEFT_OUT
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import dtype, setup
 from mooc_maml.runtime.processes import ALONE
 from mooc_maml.settings.params import Params, load_params

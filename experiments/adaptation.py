@@ -45,10 +45,10 @@ from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.session_steps import read_steps
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.comparison import LearnerMetrics, Ranks, paired, strongest, with_holm
+from mooc_maml.evaluation.control_names import WITHOUT_STEPS
 from mooc_maml.evaluation.controls import (
-    WITHOUT_STEPS,
     exchanged_supports,
-    spoilt_ranks,
+    ranks_on_corrupted,
     told_of_others,
     without_steps,
 )
@@ -186,7 +186,7 @@ def _measured(
     if isinstance(mixture, Mixture):
         ranks[WITHOUT_STEPS] = ranked(without_steps(mixture), "test")
         spoil = exchanged_supports(store, generator(params.seed, "control exchanged", 0))
-        ranks["mixture_exchanged"] = spoilt_ranks(
+        ranks["mixture_exchanged"] = ranks_on_corrupted(
             told_of_others(mixture), spoil, store, taken, tasks_at_once=at_once, device=device
         )
     values: dict[str, LearnerMetrics] = {

@@ -28,9 +28,11 @@ from experiments.stage_runs import (
     stages_for,
 )
 from mooc_maml.common.errors import UserError, main_guard
-from mooc_maml.common.files import read_json, sha256, write_json
+from mooc_maml.common.files import read_json, sha256
+from mooc_maml.common.results import write_result
+from mooc_maml.evaluation.schema import SeedsResult
 from mooc_maml.evaluation.statistics import t_interval
-from mooc_maml.evaluation.test_reads import FILE, count_readings
+from mooc_maml.evaluation.test_reads import FILE, count_reads
 from mooc_maml.report.inputs import tag
 from mooc_maml.report.repeated import shared_settings
 from mooc_maml.runtime.pipeline import stage_fingerprint
@@ -54,10 +56,10 @@ def main(number: int, varied: str, results: Path) -> None:
         "seeds": list(seeds),
         "varied": varied,
         "settings": shared_settings(params),
-        "test_set_read": sum(test_reads(folder) for folder in folders),
+        "test_reads": sum(test_reads(folder) for folder in folders),
     }
     path = results / f"seeds_{tag(params)}.json"
-    write_json(path, result)
+    write_result(path, SeedsResult.model_validate(result))
     print(_summary(result))
     print(f"{path}; `dvc repro --force --single-item visualize` shows it in the report")
 
@@ -109,7 +111,7 @@ def test_reads(folder: Path) -> int:
         for found in map(read_json, sorted((folder / "results").glob("*.json")))
         if "test_set" in found
     }
-    counts = [count_readings(folder / "results" / FILE, name) for name in names]
+    counts = [count_reads(folder / "results" / FILE, name) for name in names]
     return sum(sum(count.values()) for count in counts)
 
 
@@ -154,7 +156,7 @@ def over_seeds(values: list[float]) -> dict[str, Any]:
 
 
 def _summary(result: dict[str, Any]) -> str:
-    lines = [f"{len(result['seeds'])} seeds; the test set was read {result['test_set_read']} times"]
+    lines = [f"{len(result['seeds'])} seeds; the test set was read {result['test_reads']} times"]
     for model, metrics in result["models"].items():
         cells = (f"{metric} {100 * of['mean']:.2f} %" for metric, of in metrics.items())
         lines.append(f"{model:<18}" + "  ".join(cells))

@@ -21,7 +21,7 @@ from experiments.command_line import new_parser
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path, read_json
 from mooc_maml.composites.registry import BASELINES
-from mooc_maml.evaluation.controls import WITHOUT_STEPS
+from mooc_maml.evaluation.control_names import WITHOUT_STEPS
 from mooc_maml.evaluation.statistics import t_interval
 from mooc_maml.report.inputs import label_of
 from mooc_maml.report.measured import Row

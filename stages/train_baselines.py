@@ -7,14 +7,14 @@ from typing import Any
 from mooc_maml.common.errors import main_guard
 from mooc_maml.composites.registry import baseline_path, train_baselines
 from mooc_maml.episodes.leakage import read_checked
-from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.test_reads import write_test_results
+from mooc_maml.evaluation.trained import trained_result
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.ranking.seen import taken_courses
 from mooc_maml.runtime.hardware import named, setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
 from mooc_maml.runtime.run_state import RunState
-from mooc_maml.settings.params import Params, load_params
+from mooc_maml.settings.params import load_params
 
 USED = {"seed", "model", "baselines", "evaluation", "hardware"}  # settings, beside the episodes
 
@@ -36,17 +36,9 @@ def main(episodes: Path, model: Path, results: Path) -> None:
             score = taken.without(baseline.scores)
             ranks = query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
             metrics[name] = summary(ranks)
-            if baseline.history:
-                training[f"{name}_training"] = baseline.history
-        content = {**_about(store, params), "taken_courses": taken.told()}
-        write_test_results(results, {**content, "baselines": metrics, **training}, store.test_set)
+            training[name] = baseline.history
+        write_test_results(results, trained_result(params, store, taken, metrics, training))
         run.publish(model)
-
-
-def _about(store: EpisodeStore, params: Params) -> dict[str, Any]:
-    learners, source = len(store.episodes["test"]), params.data.source
-    content: dict[str, Any] = {"data_source": source, "synthetic": source == "synthetic"}
-    return content | {"learners": learners, "queries": learners * store.query_size}
 
 
 def _from_command_line() -> None:

@@ -78,7 +78,7 @@ def test_a_section_does_not_track_a_key_that_only_begins_like_it() -> None:
 def test_data_moves_one_way() -> None:
     """A stage reads raw files and what a stage before it wrote; it names all that it writes."""
     written: set[str] = {f"data/raw/{read_yaml('params.yaml')['data']['source']}"}
-    written.add("results/test_readings.csv")  # kept by git, since no stage's output may outlast it
+    written.add("results/test_reads.csv")  # kept by git, since no stage's output may outlast it
     written |= {"src", "stages"}  # the code as a whole is an input of the report
     for name, stage in STAGES.items():
         read = [dep for dep in stage["deps"] if not is_code(dep)]

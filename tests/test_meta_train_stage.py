@@ -12,6 +12,7 @@ from training_helpers import run, tiny_trainer
 from mooc_maml.common.errors import UserError
 from mooc_maml.meta.run import take_up
 from mooc_maml.runtime.run_state import RunState
+from stages import meta_train
 
 
 class TwoProcesses:

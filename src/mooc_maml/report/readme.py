@@ -11,8 +11,9 @@ from pathlib import Path
 
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path
+from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.report.findings import interval
-from mooc_maml.report.inputs import METRICS, Inputs
+from mooc_maml.report.inputs import Inputs
 from mooc_maml.report.words import percent
 
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -26,8 +27,8 @@ def results_table(inputs: Inputs) -> str:
     taken = "as any other" if params.evaluation.taken_courses == "as_is" else "if they recur"
     steps = " or ".join(map(str, inputs.steps))
     about = (
-        f"Data: {inputs.source_label}, {_count(found.get('learners'))} test learners, "
-        f"{_count(found.get('queries'))} queries. Protocol: split by learner "
+        f"Data: {inputs.source_label}, {found.learners:,} test learners, "
+        f"{found.queries:,} queries. Protocol: split by learner "
         f"{'/'.join(f'{100 * share:g}' for share in split)}, K = {episodes.support_size} support "
         f"pairs, then Q = {episodes.query_size} queries, a learner's {episodes.position} pairs, "
         f"ranked among all courses, taken ones {taken}; {inputs.method}, α = {params.inner_lr:g}, "

@@ -1,4 +1,4 @@
-"""Readings of the test learners: what counts, and what outlasts what."""
+"""Reads of the test learners: what counts, and what outlasts what."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,9 +7,15 @@ import pytest
 from episode_helpers import small_store
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.evaluation.test_reads import FILE, count_readings, write_test_results
+from mooc_maml.evaluation.schema import OfTestLearners
+from mooc_maml.evaluation.test_reads import FILE, count_reads, write_test_results
 
 TEST_SET = "0123456789abcdef"
+ABOUT = {"data_source": "table", "synthetic": False, "learners": 1, "queries": 3}
+
+
+class Written(OfTestLearners):
+    value: float
 
 
 @pytest.fixture
@@ -18,13 +24,13 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[
     monkeypatch.chdir(tmp_path)
 
     def write(value: float, name: str = "maml.json", of: str = TEST_SET) -> dict[str, int]:
-        write_test_results(Path("results") / name, {"HR@1": value}, of)
-        return count_readings(Path("results") / FILE, TEST_SET)
+        write_test_results(Path("results") / name, Written(test_set=of, value=value, **ABOUT))
+        return count_reads(Path("results") / FILE, TEST_SET)
 
     return write
 
 
-def test_other_figures_are_another_reading_and_the_same_are_none(read: Callable) -> None:
+def test_other_figures_are_another_read_and_the_same_are_none(read: Callable) -> None:
     assert read(0.1) == {"maml.json": 1}
     assert read(0.1) == {"maml.json": 1}, "the same run again tells nothing new"
     assert read(0.2) == {"maml.json": 2}
@@ -35,7 +41,7 @@ def test_other_figures_are_another_reading_and_the_same_are_none(read: Callable)
 def test_another_test_set_is_counted_for_itself(read: Callable) -> None:
     read(0.1)
     assert read(0.1, of="fedcba9876543210") == {"maml.json": 1}
-    assert count_readings(Path("results") / FILE, "fedcba9876543210") == {"maml.json": 1}
+    assert count_reads(Path("results") / FILE, "fedcba9876543210") == {"maml.json": 1}
 
 
 def test_the_count_outlasts_what_dvc_deletes(read: Callable) -> None:
@@ -67,7 +73,7 @@ def test_what_an_experiment_in_a_copy_has_read_is_taken_over(
     monkeypatch.chdir(copy)
     read(0.2)
     monkeypatch.chdir(tmp_path)
-    assert count_readings(Path("results") / FILE, TEST_SET) == {"maml.json": 1}, "left alone"
+    assert count_reads(Path("results") / FILE, TEST_SET) == {"maml.json": 1}, "left alone"
     assert read(0.3) == {"maml.json": 3}
 
 
