@@ -25,7 +25,7 @@ from benchmarks.scale import run_stage
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import scratch_folder
 from mooc_maml.episodes.leakage import read_checked
-from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.settings.data import SyntheticParams
 from mooc_maml.synthetic.activity import simulate
 
 _LEARNERS = 14_000

@@ -12,7 +12,8 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.gru.learner import GRULearner
 from mooc_maml.meta.inner import StepSizes, Weights, adapt
 from mooc_maml.meta.variant import GradientVariant, model_weights, named_rates, rates_by_step
-from mooc_maml.settings.params import RELIABILITY_STEPS, Params
+from mooc_maml.settings.meta import RELIABILITY_STEPS
+from mooc_maml.settings.params import Params
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import read_json
 from mooc_maml.evaluation.test_reads import FILE as READINGS
 from mooc_maml.evaluation.test_reads import count_readings
-from mooc_maml.settings.params import RELIABILITY_STEPS, MetricName, Params
+from mooc_maml.settings.evaluation import MetricName
+from mooc_maml.settings.meta import RELIABILITY_STEPS
+from mooc_maml.settings.params import Params
 
 METRICS: tuple[str, ...] = get_args(MetricName)
 MODES = ("zero_shot", "few_shot")
