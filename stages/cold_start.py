@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mooc_maml.common.errors import main_guard
-from mooc_maml.composites.registry import read_baselines
+from mooc_maml.composites.registry import read_models
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.evaluation.comparison import intervals
 from mooc_maml.evaluation.test_reads import write_test_results
@@ -17,13 +17,14 @@ from mooc_maml.settings.params import load_params
 METRICS = ("HR@10", "NDCG@10")
 
 
-def main(episodes: Path, baselines: Path, model: Path, results: Path) -> None:
+def main(episodes: Path, baselines: Path, composites: Path, model: Path, results: Path) -> None:
     """Give every model exactly so many support pairs, those directly before the queries."""
     params, store = load_params("params.yaml"), read_checked(episodes)
     taken = taken_courses(store, params)
     meta = read_meta_model(model, params, store.num_courses, taken)
     device = meta.learner.device
-    trained = read_baselines(baselines, params.baselines.models, store.num_courses, device)
+    names = (*params.baselines.models, *params.composites.models)
+    trained = read_models(baselines, composites, names, store.num_courses, device)
     scorers: dict[str, ScoreFunction] = {name: x.scores for name, x in trained.items()}
     curves = []
     for pairs in (0, *params.ablations.support_sizes):
@@ -54,10 +55,11 @@ def _from_command_line() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
     parser.add_argument("--baselines", type=Path, required=True, help="folder of train_baselines")
+    parser.add_argument("--composites", type=Path, required=True, help="folder of train_composites")
     parser.add_argument("--model", type=Path, required=True, help="folder of meta_train")
     parser.add_argument("--results", type=Path, required=True, help="JSON of curves to write")
-    arguments = parser.parse_args()
-    main(arguments.episodes, arguments.baselines, arguments.model, arguments.results)
+    given = parser.parse_args()
+    main(given.episodes, given.baselines, given.composites, given.model, given.results)
 
 
 if __name__ == "__main__":

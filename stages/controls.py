@@ -8,7 +8,7 @@ from typing import Any
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.randomness import generator
 from mooc_maml.composites.mixture import Mixture
-from mooc_maml.composites.registry import read_baselines
+from mooc_maml.composites.registry import read_models
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.comparison import (
@@ -33,7 +33,7 @@ from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.meta.model import read_meta_model
 from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks
 from mooc_maml.ranking.seen import taken_courses
-from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.settings.composites_section import ADAPTED
 from mooc_maml.settings.params import Params, load_params
 from mooc_maml.synthetic.oracle import Oracle
 
@@ -74,9 +74,9 @@ def _metrics(
     device = meta.learner.device
     scores: dict[str, ScoreFunction] = {"zero_shot": meta.scores(0), "few_shot": meta.scores()}
     spoilable = {"few_shot": scores["few_shot"]}  # as they are told of wrong support pairs
-    if set(ADAPTED) <= set(params.baselines.models):
-        names = params.baselines.models
-        trained = read_baselines(paths.baselines, names, store.num_courses, device)
+    if set(ADAPTED) <= set(params.composites.models):
+        names = (*params.baselines.models, *ADAPTED)
+        trained = read_models(paths.baselines, paths.composites, names, store.num_courses, device)
         scores |= {name: trained[name].scores for name in ADAPTED}
         mixture = trained[ADAPTED[0]]
         assert isinstance(mixture, Mixture)
@@ -115,6 +115,7 @@ def _from_command_line() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
     parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
     parser.add_argument("--baselines", type=Path, required=True, help="folder of train_baselines")
+    parser.add_argument("--composites", type=Path, required=True, help="folder of train_composites")
     parser.add_argument("--model", type=Path, required=True, help="folder of meta_train")
     parser.add_argument("--truth", type=Path, required=True, help="folder of simulate's oracle")
     parser.add_argument("--results", type=Path, required=True, help="JSON to write")

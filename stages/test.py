@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from mooc_maml.baselines.base import Baseline, FittedOnValidation
 from mooc_maml.common.errors import main_guard
-from mooc_maml.composites.registry import read_baselines
+from mooc_maml.composites.registry import read_models
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.comparison import (
@@ -29,7 +30,7 @@ from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.meta.model import MetaModel, read_meta_model, relative_changes
 from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks, summary
 from mooc_maml.ranking.seen import TakenCourses, taken_courses
-from mooc_maml.settings.baselines import ADAPTED, OURS
+from mooc_maml.settings.composites_section import ADAPTED, OURS
 from mooc_maml.settings.params import Params, load_params
 from mooc_maml.synthetic.oracle import Oracle
 
@@ -42,12 +43,11 @@ def main(paths: argparse.Namespace) -> None:
     params, store = load_params("params.yaml"), read_checked(paths.episodes)
     taken = taken_courses(store, params)
     meta = read_meta_model(paths.model, params, store.num_courses, taken)
+    names, device = (*params.baselines.models, *params.composites.models), meta.learner.device
+    models = read_models(paths.baselines, paths.composites, names, store.num_courses, device)
     # First all of validation: which model is compared with is chosen there.
-    validation = {
-        name: summary(found)
-        for name, found in _ranks("validation", params, store, meta, taken, paths).items()
-    }
-    ranks = _ranks("test", params, store, meta, taken, paths)
+    validation = _validation(params, store, meta, taken, models, paths)
+    ranks = _ranks("test", params, store, meta, taken, models, paths)
     found = intervals(ranks, params.seed)
     content = _content(params, ranks, found, validation)
     write_test_results(paths.results, {**content, "taken_courses": taken.told()}, store.test_set)
@@ -58,19 +58,37 @@ def main(paths: argparse.Namespace) -> None:
     write_table(paths.plots / "param_change.csv", long)
 
 
+def _validation(
+    params: Params,
+    store: EpisodeStore,
+    meta: MetaModel,
+    taken: TakenCourses,
+    models: dict[str, Baseline],
+    paths: argparse.Namespace,
+) -> dict[str, dict[str, float]]:
+    """Model -> metrics on validation; of those fitted there, of learners that were left out."""
+    left_out = {
+        name: dict(model.left_out_validation)
+        for name, model in models.items()
+        if isinstance(model, FittedOnValidation)
+    }
+    others = {name: model for name, model in models.items() if name not in left_out}
+    ranks = _ranks("validation", params, store, meta, taken, others, paths)
+    return left_out | {name: summary(found) for name, found in ranks.items()}
+
+
 def _ranks(
     episode_set: str,
     params: Params,
     store: EpisodeStore,
     meta: MetaModel,
     taken: TakenCourses,
+    models: dict[str, Baseline],
     paths: argparse.Namespace,
 ) -> dict[str, Ranks]:
     """Model -> ranks [learners, Q], all on the same queries."""
     device = meta.learner.device
-    names, courses = params.baselines.models, store.num_courses
-    baselines = read_baselines(paths.baselines, names, courses, device)
-    scorers: dict[str, ScoreFunction] = {name: x.scores for name, x in baselines.items()}
+    scorers: dict[str, ScoreFunction] = {name: x.scores for name, x in models.items()}
     scorers |= {"zero_shot": meta.scores(0), "few_shot": meta.scores()}
     at_once = params.hardware.tasks_at_once
     ranks = {
@@ -145,6 +163,7 @@ def _from_command_line() -> None:
     parser.add_argument("--pairs", type=Path, required=True, help="folder of preprocess")
     parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
     parser.add_argument("--baselines", type=Path, required=True, help="folder of train_baselines")
+    parser.add_argument("--composites", type=Path, required=True, help="folder of train_composites")
     parser.add_argument("--model", type=Path, required=True, help="folder of meta_train")
     parser.add_argument("--truth", type=Path, required=True, help="folder of simulate's oracle")
     parser.add_argument("--results", type=Path, required=True, help="JSON of metrics to write")

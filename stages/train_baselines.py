@@ -4,17 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from mooc_maml.baselines.registry import BASELINES
+from mooc_maml.baselines.trained import about, train_and_test
 from mooc_maml.common.errors import main_guard
-from mooc_maml.composites.registry import baseline_path, train_baselines
 from mooc_maml.episodes.leakage import read_checked
-from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.test_reads import write_test_results
-from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import taken_courses
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
 from mooc_maml.runtime.run_state import RunState
-from mooc_maml.settings.params import Params, load_params
+from mooc_maml.settings.params import load_params
 
 USED = {"seed", "model", "baselines", "evaluation", "hardware"}  # settings, beside the episodes
 
@@ -25,26 +23,13 @@ def main(episodes: Path, model: Path, results: Path) -> None:
     device, store = setup(params.hardware), read_checked(episodes)
     unused: dict[str, Any] = dict.fromkeys(set(type(params).model_fields) - USED, True)
     settings = params.model_dump_json(exclude={**unused, "hardware": {"processes"}})
-    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
-    metrics, training = {}, {}
     code = stage_fingerprint("train_baselines")
     with RunState("train_baselines", f"{settings} on {device}", code, episodes) as run:
-        for name, baseline in train_baselines(store, params, device, print, run.part):
-            baseline.write(baseline_path(run.kept, name))
-            score = taken.without(baseline.scores)
-            ranks = query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
-            metrics[name] = summary(ranks)
-            if baseline.history:
-                training[f"{name}_training"] = baseline.history
-        content = {**_about(store, params), "taken_courses": taken.told()}
-        write_test_results(results, {**content, "baselines": metrics, **training}, store.test_set)
+        names = params.baselines.models
+        metrics, training = train_and_test(BASELINES, names, store, params, device, run)
+        content = {**about(store, params), "baselines": metrics, **training}
+        write_test_results(results, content, store.test_set)
         run.publish(model)
-
-
-def _about(store: EpisodeStore, params: Params) -> dict[str, Any]:
-    learners, source = len(store.episodes["test"]), params.data.source
-    content: dict[str, Any] = {"data_source": source, "synthetic": source == "synthetic"}
-    return content | {"learners": learners, "queries": learners * store.query_size}
 
 
 def _from_command_line() -> None:

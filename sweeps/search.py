@@ -127,7 +127,7 @@ def _is_whole(key: str, content: dict[str, Any]) -> bool:
 def study_name(search: SearchSettings, content: dict[str, Any]) -> str:
     """Hash of everything that makes trials comparable."""
     fixed = parse_params(content).model_dump(mode="json")
-    for section in ("data", "sessions", "baselines", "ablations"):
+    for section in ("data", "sessions", "baselines", "composites", "ablations"):
         del fixed[section]
     for key in search.space:
         *sections, last = key.split(".")

@@ -36,7 +36,7 @@ from sweeps.stage_runs import (
 )
 
 PLACE = Path(".state") / "seeds"
-STAGES = ("build_episodes", "train_baselines", "meta_train", "test")
+STAGES = ("build_episodes", "train_baselines", "train_composites", "meta_train", "test")
 VARIED = ("both", "split", "training")
 
 

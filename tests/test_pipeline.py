@@ -19,7 +19,7 @@ import yaml
 from pipeline_files import stages, tracks
 from tiny import Project, set_params, tiny_project
 
-from mooc_maml.settings.baselines import OURS
+from mooc_maml.settings.composites_section import OURS
 
 METRICS = {"HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"}
 # Read only with another source or engine; and what the other two shares leave over.
@@ -65,7 +65,9 @@ def test_results_have_the_promised_names_and_keys(done: Project) -> None:
         expected = pytest.approx(100 * (few - gru) / gru) if gru else None
         assert percent == expected, metric
     alone = done.read_json("results/baselines_K5_Q10.json")
-    assert alone["baselines"].items() <= maml["baselines"].items(), "the same queries, both times"
+    made_of_them = done.read_json("results/composites_K5_Q10.json")
+    both = alone["baselines"] | made_of_them["composites"]
+    assert both == maml["baselines"], "the same queries, both times"
 
 
 def test_ablations_compare_the_settings_asked_for_on_the_same_queries(done: Project) -> None:
@@ -101,6 +103,10 @@ def test_the_strongest_baseline_is_the_best_on_validation(done: Project) -> None
     others = set(maml["baselines"]) - set(OURS)
     assert validation[best] == max(validation[name] for name in others)
     assert set(validation) == {*maml["baselines"], "zero_shot", "few_shot", "oracle"}
+    trained = done.read_json("results/composites_K5_Q10.json")
+    for name in OURS:  # the figures of learners that were left out, not those that flatter
+        (entry,) = trained[f"{name}_training"]
+        assert validation[name] == entry["left_out_validation"]["NDCG@10"]
     rows = [row for one in maml["significance"].values() for row in one]
     assert all(row["p"] <= row["p_holm"] <= 1 for row in rows)
 
@@ -118,7 +124,7 @@ def test_controls_and_readings_are_written(done: Project) -> None:
     lines = (done.path / "results/test_readings.csv").read_text().splitlines()
     own = [line for line in lines if line.startswith(maml["test_set"])]
     assert sorted(line.split(",")[1].split("_K")[0] for line in own) == [
-        *("ablations", "baselines", "cold_start", "controls", "maml")
+        *("ablations", "baselines", "cold_start", "composites", "controls", "maml")
     ]
 
 
@@ -192,7 +198,13 @@ def test_each_stage_tracks_exactly_the_settings_that_it_reads(project: Project) 
 
 def test_first_order_by_one_switch(project: Project) -> None:
     said = project.dvc("exp", "run", "-n", "first-order", "-S", "use_second_order=false", "test")
-    for stage in ("simulate", "preprocess", "build_episodes", "train_baselines"):
+    for stage in (
+        "simulate",
+        "preprocess",
+        "build_episodes",
+        "train_baselines",
+        "train_composites",
+    ):
         assert f"Stage '{stage}' didn't change, skipping" in said
     changed = project.dvc_json("metrics", "diff")
     changed = changed.get("diff", changed)
@@ -380,7 +392,7 @@ def test_several_processes_train_the_same_model(project: Project) -> None:
 
 
 def test_two_seeds_are_trained_tested_and_gathered(project: Project) -> None:
-    set_params(project, {"baselines.models": ["popularity", "gru"]})
+    set_params(project, {"baselines.models": ["popularity", "gru"], "composites.models": []})
     seeds = (sys.executable, "-m", "sweeps.seeds", "--number")
     project.run(*seeds, "1")
     one = project.read_json("results/seeds_K5_Q10.json")

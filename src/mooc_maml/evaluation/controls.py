@@ -17,7 +17,7 @@ from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups
 from mooc_maml.ranking.seen import TakenCourses
-from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.settings.composites_section import ADAPTED
 
 # (indices of test episodes, their support pairs) -> the support pairs to adapt on
 Spoil = Callable[[NDArray[np.int64], Examples], Examples]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import read_json
+from mooc_maml.composites.registry import MODELS
 from mooc_maml.evaluation.test_reads import FILE as READINGS
 from mooc_maml.evaluation.test_reads import count_readings
 from mooc_maml.settings.evaluation import MetricName
@@ -23,32 +24,12 @@ _MAML_KEYS = (
     *("data_source", "synthetic", "test_set"),
     *("zero_shot", "few_shot", "baselines", "validation"),
 )
-LABELS = {
-    "random": "Random",
-    "popularity": "Popularity",
-    "repeat": "Repeat own courses",
-    "markov": "Markov chain",
-    "item_knn": "Item-kNN",
-    "v_sknn": "V-SKNN",
-    "gru": "GRU",
-    "gru_tuned": "GRU, tuned",
-    "gru_with_history": "GRU, with history",
-    "gru_tuned_with_history": "GRU, tuned, with history",
-    "gru_fine_tuned": "GRU, fine-tuned",
-    "gru_further": "GRU, trained further",
-    "sasrec": "SASRec",
-    "sasrec_with_history": "SASRec, with history",
-    "blend": "Blend",
-    "pool": "Pool, not meta-learned",
-    "mixture": "Mixture few-shot",
-    "mixture_zero_shot": "Mixture zero-shot",
+LABELS = {name: model.label for name, model in MODELS.items()} | {
     "mixture_without_steps": "Mixture told, without steps",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
     "oracle": "Oracle (best possible)",
 }
-
-
 _METHODS = {  # by meta.variant
     "maml": "{order} MAML",
     "anil": "{order} ANIL",
@@ -200,7 +181,7 @@ def read_inputs(results: Path, params: Params) -> Inputs:
     name, plots = tag(params), results / "plots"
     made_by = {
         results / f"maml_{name}.json": "test",
-        results / f"baselines_{name}.json": "test or train_baselines",
+        results / f"baselines_{name}.json": "train_baselines",
         results / f"ablations_{name}.json": "ablate",
         results / f"cold_start_{name}.json": "cold_start",
         results / f"controls_{name}.json": "controls",

@@ -6,7 +6,7 @@ from mooc_maml.evaluation.controls import WITHOUT_STEPS
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, label_of
 from mooc_maml.report.words import number, percent, points, signed_percent
-from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.settings.composites_section import ADAPTED
 
 HEADLINE = "HR@1"
 

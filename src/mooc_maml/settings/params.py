@@ -5,14 +5,15 @@ stops it before any work, with the key, what was found and what is allowed.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, StrictBool, StrictInt, ValidationError
+from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.settings.ablations import AblationParams
-from mooc_maml.settings.baselines import BaselineParams
+from mooc_maml.settings.baselines_section import BaselineParams
+from mooc_maml.settings.composites_section import CompositeParams
 from mooc_maml.settings.data import DataParams
 from mooc_maml.settings.episodes import EpisodeParams
 from mooc_maml.settings.evaluation import EvaluationParams
@@ -21,6 +22,17 @@ from mooc_maml.settings.meta import MetaParams
 from mooc_maml.settings.model import ModelParams
 from mooc_maml.settings.sessions import SessionParams
 from mooc_maml.settings.types import Count, Positive, Section
+
+# Where settings stand now that stood elsewhere before.
+MOVED = {
+    "baselines.epochs": "baselines.gru.epochs",
+    "baselines.batch_size": "baselines.gru.batch_size",
+    "baselines.learning_rate": "baselines.gru.learning_rate",
+    "baselines.neighbours": "baselines.v_sknn.neighbours",
+    "baselines.gru_fine_tuned": "composites.gru_fine_tuned",
+    "baselines.gru_further": "composites.gru_further",
+    "baselines.mixture": "composites.mixture",
+}
 
 
 class ParamsError(UserError):
@@ -47,9 +59,15 @@ class Params(Section):
     model: ModelParams
     meta: MetaParams
     baselines: BaselineParams
+    composites: CompositeParams
     ablations: AblationParams
     evaluation: EvaluationParams
     hardware: HardwareParams
+
+    @model_validator(mode="after")
+    def _composites_have_their_parts(self) -> Self:
+        self.composites.check_parts(self.baselines.models)
+        return self
 
 
 def parse_params(content: object, place: str = "params.yaml") -> Params:
@@ -68,12 +86,15 @@ def parse_params(content: object, place: str = "params.yaml") -> Params:
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in fault["loc"]) or "the whole file"
+    key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"{key}: no such setting (found {fault['input']!r}); is it misspelt?"
+        advice = f"it is {MOVED[key]} now" if key in MOVED else "is it misspelt?"
+        return f"{key}: no such setting (found {fault['input']!r}); {advice}"
     if fault["type"] == "missing":
         return f"{key}: missing; every setting of params.yaml must be there"
-    allowed = fault["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    allowed: str = fault["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    if not key:  # of several sections; the message names the key
+        return allowed
     found = "" if isinstance(fault["input"], dict) else f"found {fault['input']!r}; "
     return f"{key}: {found}{allowed[0].lower()}{allowed[1:]}"
 
