@@ -26,7 +26,7 @@ from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import scratch_folder
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.report.measured import Row, machine, report
-from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.settings.data import SyntheticParams
 from mooc_maml.synthetic.activity import simulate
 
 _LEARNERS = 14_000

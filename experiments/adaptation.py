@@ -36,11 +36,12 @@ from experiments.command_line import add_folders, add_json, add_seeds, at_least,
 from experiments.drawn import changes
 from experiments.made_from import MADE_FROM, keep_settings
 from mooc_maml.baselines.base import Baseline
+from mooc_maml.baselines.trained import model_path
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import read_json, write_json
 from mooc_maml.common.randomness import generator
 from mooc_maml.composites.mixture import Mixture
-from mooc_maml.composites.registry import BASELINES, baseline_path
+from mooc_maml.composites.registry import COMPOSITES, MODELS
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.session_steps import read_steps
 from mooc_maml.episodes.store import EpisodeStore
@@ -58,7 +59,8 @@ from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses, taken_courses
 from mooc_maml.report.manifest import git_tree
 from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import setup
-from mooc_maml.settings.baselines import ADAPTED, ALWAYS, OURS, BaselineName
+from mooc_maml.settings.baselines_section import ALWAYS
+from mooc_maml.settings.composites_section import ADAPTED, OURS
 from mooc_maml.settings.params import Params, load_params, parse_params
 
 METRICS = ("HR@1", "HR@10", "NDCG@10")
@@ -125,7 +127,7 @@ def _one_seed(
         params = _params(base, drawn, position, models)
         store = build_episodes(read_steps(arguments.pairs), params)[0]
         own = dict(parts)
-        for name in params.baselines.models:
+        for name in (*params.baselines.models, *params.composites.models):
             if name not in own:
                 where = folder / position if name in FITTED else folder
                 own[name] = _trained(name, where, store, params, device, own)
@@ -135,15 +137,15 @@ def _one_seed(
     return found
 
 
-def _params(
-    base: Params, drawn: Mapping[str, int], position: str, models: list[BaselineName]
-) -> Params:
+def _params(base: Params, drawn: Mapping[str, int], position: str, models: list[str]) -> Params:
     """The settings of one seed and position; baselines in the order of their table."""
     changed = base.model_dump()
     changed["seed"] = drawn["seed"]
     changed["episodes"] |= {"position": position, "split_seed": drawn["episodes.split_seed"]}
     changed["evaluation"]["taken_courses"] = "auto"
-    changed["baselines"]["models"] = [name for name in BASELINES if name in models]
+    named = [name for name in MODELS if name in models]
+    changed["composites"]["models"] = [name for name in named if name in COMPOSITES]
+    changed["baselines"]["models"] = [name for name in named if name not in COMPOSITES]
     return parse_params(changed)
 
 
@@ -156,7 +158,8 @@ def _trained(
     parts: Mapping[str, Baseline],
 ) -> Baseline:
     """One baseline, from its file if it is there."""
-    kind, path = BASELINES[name][0], baseline_path(folder, name)
+    kind = MODELS[name]
+    path = model_path(folder, kind)
     if not path.exists():
         if name == "gru":  # the document's knows nothing of taken courses
             evaluation = params.evaluation.model_copy(update={"taken_courses": "as_is"})
@@ -285,7 +288,7 @@ def _arguments() -> argparse.Namespace:
     told = ["gru_with_history", "gru_tuned_with_history"]
     models = [*counted, "gru_tuned", *told, *FITTED]
     parser.add_argument(
-        "--models", nargs="+", choices=list(BASELINES), default=models, help="which baselines"
+        "--models", nargs="+", choices=list(MODELS), default=models, help="which baselines"
     )
     add_json(parser)
     arguments = parser.parse_args()

@@ -23,8 +23,9 @@ import torch
 import yaml
 
 from experiments.command_line import add_json, add_threads, at_least, new_parser
+from mooc_maml.baselines.registry import BASELINES
+from mooc_maml.baselines.trained import train_models
 from mooc_maml.common.errors import UserError, main_guard
-from mooc_maml.composites.registry import train_baselines
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.session_steps import Steps, read_steps
 from mooc_maml.episodes.store import EpisodeStore
@@ -106,9 +107,11 @@ def settings(arguments: argparse.Namespace, seed: int) -> Params:
         },
         "ablations": {"support_sizes": [5]},
         "baselines": {
-            **{"models": ["popularity", "v_sknn", "gru"], "epochs": 10, "batch_size": 256},
-            **{"learning_rate": 0.001, "neighbours": 100},
+            "models": ["popularity", "v_sknn", "gru"],
+            "gru": {"epochs": 10, "batch_size": 256, "learning_rate": 0.001},
+            "v_sknn": {"neighbours": 100},
         },
+        "composites": {"models": []},
         "evaluation": {"taken_courses": "as_is"},
         "hardware": {"device": "cpu", "threads": arguments.threads, "processes": 1},
     }
@@ -121,7 +124,8 @@ def settings(arguments: argparse.Namespace, seed: int) -> Params:
 def _figures(store: EpisodeStore, params: Params, with_maml: bool) -> dict[str, dict[str, float]]:
     """Model -> metrics over the test learners of one split."""
     device = setup(params.hardware)
-    trained = train_baselines(store, params, device, lambda line: None)
+    names = params.baselines.models
+    trained = train_models(BASELINES, names, store, params, device, lambda line: None)
     scorers: dict[str, ScoreFunction] = {name: baseline.scores for name, baseline in trained}
     if with_maml:
         # The study's 32 learners a meta-batch are more than have an episode here: take them all.

@@ -20,13 +20,13 @@ from experiments.adaptation import METRICS, tested
 from experiments.command_line import new_parser
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path, read_json
-from mooc_maml.composites.registry import BASELINES
+from mooc_maml.composites import registry
 from mooc_maml.evaluation.control_names import WITHOUT_STEPS
 from mooc_maml.evaluation.statistics import t_interval
 from mooc_maml.report.inputs import label_of
 from mooc_maml.report.measured import Row
 from mooc_maml.report.words import percent
-from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.settings.composites_section import ADAPTED
 
 FOLDER = Path("experiments/measured")
 POSITIONS = ("first", "last")
@@ -136,7 +136,7 @@ def models(sets: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """
     runs = {label: runs_of(files) for label, files in sets.items()}
     there = {model for own in runs.values() for model in own[0]["test"]}
-    names = [name for name in dict.fromkeys((*OURS, *BASELINES, GAIN[1])) if name in there]
+    names = [name for name in dict.fromkeys((*OURS, *registry.MODELS, GAIN[1])) if name in there]
     lines = [[f"test {METRICS[-1]}", *(f"{x}: {at}" for x in runs for at in POSITIONS)]]
     for model in names:
         cells = [

@@ -13,15 +13,16 @@ from mooc_maml.settings.params import load_params
 PATHS = {
     "episodes": "folder of build_episodes",
     "baselines": "folder of train_baselines",
+    "composites": "folder of train_composites",
     "model": "folder of meta_train",
     "results": "JSON of curves to write",
 }
 
 
-def main(episodes: Path, baselines: Path, model: Path, results: Path) -> None:
+def main(episodes: Path, baselines: Path, composites: Path, model: Path, results: Path) -> None:
     """Give every model exactly so many support pairs, those directly before the queries."""
     params, store = load_params("params.yaml"), read_checked(episodes)
-    all_ = read_contenders(params, store, baselines=baselines, model=model)
+    all_ = read_contenders(params, store, baselines=baselines, composites=composites, model=model)
     result = cold_start(all_.ranker, all_.meta, all_.baseline_scorers, params)
     write_test_results(results, result)
 

@@ -14,6 +14,7 @@ PATHS = {
     "pairs": "folder of preprocess",
     "episodes": "folder of build_episodes",
     "baselines": "folder of train_baselines",
+    "composites": "folder of train_composites",
     "model": "folder of meta_train",
     "truth": "folder of simulate's oracle",
     "results": "JSON to write",

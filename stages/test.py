@@ -19,6 +19,7 @@ PATHS = {
     "pairs": "folder of preprocess",
     "episodes": "folder of build_episodes",
     "baselines": "folder of train_baselines",
+    "composites": "folder of train_composites",
     "model": "folder of meta_train",
     "truth": "folder of simulate's oracle",
     "results": "JSON of metrics to write",
@@ -31,7 +32,7 @@ def main(results: Path, records: Path, plots: Path, episodes: Path, **folders: P
     """Read episodes and models; write the metrics of all, and how far adaptation goes."""
     params, store = load_params("params.yaml"), read_checked(episodes)
     contenders = read_contenders(params, store, **folders)
-    validation = contenders.ranks("validation")  # chooses the model that is compared with
+    validation = contenders.validation()  # chooses the model that is compared with
     facts = query_facts(store, "test", read_ids(folders["pairs"], "learner"))
     ranks = write_records(records, facts, contenders.answers("test"))
     content = about(params, store) | {"seen_courses": contenders.ranker.seen.told()}

@@ -22,26 +22,31 @@ STAGES = {
     "train_baselines": (
         "--episodes data/episodes --model models/baselines --results results/baselines_K5_Q10.json"
     ),
+    "train_composites": (
+        "--episodes data/episodes --baselines models/baselines --model models/composites "
+        "--results results/composites_K5_Q10.json"
+    ),
     "meta_train": (
         "--episodes data/episodes --gru models/baselines/gru.pth --model models/maml "
         "--plots results/plots"
     ),
     "test": (
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
-        "--model models/maml --truth data/truth --results results/maml_K5_Q10.json "
-        "--plots results/plots"
+        "--composites models/composites --model models/maml --truth data/truth "
+        "--results results/maml_K5_Q10.json --plots results/plots"
     ),
     "ablate": (
         "--episodes data/episodes --model models/maml --results results/ablations_K5_Q10.json "
         "--plots results/plots"
     ),
     "cold_start": (
-        "--episodes data/episodes --baselines models/baselines --model models/maml "
-        "--results results/cold_start_K5_Q10.json"
+        "--episodes data/episodes --baselines models/baselines --composites models/composites "
+        "--model models/maml --results results/cold_start_K5_Q10.json"
     ),
     "controls": (
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
-        "--model models/maml --truth data/truth --results results/controls_K5_Q10.json"
+        "--composites models/composites --model models/maml --truth data/truth "
+        "--results results/controls_K5_Q10.json"
     ),
     "visualize": "--results results --models models --report results/report",
 }

@@ -23,7 +23,7 @@ from mooc_maml.preprocess.engines import spark_engine
 from mooc_maml.preprocess.event_shards import write_shards
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.preprocess.spark_session import first_lines
-from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.settings.data import SyntheticParams
 from mooc_maml.sources.events import ReadReport
 from mooc_maml.synthetic.activity import simulate
 from mooc_maml.synthetic.dump import write_dump

@@ -32,7 +32,7 @@ SETTINGS = {
     "checkpoint_interval": 5,
     "eval_interval": 20,
     "model": {"embedding_dim": 8, "hidden_dim": 16, "dropout": 0.2},
-    "baselines": {"epochs": 25, "batch_size": 32},
+    "baselines": {"gru": {"epochs": 25, "batch_size": 32}},
 }
 OUTPUTS = {
     "meta_train": ("--gru", "no-warm-start.pth", "--model", "models", "--plots", "plots"),

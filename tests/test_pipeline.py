@@ -24,7 +24,7 @@ from tiny import Project, done_project, set_params
 from mooc_maml.evaluation.records import read_ranks
 from mooc_maml.ranking.query_ranks import summary
 from mooc_maml.runtime.pipeline import tracks
-from mooc_maml.settings.baselines import OURS
+from mooc_maml.settings.composites_section import OURS
 
 METRICS = {"HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"}
 # Read only with another source or engine; and what the other two shares leave over.
@@ -63,7 +63,9 @@ def test_results_have_the_promised_names_and_keys(done: Project) -> None:
         expected = pytest.approx(100 * (few - gru) / gru) if gru else None
         assert percent == expected, metric
     alone = done.read_json("results/baselines_K5_Q10.json")
-    assert alone["baselines"].items() <= maml["baselines"].items(), "the same queries, both times"
+    made_of_them = done.read_json("results/composites_K5_Q10.json")
+    both = alone["baselines"] | made_of_them["baselines"]
+    assert both == maml["baselines"], "the same queries, both times"
 
 
 def test_the_metrics_are_those_of_the_records(done: Project) -> None:
@@ -119,6 +121,10 @@ def test_the_strongest_baseline_is_the_best_on_validation(done: Project) -> None
     others = set(maml["baselines"]) - set(OURS)
     assert validation[best] == max(validation[name] for name in others)
     assert set(validation) == {*maml["baselines"], "zero_shot", "few_shot", "oracle"}
+    trained = done.read_json("results/composites_K5_Q10.json")
+    for name in OURS:  # the figures of learners that were left out, not those that flatter
+        (entry,) = trained["training"][name]
+        assert validation[name] == entry["left_out_validation"]["NDCG@10"]
     rows = [row for one in maml["differences"].values() for row in one]
     assert all(row["p"] <= row["p_holm"] <= 1 for row in rows)
 
@@ -136,7 +142,7 @@ def test_controls_and_test_reads_are_written(done: Project) -> None:
     lines = (done.path / "results/test_reads.csv").read_text().splitlines()
     own = [line for line in lines if line.startswith(maml["test_set"])]
     assert sorted(line.split(",")[1].split("_K")[0] for line in own) == [
-        *("ablations", "baselines", "cold_start", "controls", "maml")
+        *("ablations", "baselines", "cold_start", "composites", "controls", "maml")
     ]
 
 
@@ -211,7 +217,13 @@ def test_each_stage_tracks_exactly_the_settings_that_it_reads(project: Project) 
 
 def test_first_order_by_one_switch(project: Project) -> None:
     said = project.dvc("exp", "run", "-n", "first-order", "-S", "use_second_order=false", "test")
-    for stage in ("simulate", "preprocess", "build_episodes", "train_baselines"):
+    for stage in (
+        "simulate",
+        "preprocess",
+        "build_episodes",
+        "train_baselines",
+        "train_composites",
+    ):
         assert f"Stage '{stage}' didn't change, skipping" in said
     changed = project.dvc_json("metrics", "diff")
     changed = changed.get("diff", changed)
@@ -404,7 +416,7 @@ def test_several_processes_train_the_same_model(project: Project) -> None:
 
 @pytest.mark.thorough
 def test_two_seeds_are_trained_tested_and_gathered(project: Project) -> None:
-    set_params(project, {"baselines.models": ["popularity", "gru"]})
+    set_params(project, {"baselines.models": ["popularity", "gru"], "composites.models": []})
     seeds = (sys.executable, "-m", "experiments.seeds", "--seeds")
     project.run(*seeds, "1")
     one = project.read_json("results/seeds_K5_Q10.json")

@@ -94,7 +94,8 @@ def test_a_killed_search_goes_on_and_ends_in_settings(project: Project) -> None:
 
 @pytest.mark.thorough
 def test_a_warm_start_begins_all_trials_with_the_trained_baseline(project: Project) -> None:
-    few = {"num_meta_iterations": 4, "eval_interval": 2, "baselines.models": ["popularity", "gru"]}
+    few = {"num_meta_iterations": 4, "eval_interval": 2, "baselines.models": ["popularity", "gru"],
+           "composites.models": []}  # fmt: skip
     set_params(project, {"meta.warm_start": True, **few})
     space = {"num_inner_steps": {"choices": [project.params()["num_inner_steps"]]}}
     settings = {"trials": 1, "startup_trials": 1, "space": space}

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from episode_helpers import params, small_store, steps
+from episode_helpers import merged, params, small_store, steps
 from meta_helpers import gru_pair_scores
 from test_baselines import SMALL, circular_store, same_weights
 from test_counting_baselines import pairs
@@ -44,7 +44,10 @@ SASREC = {**OWN["sasrec"], **QUICK, "dim": 16}
 
 
 def settings(**own: Any) -> Params:
-    return params(**{**SMALL, "baselines": {**SMALL["baselines"], **own}})
+    """`SMALL`, with the settings of some models changed."""
+    of = {name: value for name, value in own.items() if name in SMALL["baselines"]}
+    made_of = {name: value for name, value in own.items() if name not in of}
+    return params(**merged(SMALL, {"baselines": of, "composites": made_of}))
 
 
 def stop_after_two_updates(training: SequenceTraining, saved: SavedState) -> None:
@@ -220,7 +223,7 @@ def test_every_epoch_has_all_pairs_with_much_history_and_with_little() -> None:
 
 
 def test_training_with_history_taken_up_within_an_epoch_is_the_same(tmp_path) -> None:
-    store, own = small_store(), settings(epochs=2)
+    store, own = small_store(), settings(gru={"epochs": 2})
     whole = GRUWithHistory.train(store, own, CPU, lambda _: None)
     training, saved = GRUWithHistory.training(store, own, CPU), SavedState(tmp_path)
     stop_after_two_updates(training, saved)
@@ -266,7 +269,7 @@ def test_history_helps_where_the_answer_lies_in_an_earlier_session(told_by, kind
         own = int(rng.integers(2, 10))
         sessions += [(learner, 1000 * n, [1, own]) for n in range(6)]
     store, _ = build_episodes(steps(sessions, num_courses=9), params(**SMALL))
-    own = settings(epochs=10, gru_tuned=TUNED, sasrec=SASREC)
+    own = settings(gru={"epochs": 10}, gru_tuned=TUNED, sasrec=SASREC)
     told = told_by.train(store, own, CPU, lambda _: None)
     plain = kind.train(store, own, CPU, lambda _: None)
     assert hits(told.scores, store) > 0.9
@@ -326,7 +329,7 @@ def test_rate_and_steps_are_those_best_by_validation_and_stay_in_the_file(tmp_pa
 
 
 def further(**own: Any) -> Params:
-    return settings(gru_further={**OWN["gru_further"], "batch_size": 4, **own})
+    return settings(gru_further={"batch_size": 4, **own})
 
 
 def a_gru(store: EpisodeStore) -> dict[str, GRUBaseline]:

@@ -179,7 +179,9 @@ def test_learners_adapt_on_the_loss_that_leaves_out(tmp_path: Any) -> None:
     support, query = STORE.support("test", test), STORE.query("test", test)
     expected = torch.stack([by_hand(model, task, 0.3) for task in test])
     grid = {"gru_fine_tuned": {"rates": (0.3,), "steps": (2,)}}
-    tuned = FineTunedGRU.train(STORE, tiny_params(**AUTO, baselines=grid), CPU, lambda _: None, gru)
+    tuned = FineTunedGRU.train(
+        STORE, tiny_params(**AUTO, composites=grid), CPU, lambda _: None, gru
+    )
     torch.testing.assert_close(tuned.scores(support, query), expected)
     tuned.write(tmp_path / "f.npz")
     again = FineTunedGRU.read(tmp_path / "f.npz", 12, CPU, gru)

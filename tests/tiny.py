@@ -18,7 +18,8 @@ import yaml
 from filelock import FileLock
 from pipeline_files import ROOT, leaves, stages
 
-from mooc_maml.composites.registry import BASELINES
+from mooc_maml.baselines.registry import BASELINES
+from mooc_maml.composites.registry import COMPOSITES
 
 SETTINGS = {
     "inner_lr": 0.1,
@@ -36,16 +37,17 @@ SETTINGS = {
     "model.embedding_dim": 8,
     "model.hidden_dim": 16,
     "baselines.models": list(BASELINES),
-    "baselines.epochs": 1,
+    "composites.models": list(COMPOSITES),
+    "baselines.gru.epochs": 1,
     "baselines.gru_tuned.hidden_dim": 16,
     "baselines.gru_tuned.epochs": 1,
-    "baselines.gru_fine_tuned.rates": [0.1],
-    "baselines.gru_fine_tuned.steps": [1],
-    "baselines.mixture.updates": 3,
-    "baselines.mixture.learners": 4,
-    "baselines.gru_further.epochs": 1,
-    "baselines.gru_further.updates": 2,
-    "baselines.gru_further.batch_size": 4,
+    "composites.gru_fine_tuned.rates": [0.1],
+    "composites.gru_fine_tuned.steps": [1],
+    "composites.mixture.updates": 3,
+    "composites.mixture.learners": 4,
+    "composites.gru_further.epochs": 1,
+    "composites.gru_further.updates": 2,
+    "composites.gru_further.batch_size": 4,
     "baselines.sasrec.dim": 8,
     "baselines.sasrec.epochs": 1,
     "ablations.support_sizes": [1, 3],

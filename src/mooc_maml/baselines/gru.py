@@ -12,6 +12,8 @@ from mooc_maml.settings.params import Params
 class GRUBaseline(SequenceBaseline[GRURecommender]):
     """The recommender in the study's shape, after all epochs that it is given."""
 
+    name = "gru"
+    label = "GRU"
     kind = GRURecommender
 
     @classmethod
@@ -23,8 +25,8 @@ class GRUBaseline(SequenceBaseline[GRURecommender]):
     @classmethod
     def plan(cls, params: Params) -> Plan:
         """Without early stopping."""
-        metric = params.evaluation.validation_metric
-        return Plan("gru", "baselines", params.baselines, metric, 0, params.seed)
+        own, metric = params.baselines.gru, params.evaluation.validation_metric
+        return Plan("gru", "baselines.gru", own, metric, 0, params.seed)
 
 
 def gru_of(parts: Parts) -> GRURecommender:

@@ -1,7 +1,7 @@
 """The plain GRU after gradient steps on the support pairs: adaptation without meta-learning."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.settings.composites.gru_fine_tuned import FineTunedGRUParams
 from mooc_maml.settings.params import Params
 
 
@@ -31,6 +32,12 @@ class FineTunedGRU:
         steps: gradient steps.
         history: one entry a setting tried: rate, steps, validation.
     """
+
+    name: ClassVar[str] = "gru_fine_tuned"
+    label: ClassVar[str] = "GRU, fine-tuned"
+    ending: ClassVar[str] = ".npz"
+    made_of: ClassVar[tuple[str, ...]] = FineTunedGRUParams.made_of
+    reads_support: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -64,7 +71,7 @@ class FineTunedGRU:
     ) -> Self:
         """Choose rate and steps by the validation metric (the first of equals)."""
         model, metric = gru_of(parts), params.evaluation.validation_metric
-        validate, own = validator(store, params, device), params.baselines.gru_fine_tuned
+        validate, own = validator(store, params, device), params.composites.gru_fine_tuned
         taken, history = taken_courses(store, params), list[dict[str, Any]]()
         for rate in own.rates:
             for steps in own.steps:

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mooc_maml.baselines.base import Baseline
-from mooc_maml.composites.registry import read_baselines
+from mooc_maml.baselines.base import Baseline, FittedOnValidation
+from mooc_maml.composites.registry import read_models
 from mooc_maml.episodes.store import EpisodeStore
-from mooc_maml.evaluation.comparison import Ranks
 from mooc_maml.evaluation.oracle import OracleContender
 from mooc_maml.evaluation.ranker import Ranker, Scorers, read_ranked_model
 from mooc_maml.meta.model import MetaModel
-from mooc_maml.ranking.query_ranks import Answers
+from mooc_maml.ranking.query_ranks import Answers, summary
 from mooc_maml.settings.params import Params
 
 ORACLE = "oracle"
@@ -40,11 +39,23 @@ class Contenders:
         own = {"zero_shot": self.meta.scores(0), "few_shot": self.meta.scores()}
         return {**self.baseline_scorers, **own}
 
-    def ranks(self, episode_set: str) -> dict[str, Ranks]:
-        """Model -> ranks [learners, Q], all on the same queries."""
-        found = {n: self.ranker.ranks(score, episode_set) for n, score in self.scorers.items()}
+    def validation(self) -> dict[str, dict[str, float]]:
+        """Model -> metric -> mean over the validation learners.
+
+        Of a model that is fitted on them, of learners that were left out of the fit.
+        """
+        left_out = {
+            name: dict(model.left_out_validation)
+            for name, model in self.baselines.items()
+            if isinstance(model, FittedOnValidation)
+        }
+        found = {
+            name: left_out.get(name) or summary(self.ranker.ranks(score, "validation"))
+            for name, score in self.scorers.items()
+        }
         if self.oracle is not None:
-            found[ORACLE] = self.oracle.answers(self.ranker.store, episode_set).ranks
+            ranks = self.oracle.answers(self.ranker.store, "validation").ranks
+            found[ORACLE] = summary(ranks)
         return found
 
     def answers(self, episode_set: str) -> Iterator[tuple[str, Answers]]:
@@ -60,6 +71,7 @@ def read_contenders(
     store: EpisodeStore,
     *,
     baselines: Path,
+    composites: Path,
     model: Path,
     truth: Path | None = None,
     pairs: Path | None = None,
@@ -70,6 +82,7 @@ def read_contenders(
         params: the settings.
         store: the episodes.
         baselines: folder of the trained baselines.
+        composites: folder of the trained models that are made of them.
         model: folder of the meta-model.
         truth: folder of the oracle, for synthetic data; None: it is left out.
         pairs: folder of `preprocess`, whose vocabularies the oracle needs.
@@ -78,8 +91,8 @@ def read_contenders(
         UserError: a model is missing, damaged, or made for another catalogue.
     """
     ranker, meta = read_ranked_model(params, store, model)
-    names = params.baselines.models
-    trained = read_baselines(baselines, names, store.num_courses, ranker.device)
+    names = (*params.baselines.models, *params.composites.models)
+    trained = read_models(baselines, composites, names, store.num_courses, ranker.device)
     oracle = None
     if params.data.source == "synthetic" and truth is not None and pairs is not None:
         oracle = OracleContender.read(truth, pairs)

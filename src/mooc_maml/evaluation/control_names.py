@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.settings.composites_section import ADAPTED
 
 CONTROL_NAMES = ("shuffled", "exchanged")
 WITHOUT_STEPS = "mixture_without_steps"  # told of the support pairs, its weights as learned

@@ -34,7 +34,7 @@ from mooc_maml.evaluation.schema import ControlsResult
 from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups, learner_metrics
 from mooc_maml.ranking.seen import TakenCourses
-from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.settings.composites_section import ADAPTED
 from mooc_maml.settings.params import Params
 
 # (indices of test episodes, their support pairs) -> the support pairs to adapt on

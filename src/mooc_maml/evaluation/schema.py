@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import Field
 
 from mooc_maml.common.results import Result
-from mooc_maml.settings.params import MetricName
+from mooc_maml.settings.evaluation import MetricName
 
 METRICS: tuple[str, ...] = get_args(MetricName)
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -6,14 +6,13 @@ from typing import Any
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.ranker import about
 from mooc_maml.evaluation.schema import TrainedResult
-from mooc_maml.ranking.seen import TakenCourses
+from mooc_maml.ranking.seen import taken_courses
 from mooc_maml.settings.params import Params
 
 
 def trained_result(
     params: Params,
     store: EpisodeStore,
-    seen: TakenCourses,
     metrics: Mapping[str, Mapping[str, float]],
     training: Mapping[str, list[dict[str, Any]]],
 ) -> TrainedResult:
@@ -22,7 +21,6 @@ def trained_result(
     Args:
         params: the settings.
         store: the episodes.
-        seen: courses that were left out of the ranking.
         metrics: model -> metric -> mean over the test learners.
         training: model -> entries of its training, see `schema.TrainingEntry`; models without are
             left out.
@@ -30,6 +28,6 @@ def trained_result(
     content = {
         "baselines": metrics,
         "training": {name: entries for name, entries in training.items() if entries},
-        "seen_courses": seen.told(),
+        "seen_courses": taken_courses(store, params).told(),
     }
     return TrainedResult.model_validate(about(params, store) | content)

@@ -14,7 +14,8 @@ from mooc_maml.meta.backbone import Backbone
 from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.inner import StepSizes, TaskModel, Weights, adapt
 from mooc_maml.meta.variant import GradientVariant, model_weights, named_rates, rates_by_step
-from mooc_maml.settings.params import RELIABILITY_STEPS, Params
+from mooc_maml.settings.meta import RELIABILITY_STEPS
+from mooc_maml.settings.params import Params
 
 
 class PartVariant(GradientVariant):

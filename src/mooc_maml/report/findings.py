@@ -11,7 +11,7 @@ from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, Measure, label_of
 from mooc_maml.report.mixture import mixture_findings
 from mooc_maml.report.words import count, number, percent, points, signed_percent
-from mooc_maml.settings.params import MetricName
+from mooc_maml.settings.evaluation import MetricName
 
 HEADLINE: MetricName = "HR@1"
 # The commissioning document: few-shot HR@1 that it expected, and the GRU that was to be beaten.

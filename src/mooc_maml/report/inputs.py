@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.results import read_result
+from mooc_maml.composites.registry import MODELS
 from mooc_maml.evaluation.control_names import difference_name
 from mooc_maml.evaluation.schema import (
     METRICS,
@@ -26,36 +27,17 @@ from mooc_maml.evaluation.schema import (
 from mooc_maml.evaluation.test_reads import FILE as TEST_READS
 from mooc_maml.evaluation.test_reads import count_reads
 from mooc_maml.preprocess.account import PreprocessResult
-from mooc_maml.settings.params import RELIABILITY_STEPS, Params
+from mooc_maml.settings.meta import RELIABILITY_STEPS
+from mooc_maml.settings.params import Params
 
 MODES = ("zero_shot", "few_shot")
 _CURVES = tuple(f"{mode} {metric}" for mode in MODES for metric in METRICS)
-LABELS = {
-    "random": "Random",
-    "popularity": "Popularity",
-    "repeat": "Repeat own courses",
-    "markov": "Markov chain",
-    "item_knn": "Item-kNN",
-    "v_sknn": "V-SKNN",
-    "gru": "GRU",
-    "gru_tuned": "GRU, tuned",
-    "gru_with_history": "GRU, with history",
-    "gru_tuned_with_history": "GRU, tuned, with history",
-    "gru_fine_tuned": "GRU, fine-tuned",
-    "gru_further": "GRU, trained further",
-    "sasrec": "SASRec",
-    "sasrec_with_history": "SASRec, with history",
-    "blend": "Blend",
-    "pool": "Pool, not meta-learned",
-    "mixture": "Mixture few-shot",
-    "mixture_zero_shot": "Mixture zero-shot",
+LABELS = {name: model.label for name, model in MODELS.items()} | {
     "mixture_without_steps": "Mixture told, without steps",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
     "oracle": "Oracle (best possible)",
 }
-
-
 _METHODS = {  # by meta.variant
     "maml": "{order} MAML",
     "anil": "{order} ANIL",

@@ -5,7 +5,7 @@ from mooc_maml.evaluation.schema import Difference
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, label_of, row_of
 from mooc_maml.report.words import NOTHING, number, percent, points, signed_percent
-from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.settings.composites_section import ADAPTED
 
 HEADLINE = "HR@1"
 

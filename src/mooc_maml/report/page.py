@@ -25,8 +25,8 @@ from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import interval
 from mooc_maml.report.inputs import LABELS, Inputs, Measure, label_of, row_of
 from mooc_maml.report.words import NOTHING, flatten, number, percent, points, signed_percent
-from mooc_maml.settings.baselines import ADAPTED
-from mooc_maml.settings.params import MetricName
+from mooc_maml.settings.composites_section import ADAPTED
+from mooc_maml.settings.evaluation import MetricName
 
 _OF_CONTROLS = {"shuffled": "labels shuffled", "exchanged": "another's pairs"}
 

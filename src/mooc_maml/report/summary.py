@@ -14,7 +14,7 @@ from mooc_maml.evaluation.schema import (
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs
 from mooc_maml.report.words import percent
-from mooc_maml.settings.params import MetricName
+from mooc_maml.settings.evaluation import MetricName
 
 
 class ReportedAblations(Result):

@@ -1,7 +1,7 @@
 """Chance: what a model is worth that knows nothing."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -28,6 +28,12 @@ class RandomScores:
         num_courses: C.
         device: of the scores.
     """
+
+    name: ClassVar[str] = "random"
+    label: ClassVar[str] = "Random"
+    ending: ClassVar[str] = ".npz"
+    made_of: ClassVar[tuple[str, ...]] = ()
+    reads_support: ClassVar[bool] = True
 
     def __init__(self, seed: int, num_courses: int, device: torch.device) -> None:
         self.seed, self.num_courses, self.device = seed, num_courses, device
