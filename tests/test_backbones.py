@@ -41,7 +41,8 @@ def test_loss_is_the_mean_over_real_pairs() -> None:
             return torch.tensor([1.0, 3.0]).log().expand(len(row), 2)
 
     none = torch.zeros(3, dtype=torch.int64)
-    examples = Examples(torch.ones(1, 1), none, none, torch.tensor([2, 1, 0]), torch.ones(()))
+    label = torch.tensor([2, 1, 0])
+    examples = Examples(torch.ones(1, 1), none, none, label, torch.ones(()), none, none)
     task_loss = recommender_loss(Fixed())
     assert task_loss({}, examples).item() == pytest.approx(-(log(3 / 4) + log(1 / 4)) / 2)
     assert task_loss({}, examples._replace(label=none)).item() == 0
