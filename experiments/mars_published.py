@@ -27,7 +27,7 @@ from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.baselines.trained import train_models
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.episodes.build import build_episodes
-from mooc_maml.episodes.session_steps import Steps, read_steps
+from mooc_maml.episodes.session_steps import SessionSteps, read_steps
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.meta.train import MetaTrainer, meta_train
 from mooc_maml.preprocess.sessions import preprocess
@@ -75,7 +75,7 @@ def main() -> None:
     report(_rows(found), COLUMNS, machine(arguments.threads, torch.device("cpu")), arguments.json)
 
 
-def _steps(arguments: argparse.Namespace) -> Steps:
+def _steps(arguments: argparse.Namespace) -> SessionSteps:
     """Cut the file into pairs and make sure that they are as many as were published.
 
     Raises:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mooc_maml.episodes.build import build_episodes
-from mooc_maml.episodes.session_steps import STEP_COLUMNS, Steps
+from mooc_maml.episodes.session_steps import STEP_COLUMNS, SessionSteps
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.settings.params import Params, load_params
 
@@ -33,7 +33,7 @@ def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 def steps(
     sessions: Sequence[Session], num_learners: int | None = None, num_courses: int | None = None
-) -> Steps:
+) -> SessionSteps:
     """Steps of sessions, one second apart within a session; every step but the first is a pair.
 
     Each step is one event, all of one kind.
@@ -50,7 +50,7 @@ def steps(
         for index, (name, kind) in enumerate(zip(STEP_COLUMNS, types, strict=True))
     }
     sizes = np.array([len(courses) for _, _, courses in sessions])
-    return Steps(
+    return SessionSteps(
         columns,
         {"events": sizes.astype(np.int32), "duration": (sizes - 1) * second},
         num_learners or 1 + max(row[0] for row in rows),
@@ -58,7 +58,7 @@ def steps(
     )
 
 
-def write_pairs(folder: Path, table: Steps) -> None:
+def write_pairs(folder: Path, table: SessionSteps) -> None:
     """The folder that preprocess writes."""
     folder.mkdir(parents=True)
     pq.write_table(pa.table(dict(table.columns)), folder / "steps.parquet")

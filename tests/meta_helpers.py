@@ -27,7 +27,10 @@ def pairs_of(session: Sequence[int], longest: int = 50) -> list[Pair]:
 
 
 def assemble(tasks: Sequence[Sequence[Pair]]) -> Examples:
-    """A prefix that continues the row before it shares that row; all else is padded with 0."""
+    """A prefix that continues the row before it shares that row; all else is padded with 0.
+
+    Each row counts as a session of its own.
+    """
     rows: list[list[list[int]]] = [[] for _ in tasks]
     places: list[list[tuple[int, int, int]]] = [[] for _ in tasks]
     for own, place, task in zip(rows, places, tasks, strict=True):
@@ -40,11 +43,13 @@ def assemble(tasks: Sequence[Sequence[Pair]]) -> Examples:
     height, time = max(map(len, rows)), max(len(row) for own in rows for row in own)
     courses = torch.zeros(len(tasks), height, time, dtype=torch.int64)
     pairs = torch.zeros(len(tasks), max(map(len, tasks)), 3, dtype=torch.int64)
+    no_offset = torch.zeros(pairs.shape[:2], dtype=torch.int64)
     for task, (own, place) in enumerate(zip(rows, places, strict=True)):
         for index, row in enumerate(own):
             courses[task, index, : len(row)] = torch.tensor(row)
         pairs[task, : len(place)] = torch.tensor(place)
-    return Examples(courses, *pairs.unbind(2), torch.ones(len(tasks)))
+    row, position, label = pairs.unbind(2)
+    return Examples(courses, row, position, label, torch.ones(len(tasks)), row, no_offset)
 
 
 def left_out(pairs: Sequence[Pair], shown: Sequence[Pair] = ()) -> list[Left]:

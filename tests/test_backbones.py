@@ -85,7 +85,8 @@ def test_loss_is_the_mean_over_real_pairs() -> None:
 
     def loss(label: list[int], left_out: Tensor | None = None) -> float:
         none = torch.zeros(1, 3, dtype=torch.int64)
-        examples = Examples(none[..., None], none, none, torch.tensor([label]), torch.ones(1))
+        label_ = torch.tensor([label])
+        examples = Examples(none[..., None], none, none, label_, torch.ones(1), none, none)
         pairs = pairs_for(examples, torch.float32, 2, left_out)
         return recommender_loss(Fixed())({}, Pairs(*(x[0] for x in pairs))).item()
 

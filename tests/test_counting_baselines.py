@@ -1,5 +1,6 @@
 """Baselines that count, against numbers worked out by hand on four sessions."""
 
+import itertools
 from collections.abc import Sequence
 from math import sqrt
 from typing import Any
@@ -47,16 +48,26 @@ def store_of(sessions: Sequence[Sequence[int]], num_courses: int = 5) -> Episode
     )
 
 
-def pairs(*tasks: Sequence[tuple[list[int], int]]) -> Examples:
-    """Pairs (prefix, label), each in a row of its own; the same number in every task."""
-    longest = max(len(prefix) for task in tasks for prefix, _ in task)
-    rows = [[prefix + [0] * (longest - len(prefix)) for prefix, _ in task] for task in tasks]
+_UNNAMED = itertools.count(1000)  # sessions
+
+
+def pairs(*tasks: Sequence[tuple[list[int], int] | tuple[list[int], int, int]]) -> Examples:
+    """Pairs (prefix, label, session), each in a row of its own; the same number in every task.
+
+    A pair without a session is in one of its own.
+    """
+    longest = max(len(prefix) for task in tasks for prefix, *_ in task)
+    rows = [[prefix + [0] * (longest - len(prefix)) for prefix, *_ in task] for task in tasks]
+    label = torch.tensor([[label for _, label, *_ in task] for task in tasks])
+    session = [[(*own, next(_UNNAMED))[0] for _, _, *own in task] for task in tasks]
     return Examples(
         torch.tensor(rows),
         torch.arange(len(tasks[0])).expand(len(tasks), -1),
-        torch.tensor([[len(prefix) - 1 for prefix, _ in task] for task in tasks]),
-        torch.tensor([[label for _, label in task] for task in tasks]),
+        torch.tensor([[len(prefix) - 1 for prefix, *_ in task] for task in tasks]),
+        label,
         torch.ones(len(tasks)),
+        torch.tensor(session),
+        torch.zeros_like(label),
     )
 
 

@@ -100,11 +100,15 @@ def test_the_first_pairs_show_nothing_of_later_ones() -> None:
         torch.tensor([[1, 0, 2]]),
         torch.tensor([[3, 6, 4]]),
         torch.zeros(1),
+        torch.tensor([[7, 8, 7]]),
+        torch.tensor([[0, 2, 0]]),
     )
     assert first(learner, 0).label.shape == (1, 0)
     assert not first(learner, 0).courses.any()
     assert first(learner, 1).courses.tolist() == [[[1, 2, 0, 0], [0, 0, 0, 0]]]
     assert first(learner, 2).courses.tolist() == [[[1, 2, 0, 0], [5, 0, 0, 0]]]
+    assert first(learner, 2).session.tolist() == [[7, 8]]
+    assert first(learner, 2).offset.tolist() == [[0, 2]]
     assert first(learner, 3).courses.tolist() == [[[1, 2, 3, 0], [5, 0, 0, 0]]]
     store = small_store()
     support = store.support("test", np.arange(4))
@@ -126,7 +130,11 @@ def test_no_part_is_told_of_the_pair_it_is_asked_or_of_later_ones(name: str) -> 
              "dim": 4, "heads": 1, "blocks": 1}  # fmt: skip
     store, settings = small_store(), params(baselines={"gru": {"epochs": 1}, "sasrec": small})
     part = BASELINES[name].train(store, settings, CPU, lambda _: None)
-    support = store.support("test", np.arange(4))
+    every = store.support("train", np.arange(len(store.episodes["train"])))
+    # Of two sessions: a later prefix of the same one itself shows the next course before it.
+    apart = (every.session[:, 0] != every.session[:, 1]).nonzero().flatten().tolist()
+    support = every.take(apart[:4])
+    assert support.num_tasks == 4
     seen = support_evidence({name: part}, NONE_LEFT_OUT, support)
     for number in range(support.label.shape[1]):
         other = support._replace(label=support.label.clone())

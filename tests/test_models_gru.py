@@ -73,6 +73,8 @@ def test_pair_scores_are_those_of_each_prefix_alone():
         position=torch.tensor([[0, 2, 1], [1, 0, 0]]),
         label=torch.tensor([[1, 4, 6], [3, 0, 0]]),
         reliability=torch.ones(2),
+        session=torch.tensor([[0, 0, 1], [0, 0, 0]]),
+        offset=torch.zeros(2, 3, dtype=torch.int64),
     )
     scores = gru_pair_scores(model, examples)
     assert scores.shape == (2, 3, 7)

@@ -216,7 +216,8 @@ def layout() -> Packed:
     courses = torch.tensor([[[1, 2, 0], [3, 4, 5]], [[6, 0, 0], [0, 0, 0]]])
     row, position = torch.tensor([[0, 1, 1], [0, 0, 0]]), torch.tensor([[1, 0, 2], [0, 0, 0]])
     label = torch.tensor([[9, 8, 7], [5, 0, 0]])
-    examples = Examples(courses, row, position, label, torch.ones(2))
+    none = torch.zeros_like(row)
+    examples = Examples(courses, row, position, label, torch.ones(2), row, none)
     return pack_examples(examples, CPU, torch.float64)
 
 

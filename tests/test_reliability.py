@@ -10,7 +10,7 @@ from test_sessions import run
 
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.reliability import pair_reliability
-from mooc_maml.episodes.session_steps import Steps, read_steps
+from mooc_maml.episodes.session_steps import SessionSteps, read_steps
 from mooc_maml.episodes.store import SPLITS, EpisodeStore
 
 TINY = {
@@ -19,12 +19,12 @@ TINY = {
 }
 
 
-def thirty_learners(session: list[int]) -> Steps:
+def thirty_learners(session: list[int]) -> SessionSteps:
     """24 of training, 3 of validation, 3 of test, each with this session of one event a second."""
     return steps([(n, 0, session) for n in range(30)])
 
 
-def built(table: Steps) -> tuple[EpisodeStore, dict[str, Any]]:
+def built(table: SessionSteps) -> tuple[EpisodeStore, dict[str, Any]]:
     store, report = build_episodes(table, params(**TINY))
     return store, report["reliability_caps"]
 

@@ -26,9 +26,9 @@ LR, STEPS = 0.3, 3
 
 
 def examples(courses: list[list[list[int]]], *rest: list[list[int]]) -> Examples:
-    return Examples(
-        torch.tensor(courses), *(torch.tensor(x) for x in rest), torch.ones(len(courses))
-    )
+    row, position, label = (torch.tensor(x) for x in rest)
+    reliability, offset = torch.ones(len(courses)), torch.zeros_like(row)
+    return Examples(torch.tensor(courses), row, position, label, reliability, row, offset)
 
 
 @pytest.fixture

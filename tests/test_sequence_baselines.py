@@ -1,7 +1,5 @@
 """Baselines that are a trained sequence model, and what they are told."""
 
-from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,13 +15,11 @@ from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.gru_tuned import TunedGRU
 from mooc_maml.baselines.gru_tuned_with_history import TunedGRUWithHistory
 from mooc_maml.baselines.gru_with_history import GRUWithHistory
-from mooc_maml.baselines.histories import HistoryBatches, learner_histories, with_history
 from mooc_maml.baselines.sasrec import SASRecBaseline
 from mooc_maml.baselines.sasrec_with_history import SASRecWithHistory
 from mooc_maml.baselines.sequence_training import SequenceTraining, pair_scores
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator
-from mooc_maml.composites.evidence import first
 from mooc_maml.composites.gru_fine_tuned import FineTunedGRU
 from mooc_maml.composites.gru_further import FurtherGRU
 from mooc_maml.episodes.build import build_episodes
@@ -122,104 +118,12 @@ def test_a_transformer_is_read_at_the_last_course_of_each_prefix() -> None:
     model = SASRecBaseline.build(store, own)
     label = torch.tensor([[2, 3]])
     courses, row = torch.tensor([[[5, 6, 7]]]), torch.tensor([[0, 0]])
-    shared = Examples(courses, row, label - 1, label, torch.ones(1))
+    shared = Examples(courses, row, label - 1, label, torch.ones(1), row, row)
     alone = pairs([([5, 6], 2), ([5, 6, 7], 3)])
     torch.testing.assert_close(pair_scores(model, shared), pair_scores(model, alone))
 
 
 # --- histories ----------------------------------------------------------------------------------
-
-
-def prefixes_of(examples: Examples) -> list[list[list[int]]]:
-    found = []
-    for rows, row, position in zip(*(x.tolist() for x in examples[:3]), strict=True):
-        found.append([rows[own][: at + 1] for own, at in zip(row, position, strict=True)])
-    return found
-
-
-@pytest.mark.parametrize(
-    ("support", "query", "expected"),
-    [
-        # another session: all that was seen before, the separator, then the prefix
-        ([([1], 2), ([1, 2], 3)], [4, 5], [1, 2, 3, 0, 4, 5]),
-        # another session that begins with the course that the one before ended with
-        ([([1], 2), ([1, 2], 3)], [3], [1, 2, 3, 0, 3]),
-        ([([1], 2), ([1, 2], 3)], [3, 4, 5], [1, 2, 3, 0, 3, 4, 5]),
-        # the same session goes on: nothing twice
-        ([([1], 2), ([1, 2], 3)], [1, 2, 3, 4], [1, 2, 3, 4]),
-        # the same session, its prefixes cut to the ten latest courses
-        (
-            [(list(range(1, 11)), 11), (list(range(2, 12)), 12)],
-            list(range(5, 15)),
-            list(range(1, 15)),
-        ),
-        # another session that begins as the one before ended, and prefixes too short to be cut
-        ([([1], 2), ([1, 2], 3)], [2, 3], [1, 2, 3, 0, 2, 3]),
-        ([([1], 2), ([1, 2], 3)], [2, 3, 9], [1, 2, 3, 0, 2, 3, 9]),
-        # two sessions of one pair each that are alike
-        ([([1], 2), ([1], 2)], [1, 2, 4], [1, 2, 0, 1, 2, 4]),
-        # two sessions in the support
-        ([([1], 2), ([3], 1)], [4], [1, 2, 0, 3, 1, 0, 4]),
-        # the later of two goes on
-        ([([1], 2), ([3], 1)], [3, 1, 4], [1, 2, 0, 3, 1, 4]),
-        # to and fro
-        ([([1], 2), ([1, 2], 1)], [1, 2, 1, 2], [1, 2, 1, 2]),
-    ],
-)
-def test_history_goes_before_the_prefix(
-    support: Sequence[tuple[list[int], int]], query: list[int], expected: list[int]
-) -> None:
-    found = with_history(pairs(support), pairs([(query, 9), ([8], 7)]), 0)
-    assert prefixes_of(found)[0][0] == expected
-    assert found.label.tolist() == [[9, 7]]
-    nothing = with_history(first(pairs(support), 0), pairs([(query, 9), ([8], 7)]), 0)
-    assert prefixes_of(nothing) == [[query, [8]]]
-
-
-def test_training_histories_by_hand() -> None:
-    """Learner 0: session 0 after session 1; learner 1: one session; learner 2 has no pair."""
-    shares = {"train_fraction": 0.4, "validation_fraction": 0.3, "test_fraction": 0.3}
-    small = {"support_size": 1, "query_size": 1, **shares}
-    more = [(n, 0, [1, 2, 3, 4]) for n in range(3, 9)]
-    table = steps([(0, 500, [1, 2, 3]), (0, 100, [4, 5]), (1, 0, [6, 7, 6]), (2, 0, [8]), *more])
-    store = build_episodes(table, params(episodes=small, ablations={"support_sizes": (1,)}))[0]
-    found = learner_histories(store, 9)
-
-    def first_prefixes(histories: EpisodeStore) -> list[list[int]]:
-        return [own[0] for own in prefixes_of(histories.batch(np.arange(5)[:, None]))]
-
-    assert first_prefixes(found) == [[4], [4, 5, 9, 1], [4, 5, 9, 1, 2], [6], [6, 7]]
-    labels = found.batch(np.arange(5)[None]).label.tolist()[0]
-    assert labels == store.batch(np.arange(5)[None]).label.tolist()[0] == [5, 2, 3, 7, 6]
-    assert prefixes_of(found.batch(np.array([[5]]))) == [[[1]]]
-    alone = np.arange(len(store.session_start) - 1) == 0  # session 0 begins anew
-    assert first_prefixes(learner_histories(store, 9, alone)) == [[4], [1], [1, 2], [6], [6, 7]]
-
-
-def test_every_epoch_has_all_pairs_with_much_history_and_with_little() -> None:
-    """Learners of three sessions of two pairs: before the third stand none, one or both others."""
-    sessions = [(n, 1000 * s, [1, 2, 3]) for n in range(600) for s in range(3)]
-    own = params(**{**SMALL, "episodes": {**SMALL["episodes"], "max_prefix_length": 50}})
-    store = build_episodes(steps(sessions), own)[0]
-    pairs_of = store.pairs_of("train")
-    batches = HistoryBatches(store, 50, 9)
-    whole = list(batches.examples(np.random.default_rng(0)))
-    prefixes = [own for examples in whole for own in prefixes_of(examples)[0]]
-    assert len(prefixes) == len(pairs_of)
-    learners = len(pairs_of) / 6
-    number = Counter(own.count(9) for own in prefixes if own[-1] == 1)  # first pairs of sessions
-    # none: every first session, half of the second and third; two: a quarter of the third
-    assert number[0] / learners == pytest.approx(1 + 0.5 + 0.5, abs=0.15)
-    assert number[1] / learners == pytest.approx(0.5 + 0.25, abs=0.15)
-    assert number[2] / learners == pytest.approx(0.25, abs=0.15)
-    assert {tuple(own) for own in prefixes if own.count(9) == 2 and own[-1] == 2} == {
-        (1, 2, 3, 9, 1, 2, 3, 9, 1, 2)
-    }
-    other = [own for x in batches.examples(np.random.default_rng(1)) for own in prefixes_of(x)[0]]
-    assert sorted(other) != sorted(prefixes), "drawn anew in the next epoch"
-    later = list(batches.examples(np.random.default_rng(0), 1))
-    for one, other in zip(whole[1:], later, strict=True):
-        assert all(torch.equal(*both) for both in zip(one, other, strict=True))
 
 
 def test_training_with_history_taken_up_within_an_epoch_is_the_same(tmp_path) -> None:
@@ -232,25 +136,32 @@ def test_training_with_history_taken_up_within_an_epoch_is_the_same(tmp_path) ->
     assert same_weights(again, whole)
 
 
-def test_only_the_latest_courses_of_a_history_are_kept() -> None:
-    """A row each: the first prefix goes on from 1, 2, 3; the second is long enough by itself."""
-    query = pairs([([4], 9), ([5, 6, 7, 8], 4)])
-    found = with_history(pairs([([1], 2), ([1, 2], 3)]), query, 0, 3)
-    assert prefixes_of(found) == [[[3, 0, 4], [6, 7, 8]]]
-
-
 def test_a_transformer_is_told_as_much_history_as_it_has_positions_for() -> None:
     """Four positions: of 1, 2, 3, 4, then 5 the first two are forgotten; counting begins at 3."""
     store = small_store()
     assert store.max_prefix_length == 4
     model = SASRecWithHistory.build(store, settings(sasrec=SASREC))
     found = SASRecWithHistory(model, []).scores(
-        pairs([([1], 2), ([1, 2, 3], 4)]), pairs([([5], 6)])
+        pairs([([1], 2, 7), ([1, 2, 3], 4, 7)]), pairs([([5], 6)])
     )
     separator = store.num_courses + 1
     by_hand = pair_scores(model, pairs([([3, 4, separator, 5], 6)]))
     torch.testing.assert_close(found, by_hand[..., :-1])
     assert found.shape[-1] == store.num_courses
+
+
+@pytest.mark.parametrize("kind", [GRUWithHistory, TunedGRUWithHistory])
+def test_a_gru_is_told_no_more_history_than_in_training_also_from_its_file(tmp_path, kind) -> None:
+    """Its training shows four courses: of 1, 2, 3, 4, the separator and 5 the first two go."""
+    store = small_store()
+    baseline = kind(kind.build(store, settings(gru_tuned=TUNED)), [])
+    baseline.write(tmp_path / "gru.pth")
+    again = kind.read(tmp_path / "gru.pth", store.num_courses, CPU)
+    separator = store.num_courses + 1
+    by_hand = pair_scores(baseline.model, pairs([([3, 4, separator, 5], 6)]))[..., :-1]
+    for found in (baseline, again):
+        told = found.scores(pairs([([1], 2, 7), ([1, 2, 3], 4, 7)]), pairs([([5], 6)]))
+        torch.testing.assert_close(told, by_hand)
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ def test_courses_of_prefix_and_support_come_last() -> None:
 def test_courses_later_in_a_shared_row_are_not_taken_yet() -> None:
     label = torch.tensor([[2, 3]])
     courses, row = torch.tensor([[[1, 2]]]), torch.tensor([[0, 0]])
-    query = Examples(courses, row, label - 2, label, torch.ones(1))
+    query = Examples(courses, row, label - 2, label, torch.ones(1), row, row)
     found = TakenCourses(True, False, None).without(by_number())(query, query)
     assert found.isinf().tolist() == [[[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]]
 
@@ -87,7 +87,7 @@ def test_scores_without_what_cannot_come_by_hand() -> None:
     """Courses of the pair's own prefix; its label, though it was there before, stays."""
     label = torch.tensor([[2, 3, 1]])
     courses, row = torch.tensor([[[1, 2, 3]]]), torch.tensor([[0, 0, 0]])
-    seen = Examples(courses, row, torch.tensor([[0, 1, 2]]), label, torch.ones(1))
+    seen = Examples(courses, row, torch.tensor([[0, 1, 2]]), label, torch.ones(1), row, row)
     scores, out = torch.arange(5.0).expand(3, 5), -torch.inf
     found = TakenCourses(True, True, None).out_of_loss(scores, seen)
     assert found.tolist() == [[out, 1, 2, 3, 4], [out, out, 2, 3, 4], [0, out, out, 3, 4]]

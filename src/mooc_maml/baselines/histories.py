@@ -1,7 +1,15 @@
-"""Sessions of a learner put one after the other, in training and in testing."""
+"""Sessions of a learner put one after the other, in training and in testing.
+
+Rule, the same for both: before a pair's prefix stands what the learner's earlier pairs show of
+other sessions, each step once, a separator between each two sessions. Sessions stand in the order
+of their latest pairs, each as far as it is shown by then; the pair's own is the last. Where
+sessions overlap in time, one that is gone on with thereby moves to the end, and nothing later is
+shown.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +21,6 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 
 _ALONE = 0.5  # chance that a session begins a history, in training
-_CUT = 10  # courses from which on a prefix may be the end of a longer one
 
 
 class HistoryBatches:
@@ -38,114 +45,198 @@ class HistoryBatches:
         return SessionBatches(histories, self.batch_size).examples(rng, start)
 
 
+class _Runs(NamedTuple):
+    """Neighbouring pairs of one session, in order of time. All arrays are [runs].
+
+    Attributes:
+        first: the run's first pair.
+        session: the session of its pairs.
+        start: position in the session of the first step that its prefixes need.
+        end: steps of the session that are shown once the run is over.
+        returns: bool, whether the session had an earlier run.
+        forgets: bool, whether nothing earlier of the learner stands before it.
+    """
+
+    first: NDArray[np.int64]
+    session: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    returns: NDArray[np.bool_]
+    forgets: NDArray[np.bool_]
+
+
+class _Pieces(NamedTuple):
+    """Parts of sessions to be copied, [pieces]: for which run, and which steps of which session."""
+
+    run: NDArray[np.int64]
+    session: NDArray[np.int64]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+
 def learner_histories(
     store: EpisodeStore, separator: int, alone: NDArray[np.bool_] | None = None
 ) -> EpisodeStore:
     """The same pairs, each with what its learner did in earlier sessions before its prefix.
 
-    A learner's sessions stand in the order of their first pairs and count as one, a separator
-    between each two, which `courses` of the result then hold besides 1..C. Sessions without a pair
-    are left out. Episodes keep their meaning. Where sessions of a platform overlap in time, the one
-    that began first counts as earlier to its end.
+    What the result calls a session is a history: sessions of a learner that follow each other, a
+    separator between each two, which its `courses` then hold besides 1..C. Where a session is gone
+    on with after another has begun, a history begins, with copies of what stands before it as far
+    as `max_prefix_length` reaches. Steps that no pair shows are left out. Episodes keep their
+    meaning.
 
     Args:
         store: the episodes.
         separator: what stands between two sessions, in place of a course.
-        alone: bool [sessions], those that begin a new history; None: none but a learner's first.
+        alone: bool [sessions], those before which nothing earlier stands; None: none but a
+            learner's first.
     """
-    sessions, first, place = np.unique(store.pair_session, return_index=True, return_inverse=True)
-    order = np.argsort(first)  # pairs are grouped by learner, and so are sessions in this order
-    begins = np.diff(store.pair_learner[first[order]], prepend=-1) != 0
-    if alone is not None:
-        begins |= alone[sessions[order]]
-    old = store.session_start[sessions[order]]
-    size = store.session_start[sessions[order] + 1] - old
+    runs = _runs(store, alone)
+    before = _before_returns(runs, store.max_prefix_length)
+    own = _Pieces(np.arange(len(runs.first)), runs.session, runs.start, runs.end)
+    pieces = _Pieces(*(np.concatenate(both) for both in zip(before, own, strict=True)))
+    order = np.argsort(pieces.run, kind="stable")  # a run's own piece is the last of the run's
+    pieces = _Pieces(*(x[order] for x in pieces))
+    is_last = np.diff(pieces.run, append=len(runs.first)) != 0
+    begins = (runs.returns | runs.forgets)[pieces.run] & np.append(True, is_last[:-1])
+
+    size = pieces.end - pieces.start
     end = np.cumsum(size + ~begins)  # in the new array of courses, separators included
     courses = np.full(end[-1], separator, dtype=store.courses.dtype)
-    courses[ranges(end - size, size)] = store.courses[ranges(old, size)]
-    history = np.cumsum(begins) - 1
-    start = (end - size)[begins]
-    number = np.empty_like(order)
-    number[order] = np.arange(len(order))
-    own = number[place]  # of each pair its session, counted in the new order
-    position = (end - size)[own] - start[history[own]] + store.pair_position
+    source = store.session_start[pieces.session] + pieces.start
+    courses[ranges(end - size, size)] = store.courses[ranges(source, size)]
+    start, history = (end - size)[begins], np.cumsum(begins) - 1
+    number = np.diff(runs.first, append=len(store.pair_session))  # pairs of each run
+    piece = np.repeat(np.flatnonzero(is_last), number)  # of each pair
+    shift = (end - size - pieces.start)[piece] - start[history[piece]]
     return replace(
         store,
         courses=courses,
         session_start=np.append(start, end[-1]),
-        pair_session=history[own].astype(np.int32),
-        pair_position=position.astype(np.int32),
+        pair_session=history[piece].astype(np.int32),
+        pair_position=(store.pair_position + shift).astype(np.int32),
     )
+
+
+def _runs(store: EpisodeStore, alone: NDArray[np.bool_] | None) -> _Runs:
+    first = np.flatnonzero(np.diff(store.pair_session, prepend=-1))
+    session = store.pair_session[first]
+    returns = np.ones(len(first), dtype=bool)
+    returns[np.unique(session, return_index=True)[1]] = False
+    forgets = np.diff(store.pair_learner[first], prepend=-1) != 0
+    if alone is not None:
+        forgets |= alone[session] & ~returns
+    start = np.maximum(store.pair_position[first].astype(np.int64) - store.max_prefix_length, 0)
+    start[~(returns | forgets)] = 0
+    last = np.append(first[1:], len(store.pair_session)) - 1
+    end = store.pair_position[last].astype(np.int64) + 1
+    return _Runs(first, session.astype(np.int64), start, end, returns, forgets)
+
+
+def _before_returns(runs: _Runs, longest: int) -> _Pieces:
+    """What stands before sessions that are gone on with, at least its `longest` latest courses."""
+    found: list[tuple[int, int, int, int]] = []
+    begin = np.flatnonzero(runs.forgets)
+    number = np.add.reduceat(runs.returns & ~runs.forgets, begin, dtype=np.int64)
+    stop = np.append(begin[1:], len(runs.first))
+    for chosen in np.flatnonzero(number):
+        shown: dict[int, int] = {}  # session -> steps shown, in the order of latest pairs
+        for run in range(begin[chosen], stop[chosen]):
+            session = int(runs.session[run])
+            shown.pop(session, None)
+            if runs.returns[run]:
+                found += [(run, *piece) for piece in _latest(shown, longest)]
+            shown[session] = int(runs.end[run])
+    return _Pieces(*np.array(found, dtype=np.int64).reshape(-1, 4).T)
+
+
+def _latest(shown: dict[int, int], longest: int) -> list[tuple[int, int, int]]:
+    """The last pieces (session, start, end) of what is shown, enough for `longest` courses."""
+    found: list[tuple[int, int, int]] = []
+    for session, end in reversed(shown.items()):
+        if longest <= 0:
+            break
+        start = max(0, end - longest)
+        found.append((session, start, end))
+        longest -= end - start + 1  # and a separator
+    return found[::-1]
 
 
 def with_history(
     support: Examples, query: Examples, separator: int, longest: int | None = None
 ) -> Examples:
-    """Query pairs whose prefixes go on from all that the support pairs show.
+    """Query pairs, before whose prefixes stands all that the support pairs show.
 
     Args:
         support: pairs in order of time.
-        query: pairs of the same tasks.
+        query: later pairs of the same tasks.
         separator: what stands between two sessions, in place of a course.
         longest: courses of a prefix that are kept, the latest; None: all.
 
     Returns:
         The query pairs, each in a row of its own, on the device of `query`.
     """
-    past = [_history(*own, separator) for own in _by_task(support)]
+    past = [_shown(task) for task in _by_task(support)]
     prefixes = [
-        [
-            _joined(before, courses[row][: position + 1], separator)[
-                -longest if longest else None :
-            ]
-            for row, position in pairs
-        ]
-        for before, (courses, pairs, _) in zip(past, _by_task(query), strict=True)
+        [_told(shown, pair, separator)[-longest if longest else None :] for pair in pairs]
+        for shown, pairs in zip(past, _by_task(query), strict=True)
     ]
     time = max(len(prefix) for task in prefixes for prefix in task)
     rows = [[prefix + [0] * (time - len(prefix)) for prefix in task] for task in prefixes]
     device, number = query.label.device, query.label.shape[1]
-    return Examples(
-        torch.tensor(rows, device=device),
-        torch.arange(number, device=device).expand(len(rows), -1),
-        torch.tensor([[len(prefix) - 1 for prefix in task] for task in prefixes], device=device),
-        query.label,
-        query.reliability,
+    return query._replace(
+        courses=torch.tensor(rows, device=device),
+        row=torch.arange(number, device=device).expand(len(rows), -1),
+        position=torch.tensor([[len(own) - 1 for own in task] for task in prefixes], device=device),
+        offset=torch.zeros_like(query.offset),
     )
 
 
-_Task = tuple[list[list[int]], list[tuple[int, int]], list[int]]
+class _Pair(NamedTuple):
+    prefix: list[int]
+    label: int
+    session: int
+    offset: int
 
 
-def _by_task(examples: Examples) -> list[_Task]:
-    """Of each task its rows, (row, position) of its pairs, and their labels."""
-    rows, positions = examples.row.tolist(), examples.position.tolist()
-    pairs = [list(zip(*own, strict=True)) for own in zip(rows, positions, strict=True)]
-    return list(zip(examples.courses.tolist(), pairs, examples.label.tolist(), strict=True))
+# Session -> steps of it that are shown and the position of the one after them; the latest is last.
+_Shown = dict[int, tuple[list[int], int]]
 
 
-def _history(
-    courses: list[list[int]], pairs: list[tuple[int, int]], label: list[int], separator: int
-) -> list[int]:
-    """All courses that the pairs of one task show, in order."""
-    history: list[int] = []
-    for (row, position), following in zip(pairs, label, strict=True):
-        history = [*_joined(history, courses[row][: position + 1], separator), following]
-    return history
+def _by_task(examples: Examples) -> list[list[_Pair]]:
+    """The pairs of each task."""
+    fields = (examples.row, examples.position, examples.label, examples.session, examples.offset)
+    pairs = torch.stack(fields, 2).tolist()  # [tasks, pairs, 5]
+    return [
+        [
+            _Pair(rows[row][: position + 1], label, session, offset)
+            for row, position, label, session, offset in own
+        ]
+        for rows, own in zip(examples.courses.tolist(), pairs, strict=True)
+    ]
 
 
-def _joined(before: list[int], prefix: list[int], separator: int) -> list[int]:
-    """What was seen, gone on with: its last session once if the prefix is of the same one.
+def _shown(pairs: list[_Pair]) -> _Shown:
+    """What the pairs of one task show."""
+    shown: _Shown = {}
+    for pair in pairs:
+        steps = [*_gone_on(shown.pop(pair.session, None), pair), pair.label]
+        shown[pair.session] = (steps, pair.offset + len(pair.prefix) + 1)
+    return shown
 
-    Pairs do not name their sessions. It is the same one if the prefix begins with all that is known
-    of it, or if the prefix is long enough to have been cut and begins, by more than half, with its
-    end. Two sessions that begin alike may be taken for one.
-    """
-    known = before[::-1].index(separator) if separator in before else len(before)
-    if known and before[-known:] == prefix[:known]:
-        return [*before[:-known], *prefix]
-    if len(prefix) >= _CUT:
-        for size in range(min(known, len(prefix)), len(prefix) // 2, -1):
-            if before[-size:] == prefix[:size]:
-                return [*before, *prefix[size:]]
-    return [*before, separator, *prefix] if before else prefix
+
+def _told(shown: _Shown, pair: _Pair, separator: int) -> list[int]:
+    """The pair's prefix behind what is shown of other sessions."""
+    told: list[int] = []
+    for session, (steps, _) in shown.items():
+        if session != pair.session:
+            told += [*steps, separator]
+    return told + _gone_on(shown.get(pair.session), pair)
+
+
+def _gone_on(known: tuple[list[int], int] | None, pair: _Pair) -> list[int]:
+    """The prefix, with what is known of its session before the prefix's first course."""
+    if known is None:
+        return pair.prefix
+    steps, end = known
+    return steps[: max(0, len(steps) - (end - pair.offset))] + pair.prefix

@@ -12,15 +12,30 @@ from mooc_maml.baselines.sequence import Model, SequenceBaseline
 from mooc_maml.baselines.sequence_training import Batches, Plan, SequenceTraining, pair_scores
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.models.gru import GRURecommender
 from mooc_maml.settings.params import Params
+
+
+class GRUOfHistories(GRURecommender):
+    """A GRU in whose file it stands how long a history it was trained on.
+
+    Args:
+        shape: what `GRURecommender` takes.
+        max_length: courses of a history that training shows, the latest.
+    """
+
+    def __init__(self, *, max_length: int, **shape: Any) -> None:
+        super().__init__(**shape)
+        self.settings["max_length"] = max_length
 
 
 class WithHistory(SequenceBaseline[Model]):
     """Stands before a baseline, which is then trained on prefixes with earlier sessions in them.
 
-    It is tested with the support pairs before the query. Where a learner has one session only, the
-    prefix holds its history anyway. Between two sessions stands what counts as one course more,
-    C + 1; its score is left out.
+    It is tested with the support pairs before the query, in the same form and no longer than in
+    training (see `histories`). Where a learner has one session only, the prefix holds its history
+    anyway. Between two sessions stands what counts as one course more, C + 1; its score is left
+    out. `kind` is a model with the setting `max_length`.
     """
 
     name: ClassVar[str]
@@ -30,7 +45,11 @@ class WithHistory(SequenceBaseline[Model]):
     @classmethod
     def build(cls, store: EpisodeStore, params: Params, parts: Parts = NO_PARTS) -> Model:
         """That of the baseline, with the separator as one course more."""
-        return super().build(replace(store, num_courses=store.num_courses + 1), params, parts)
+        larger = replace(store, num_courses=store.num_courses + 1)
+        start: Any = super().build(larger, params, parts)
+        model: Any = cls.kind(**{**start.settings, "max_length": store.max_prefix_length})
+        model.load_state_dict(start.state_dict())
+        return model  # type: ignore[no-any-return]
 
     @classmethod
     def plan(cls, params: Params) -> Plan:
@@ -55,6 +74,6 @@ class WithHistory(SequenceBaseline[Model]):
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Scores of every query pair: float [tasks, Q, C]."""
         model: Any = self.model
-        longest = model.settings.get("max_length")  # a GRU has no limit
-        told = with_history(support, query, model.settings["num_courses"], longest)
-        return pair_scores(model, told)[..., :-1]
+        separator, longest = model.settings["num_courses"], model.settings["max_length"]
+        whole = with_history(support, query, separator, longest)
+        return pair_scores(model, whole)[..., :-1]

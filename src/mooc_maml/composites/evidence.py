@@ -9,6 +9,7 @@ from torch import Tensor
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.prefixes import prefixes
 from mooc_maml.ranking.seen import TakenCourses
 
 _LEAST = 1e-5  # added to probabilities, so that a part that excludes a course does not decide alone
@@ -93,24 +94,18 @@ def support_evidence(
 
 def first(examples: Examples, number: int) -> Examples:
     """The first pairs of each task, their rows no longer than these pairs need."""
-    courses = examples.courses
-    row, position, label = (x[:, :number] for x in examples[1:4])
+    courses, chosen = examples.courses, examples.pairs(0, number)
     needed = torch.zeros(courses.shape[:2], dtype=torch.int64, device=courses.device)
-    needed = needed.scatter_reduce(1, row, position + 1, "amax")  # [tasks, rows]
+    needed = needed.scatter_reduce(1, chosen.row, chosen.position + 1, "amax")  # [tasks, rows]
     step = torch.arange(courses.shape[2], device=courses.device)
-    shown = courses * (step < needed[..., None])
-    return examples._replace(courses=shown, row=row, position=position, label=label)
+    return chosen._replace(courses=courses * (step < needed[..., None]))
 
 
 def _only(examples: Examples, number: int) -> Examples:
     """Pair `number` of each task alone, in a row that ends with its prefix."""
     shown = first(examples, number + 1)
-    row, position, label = (x[:, number:] for x in shown[1:4])
-    task = torch.arange(examples.num_tasks, device=row.device)[:, None]
-    step = torch.arange(shown.courses.shape[2], device=row.device)
-    courses = shown.courses[task, row] * (step <= position[..., None])
-    own = torch.zeros_like(row)
-    return examples._replace(courses=courses, row=own, position=position, label=label)
+    pair = shown.pairs(number, number + 1)
+    return pair._replace(courses=prefixes(pair), row=torch.zeros_like(pair.row))
 
 
 def _probabilities(part: Baseline, support: Examples, query: Examples) -> Tensor:

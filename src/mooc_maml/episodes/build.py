@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.reliability import pair_reliability
-from mooc_maml.episodes.session_steps import Steps
+from mooc_maml.episodes.session_steps import SessionSteps
 from mooc_maml.episodes.store import SPLITS, EpisodeStore
 from mooc_maml.settings.params import Params
 
@@ -42,14 +42,14 @@ def _split(pairs: NDArray[np.int64], params: Params) -> NDArray[np.int8]:
     return split
 
 
-def _pairs_in_order(steps: Steps) -> NDArray[np.int64]:
+def _pairs_in_order(steps: SessionSteps) -> NDArray[np.int64]:
     """Indices of the steps that end a pair, in the order of learners and of their time."""
     pair = np.flatnonzero(steps.columns["is_pair"])
     order = [steps.columns[name][pair] for name in ("position", "session", "time", "learner")]
     return pair[np.lexsort(order)]
 
 
-def build_episodes(steps: Steps, params: Params) -> tuple[EpisodeStore, dict[str, Any]]:
+def build_episodes(steps: SessionSteps, params: Params) -> tuple[EpisodeStore, dict[str, Any]]:
     """Split learners, cut episodes, and count what was made and dropped.
 
     A learner's pairs are in order of (time of the next course, session, position). An episode is

@@ -20,6 +20,10 @@ class Examples(NamedTuple):
         label: int64 [tasks, pairs], the next course 1..C; 0 = no pair.
         reliability: float [tasks], how much the sessions of the pairs tell, up to the last of each:
             the mean over the pairs of SRS (see `reliability`), 0 to 1; 0 without pairs.
+        session: int64 [tasks, pairs], the pair's session: equal for two pairs of a learner, support
+            or query, if and only if they lie in the same one.
+        offset: int64 [tasks, pairs], steps of the session before the row's first course; above 0
+            where the prefix is cut.
     """
 
     courses: Tensor
@@ -27,6 +31,8 @@ class Examples(NamedTuple):
     position: Tensor
     label: Tensor
     reliability: Tensor
+    session: Tensor
+    offset: Tensor
 
     def to(self, device: torch.device) -> "Examples":
         """The same examples on another device."""
@@ -44,12 +50,18 @@ class Examples(NamedTuple):
         """The examples of these tasks, in this order, without padding that only others need."""
         return Examples(*(x[tasks] for x in self)).tasks(0, len(tasks))
 
+    def pairs(self, start: int, end: int) -> "Examples":
+        """Pairs start..end-1 of each task; the rows stay, and so does what only others need."""
+        chosen = {name: getattr(self, name)[:, start:end] for name in _OF_PAIRS}
+        return self._replace(**chosen)
+
     @property
     def num_tasks(self) -> int:
         """Number of tasks."""
         return self.courses.shape[0]
 
 
+_OF_PAIRS = ("row", "position", "label", "session", "offset")  # fields with a value a pair
 SMALL, LARGE = 16, 100  # courses read: all tasks below share a group, and none above
 # What a task costs by the courses that it reads, in the same unit; measured on one core.
 _COURSES, _COST = (0, 16, 32, 50, 100, 700), (16, 16, 32, 100, 130, 450)
@@ -74,7 +86,7 @@ def groups_by_size(
     Within a group of at most `at_most` tasks the longest reads up to twice the courses of the
     shortest. Below `SMALL` the fixed cost of a group outweighs padding; above `LARGE` a task has so
     many rows that it is cheaper alone, with weights of its own (`Matrix`). Measured on 20
-    meta-batches of the synthetic platform, prefixes of up to 50, one second-order meta-gradient:
+    meta-batches of the synthetic data, prefixes of up to 50, one second-order meta-gradient:
     0.20 s with groups from 32 and no limit above, 0.15 from 16, 0.12 with both.
     """
     counts = courses_read(support, query).clamp(min=SMALL).tolist()

@@ -51,7 +51,7 @@ def check_build(store: EpisodeStore, columns: Mapping[str, NDArray[Any]]) -> Non
 
     Args:
         store: the episodes.
-        columns: `Steps.columns`.
+        columns: `SessionSteps.columns`.
 
     Raises:
         UserError: the first leak found, with the first pair, episode and learner that it concerns.

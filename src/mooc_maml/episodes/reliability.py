@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mooc_maml.episodes.session_steps import Steps
+from mooc_maml.episodes.session_steps import SessionSteps
 from mooc_maml.episodes.store import SPLITS
 
 _PERCENTILE = 95
 
 
 def pair_reliability(
-    steps: Steps, pair: NDArray[np.int64], learner_split: NDArray[np.int8], kinds: int
+    steps: SessionSteps, pair: NDArray[np.int64], learner_split: NDArray[np.int8], kinds: int
 ) -> tuple[NDArray[np.float32], dict[str, Any]]:
     """SRS of each pair's session when the pair's next course was opened, above 0 and at most 1.
 

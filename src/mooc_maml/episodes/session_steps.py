@@ -18,7 +18,7 @@ SESSION_COLUMNS = ("events", "duration")
 
 
 @dataclass(frozen=True)
-class Steps:
+class SessionSteps:
     """Every step of every session's course sequence, in the order that `preprocess` writes.
 
     Attributes:
@@ -38,7 +38,7 @@ class Steps:
     num_courses: int
 
 
-def read_steps(folder: Path) -> Steps:
+def read_steps(folder: Path) -> SessionSteps:
     """Read the folder that `preprocess` writes.
 
     Raises:
@@ -52,7 +52,7 @@ def read_steps(folder: Path) -> Steps:
     for name in ("learners", "courses"):
         with open_parquet(folder / f"{name}.parquet", ["id"]) as file:
             counts.append(file.metadata.num_rows)
-    steps = Steps(columns, sessions, *counts)
+    steps = SessionSteps(columns, sessions, *counts)
     for first in range(0, len(columns["session"]), _BLOCK):
         _check(steps, path, slice(first, first + _BLOCK))
     return steps
@@ -74,7 +74,7 @@ def _read_columns(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     return columns
 
 
-def _check(steps: Steps, path: Path, rows: slice) -> None:
+def _check(steps: SessionSteps, path: Path, rows: slice) -> None:
     """Check some rows against each other and the one before them."""
 
     def differences(name: str, before_all: int) -> NDArray[Any]:

@@ -78,7 +78,7 @@ class EpisodeStore:
         if not pairs.shape[1]:
             none, tasks = torch.from_numpy(pairs), len(pairs)
             padding = torch.zeros(tasks, 1, 1, dtype=torch.int64)
-            return Examples(padding, none, none, none, torch.zeros(tasks))
+            return Examples(padding, none, none, none, torch.zeros(tasks), none, none)
         session, length = self.pair_session[pairs], self.pair_position[pairs].astype(np.int64)
         start = self.session_start[session]
         cut = np.maximum(length - self.max_prefix_length, 0)
@@ -86,8 +86,9 @@ class EpisodeStore:
         first[:, 1:] = (session[:, 1:] != session[:, :-1]) | (cut[:, 1:] != cut[:, :-1])
         row, courses = self._rows(first, start + cut, length - cut)
         label = self.courses[start + length].astype(np.int64)
-        found = (courses, row, length - cut - 1, label, self._reliability(pairs))
-        return Examples(*(torch.from_numpy(array) for array in found))
+        of_session = (session.astype(np.int64), cut)
+        fields = (courses, row, length - cut - 1, label, self._reliability(pairs), *of_session)
+        return Examples(*(torch.from_numpy(array) for array in fields))
 
     def _reliability(self, pairs: NDArray[np.int64]) -> NDArray[np.float32]:
         """Mean over a task's pairs [tasks, n] of their sessions' SRS, up to the latest of them."""

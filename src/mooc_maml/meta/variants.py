@@ -238,6 +238,9 @@ def joined(support: Examples, query: Examples) -> Examples:
     time = max(support.courses.shape[2], query.courses.shape[2])
     courses = [pad(x.courses, (0, time - x.courses.shape[2])) for x in (support, query)]
     row = torch.cat([support.row, query.row + support.courses.shape[1]], 1)
-    position = torch.cat([support.position, query.position], 1)
-    label = torch.cat([support.label, query.label], 1)
-    return Examples(torch.cat(courses, 1), row, position, label, support.reliability)
+    position, label, session, offset = (
+        torch.cat([getattr(support, name), getattr(query, name)], 1)
+        for name in ("position", "label", "session", "offset")
+    )
+    rows = torch.cat(courses, 1)
+    return Examples(rows, row, position, label, support.reliability, session, offset)
