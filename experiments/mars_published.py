@@ -112,7 +112,7 @@ def settings(arguments: argparse.Namespace, seed: int) -> Params:
             "v_sknn": {"neighbours": 100},
         },
         "composites": {"models": []},
-        "evaluation": {"taken_courses": "as_is"},
+        "evaluation": {"seen_courses": "keep"},
         "hardware": {"device": "cpu", "threads": arguments.threads, "processes": 1},
     }
     for section, values in changes.items():

@@ -33,7 +33,7 @@ from mooc_maml.meta.transformer import TRANSFORMER
 from mooc_maml.meta.variants import VARIANTS
 from mooc_maml.models.transformer import SASRec
 from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 from mooc_maml.settings.params import ModelParams, Params
 
 COURSES = 9
@@ -51,7 +51,7 @@ def weights_of(model: SASRec, dtype: torch.dtype = torch.float64) -> dict[str, T
     return {name: x.detach().to(dtype) for name, x in model.state_dict().items()}
 
 
-def task_model(model: SASRec, taken: TakenCourses = NONE_LEFT_OUT) -> TaskModel:
+def task_model(model: SASRec, taken: SeenFilter = NONE_LEFT_OUT) -> TaskModel:
     return TRANSFORMER.task_model(model, CPU, model.norm.weight.dtype, taken)
 
 
@@ -136,8 +136,8 @@ def test_meta_gradient_equals_finite_differences() -> None:
             assert gradient[name].view(-1)[place].item() == expected, (name, place)
 
 
-@pytest.mark.parametrize("taken", [TakenCourses(True, False, None), TakenCourses(True, True, None)])
-def test_courses_left_out_of_the_loss_are_left_out(taken: TakenCourses) -> None:
+@pytest.mark.parametrize("taken", [SeenFilter(True, False, None), SeenFilter(True, True, None)])
+def test_courses_left_out_of_the_loss_are_left_out(taken: SeenFilter) -> None:
     model = sasrec().double()
     support, query = [pairs_of([1, 2, 4, 3]), pairs_of([8, 2, 9])], [pairs_of([2, 3, 5, 1])] * 2
     own_query = [

@@ -9,17 +9,17 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.evaluation.curves import ablations, by_support_size, cold_start
 from mooc_maml.evaluation.ranker import Ranker
 from mooc_maml.ranking.query_ranks import ScoreFunction
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 STORE = small_store()
 SETTINGS = params(
     episodes={"support_size": 2, "query_size": 3},
     ablations={"support_sizes": [1, 2, 4], "inner_steps": [1, 3]},
 )
-LEFT_OUT = TakenCourses(prefix=False, support=True, recurrence=None)
+LEFT_OUT = SeenFilter(prefix=False, support=True, recurrence=None)
 
 
-def ranker(seen: TakenCourses = NONE_LEFT_OUT) -> Ranker:
+def ranker(seen: SeenFilter = NONE_LEFT_OUT) -> Ranker:
     return Ranker(STORE, seen, torch.device("cpu"), 5)
 
 

@@ -9,7 +9,7 @@ import torch
 from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts, Resumable
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.run_state import RunState
 from mooc_maml.runtime.saved_state import SavedState
 from mooc_maml.settings.params import Params
@@ -76,7 +76,7 @@ def train_and_test(
     Returns:
         Name -> test metrics; and name -> what its training was like, empty where there is nothing.
     """
-    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+    taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
     metrics: dict[str, dict[str, float]] = {}
     training: dict[str, list[dict[str, Any]]] = {}
     models = train_models(table, names, store, params, device, print, run.part, parts)

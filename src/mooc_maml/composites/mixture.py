@@ -46,7 +46,7 @@ from mooc_maml.meta.inner import Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.ranking.metrics import METRICS
 from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.ranking.seen import SeenFilter, seen_filter
 from mooc_maml.settings.composites.mixture import MixtureParams
 from mooc_maml.settings.params import Params
 
@@ -81,7 +81,7 @@ class Mixture:
     def __init__(
         self,
         parts: Parts,
-        taken: TakenCourses,
+        taken: SeenFilter,
         weights: Weights,
         steps: int,
         num_courses: int,
@@ -127,7 +127,7 @@ class Mixture:
         learners: NDArray[np.int64],
     ) -> Self:
         """The mixture fitted on all windows of some learners."""
-        mixed, taken = _mixed(parts), taken_courses(store, params)
+        mixed, taken = _mixed(parts), seen_filter(store, params)
         start, steps = _start(len(mixed), device), cls.steps_of(params)
         found = cls(mixed, taken, start, steps, store.num_courses, [])
         found._learn(windows(store, learners), params, device)
@@ -142,7 +142,7 @@ class Mixture:
         Returns:
             Those of the mixture, and those of it without support pairs.
         """
-        episodes, taken = store.episodes["validation"], taken_courses(store, params)
+        episodes, taken = store.episodes["validation"], seen_filter(store, params)
         order = generator(params.seed, "mixture-halves").permutation(len(episodes))
         ranks = np.zeros((2, len(episodes), store.query_size), dtype=np.int64)
         at_once = params.hardware.tasks_at_once
@@ -280,7 +280,7 @@ class Mixture:
             )
         prefix, support = found["taken"].tolist()
         weights = {key: torch.from_numpy(found[key]).to(device) for key in keys}
-        taken = TakenCourses(prefix, support, None)
+        taken = SeenFilter(prefix, support, None)
         left_out = [dict(zip(METRICS, found[name].tolist(), strict=False)) for name in _LEFT_OUT]
         return cls(mixed, taken, weights, int(found["steps"]), num_courses, [], *left_out)
 

@@ -33,7 +33,7 @@ from mooc_maml.evaluation.ranker import about
 from mooc_maml.evaluation.schema import ControlsResult
 from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups, learner_metrics
-from mooc_maml.ranking.seen import TakenCourses
+from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.settings.composites_section import ADAPTED
 from mooc_maml.settings.params import Params
 
@@ -89,7 +89,7 @@ def told_of_others(mixture: Mixture) -> ScoreFunction:
     return _changed(mixture, mixture.taken._replace(support=False), mixture.steps).scores
 
 
-def _changed(mixture: Mixture, taken: TakenCourses, steps: int) -> Mixture:
+def _changed(mixture: Mixture, taken: SeenFilter, steps: int) -> Mixture:
     return Mixture(mixture.parts, taken, mixture.weights, steps, mixture.num_courses, [])
 
 
@@ -97,7 +97,7 @@ def ranks_on_corrupted(
     score: ScoreFunction,
     corrupt: Corrupt,
     store: EpisodeStore,
-    taken: TakenCourses,
+    taken: SeenFilter,
     *,
     tasks_at_once: int,
     device: torch.device,

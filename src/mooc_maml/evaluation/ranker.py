@@ -11,7 +11,7 @@ from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.comparison import Ranks
 from mooc_maml.meta.model import MetaModel, read_meta_model
 from mooc_maml.ranking.query_ranks import Answers, ScoreFunction, query_answers, query_ranks
-from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.ranking.seen import SeenFilter, seen_filter
 from mooc_maml.settings.params import Params
 
 Scorers = Mapping[str, ScoreFunction]
@@ -29,7 +29,7 @@ class Ranker:
     """
 
     store: EpisodeStore
-    seen: TakenCourses
+    seen: SeenFilter
     device: torch.device
     tasks_at_once: int
 
@@ -65,7 +65,7 @@ def read_ranked_model(
     Raises:
         UserError: the model is missing, damaged, or made for another catalogue.
     """
-    seen = taken_courses(store, params)
+    seen = seen_filter(store, params)
     meta = read_meta_model(folder, params, store.num_courses, seen)
     return Ranker(store, seen, meta.device, params.hardware.tasks_at_once), meta
 

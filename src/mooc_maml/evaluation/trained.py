@@ -6,7 +6,7 @@ from typing import Any
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.ranker import about
 from mooc_maml.evaluation.schema import TrainedResult
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.settings.params import Params
 
 
@@ -28,6 +28,6 @@ def trained_result(
     content = {
         "baselines": metrics,
         "training": {name: entries for name, entries in training.items() if entries},
-        "seen_courses": taken_courses(store, params).told(),
+        "seen_courses": seen_filter(store, params).told(),
     }
     return TrainedResult.model_validate(about(params, store) | content)

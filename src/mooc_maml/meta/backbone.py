@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from mooc_maml.common.errors import UserError
 from mooc_maml.meta.inner import TaskModel, Weights
 from mooc_maml.models.model_file import read_module, write_module
-from mooc_maml.ranking.seen import TakenCourses
+from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.settings.params import Params
 
-MakeTaskModel = Callable[[nn.Module, torch.device, torch.dtype, TakenCourses], TaskModel]
+MakeTaskModel = Callable[[nn.Module, torch.device, torch.dtype, SeenFilter], TaskModel]
 
 
 class Recommender(Protocol):

@@ -10,7 +10,7 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.dense import DenseTaskModel, DenseWeights
 from mooc_maml.meta.inner import Weights
 from mooc_maml.meta.losses import Pairs, pairs_of, recommender_loss
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 
 def _module_of(name: str) -> str:
@@ -34,7 +34,7 @@ class RecommenderTaskModel(DenseTaskModel):
         module: nn.Module,
         device: torch.device,
         dtype: torch.dtype,
-        taken: TakenCourses = NONE_LEFT_OUT,
+        taken: SeenFilter = NONE_LEFT_OUT,
         layer_of: Callable[[str], str] = _module_of,
     ) -> None:
         self.device, self.dtype, self.taken, self.layer_of = device, dtype, taken, layer_of

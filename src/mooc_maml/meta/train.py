@@ -22,7 +22,7 @@ from mooc_maml.meta.inner import Weights
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.hardware import dtype
 from mooc_maml.runtime.processes import ALONE, World
 from mooc_maml.settings.params import Params
@@ -69,7 +69,7 @@ class MetaTrainer:
     ) -> None:
         self.store, self.params, self.world = store, params, world
         self.backbone, self.variant = backbone_of(params), variant_of(params)
-        self.taken = taken_courses(store, params)
+        self.taken = seen_filter(store, params)
         if start is None:
             drawn = torch_generator(params.seed, "meta-initial")
             start = self.backbone.build(store.num_courses, params, drawn)

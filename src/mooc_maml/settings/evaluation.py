@@ -11,4 +11,4 @@ class EvaluationParams(Section):
     """What validation looks at, and which courses are ranked."""
 
     validation_metric: MetricName
-    taken_courses: Literal["as_is", "auto"]
+    seen_courses: Literal["keep", "auto"]

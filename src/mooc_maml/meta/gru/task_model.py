@@ -16,7 +16,7 @@ from mooc_maml.meta.gru.layer import GRULayer, GRUTangent, TaskLinear, add
 from mooc_maml.meta.gru.packed import Packed, pack_examples
 from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 _LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
 
@@ -129,7 +129,7 @@ class GRUTaskModel:
     """
 
     def __init__(
-        self, device: torch.device, dtype: torch.dtype, taken: TakenCourses = NONE_LEFT_OUT
+        self, device: torch.device, dtype: torch.dtype, taken: SeenFilter = NONE_LEFT_OUT
     ) -> None:
         self.device, self.dtype, self.taken = device, dtype, taken
 
