@@ -3,7 +3,7 @@
     python -m benchmarks.adaptation --pairs data/pairs --folder /tmp/adaptation --seeds 5
 
 Settings are those of params.yaml, with courses that cannot come again left out of rankings and
-losses (`taken_courses: auto`). The document's GRU alone is trained as the document says. A seed
+losses (`seen_courses: auto`). The document's GRU alone is trained as the document says. A seed
 draws the split of the learners, the initialisation and the sampling; with `--vary` the first alone
 or the others alone, and what is not drawn anew is that of seed 0. Baselines are trained once a
 seed, and chosen on the validation learners' last pairs; what weighs others (blend, mixture) is
@@ -52,7 +52,7 @@ from mooc_maml.evaluation.controls import (
 )
 from mooc_maml.evaluation.statistics import t_interval
 from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks, summary
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses, taken_courses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter, seen_filter
 from mooc_maml.report.manifest import git_tree
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.baselines import ADAPTED, ALWAYS, OURS, BaselineName
@@ -140,7 +140,7 @@ def _params(
     changed = base.model_dump()
     changed["seed"] = drawn["seed"]
     changed["episodes"] |= {"position": position, "split_seed": drawn["episodes.split_seed"]}
-    changed["evaluation"]["taken_courses"] = "auto"
+    changed["evaluation"]["seen_courses"] = "auto"
     changed["baselines"]["models"] = [name for name in BASELINES if name in models]
     return parse_params(changed)
 
@@ -157,7 +157,7 @@ def _trained(
     kind, path = BASELINES[name][0], baseline_path(folder, name)
     if not path.exists():
         if name == "gru":  # the document's knows nothing of taken courses
-            evaluation = params.evaluation.model_copy(update={"taken_courses": "as_is"})
+            evaluation = params.evaluation.model_copy(update={"seen_courses": "keep"})
             params = params.model_copy(update={"evaluation": evaluation})
         path.parent.mkdir(parents=True, exist_ok=True)
         kind.train(store, params, device, print, parts).write(path)
@@ -168,10 +168,10 @@ def _measured(
     models: Mapping[str, Baseline], store: EpisodeStore, params: Params, device: torch.device
 ) -> tuple[Row, ByLearner]:
     """Test metrics of each model, and the mixture against others, Holm over all of it."""
-    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+    taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
     validation = {}
 
-    def ranked(score: ScoreFunction, episode_set: str, left_out: TakenCourses = taken) -> Ranks:
+    def ranked(score: ScoreFunction, episode_set: str, left_out: SeenFilter = taken) -> Ranks:
         score = left_out.without(score)
         return query_ranks(score, store, episode_set, tasks_at_once=at_once, device=device)
 

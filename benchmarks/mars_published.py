@@ -108,7 +108,7 @@ def settings(arguments: argparse.Namespace, seed: int) -> Params:
             **{"models": ["popularity", "v_sknn", "gru"], "epochs": 10, "batch_size": 256},
             **{"learning_rate": 0.001, "neighbours": 100},
         },
-        "evaluation": {"taken_courses": "as_is"},
+        "evaluation": {"seen_courses": "keep"},
         "hardware": {"device": "cpu", "threads": arguments.threads, "processes": 1},
     }
     for section, values in changes.items():

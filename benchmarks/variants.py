@@ -28,7 +28,7 @@ from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.meta.train import MetaTrainer, meta_train
 from mooc_maml.meta.variants import VARIANTS
 from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import Params, load_params, parse_params
 
@@ -71,7 +71,7 @@ def _gru(folder: Path, store: EpisodeStore, params: Params, device: torch.device
 
 
 def _row_of_gru(gru: GRUBaseline, store: EpisodeStore, params: Params, device: torch.device) -> Row:
-    at_once, score = params.hardware.tasks_at_once, taken_courses(store, params).without(gru.scores)
+    at_once, score = params.hardware.tasks_at_once, seen_filter(store, params).without(gru.scores)
     found = summary(query_ranks(score, store, "validation", tasks_at_once=at_once, device=device))
     return {"variant": "gru", **{f"zero {metric}": found[metric] for metric in METRICS}}
 

@@ -12,14 +12,14 @@ from mooc_maml.evaluation.comparison import write_table
 from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.meta.model import read_meta_model
 from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.settings.params import load_params
 
 
 def main(episodes: Path, model: Path, results: Path, plots: Path) -> None:
     """Adapt the same meta-model on the same learners, each time judged on the same queries."""
     params, store = load_params("params.yaml"), read_checked(episodes)
-    taken = taken_courses(store, params)
+    taken = seen_filter(store, params)
     meta = read_meta_model(model, params, store.num_courses, taken)
 
     def row(steps: int | None, support_size: int | None) -> dict[str, float]:

@@ -11,7 +11,7 @@ from mooc_maml.evaluation.comparison import intervals
 from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.meta.model import read_meta_model
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.settings.params import load_params
 
 METRICS = ("HR@10", "NDCG@10")
@@ -20,7 +20,7 @@ METRICS = ("HR@10", "NDCG@10")
 def main(episodes: Path, baselines: Path, model: Path, results: Path) -> None:
     """Give every model exactly so many support pairs, those directly before the queries."""
     params, store = load_params("params.yaml"), read_checked(episodes)
-    taken = taken_courses(store, params)
+    taken = seen_filter(store, params)
     meta = read_meta_model(model, params, store.num_courses, taken)
     device = meta.learner.device
     trained = read_baselines(baselines, params.baselines.models, store.num_courses, device)

@@ -32,7 +32,7 @@ from mooc_maml.evaluation.controls import (
 from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.meta.model import read_meta_model
 from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.settings.baselines import ADAPTED
 from mooc_maml.settings.params import Params, load_params
 from mooc_maml.synthetic.oracle import Oracle
@@ -69,7 +69,7 @@ def _metrics(
     params: Params, store: EpisodeStore, paths: argparse.Namespace
 ) -> dict[str, LearnerMetrics]:
     """Model -> metric -> [learners]; of a control the mean over its repeats."""
-    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+    taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
     meta = read_meta_model(paths.model, params, store.num_courses, taken)
     device = meta.learner.device
     scores: dict[str, ScoreFunction] = {"zero_shot": meta.scores(0), "few_shot": meta.scores()}

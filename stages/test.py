@@ -28,7 +28,7 @@ from mooc_maml.evaluation.comparison import (
 from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.meta.model import MetaModel, read_meta_model, relative_changes
 from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, query_ranks, summary
-from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.ranking.seen import SeenFilter, seen_filter
 from mooc_maml.settings.baselines import ADAPTED, OURS
 from mooc_maml.settings.params import Params, load_params
 from mooc_maml.synthetic.oracle import Oracle
@@ -40,7 +40,7 @@ ADAPTING = {"few": ("few_shot", "zero_shot"), "mixture": ADAPTED}
 def main(paths: argparse.Namespace) -> None:
     """Read episodes and models; write the metrics of all, and how far adaptation goes."""
     params, store = load_params("params.yaml"), read_checked(paths.episodes)
-    taken = taken_courses(store, params)
+    taken = seen_filter(store, params)
     meta = read_meta_model(paths.model, params, store.num_courses, taken)
     # First all of validation: which model is compared with is chosen there.
     validation = {
@@ -50,7 +50,7 @@ def main(paths: argparse.Namespace) -> None:
     ranks = _ranks("test", params, store, meta, taken, paths)
     found = intervals(ranks, params.seed)
     content = _content(params, ranks, found, validation)
-    write_test_results(paths.results, {**content, "taken_courses": taken.told()}, store.test_set)
+    write_test_results(paths.results, {**content, "seen_courses": taken.told()}, store.test_set)
     write_comparison(paths.plots / "comparison.csv", found)
     changes = relative_changes(meta, store)
     table = pd.DataFrame(changes).rename_axis("learner").reset_index()
@@ -63,7 +63,7 @@ def _ranks(
     params: Params,
     store: EpisodeStore,
     meta: MetaModel,
-    taken: TakenCourses,
+    taken: SeenFilter,
     paths: argparse.Namespace,
 ) -> dict[str, Ranks]:
     """Model -> ranks [learners, Q], all on the same queries."""

@@ -10,7 +10,7 @@ from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
 from mooc_maml.runtime.run_state import RunState
@@ -25,7 +25,7 @@ def main(episodes: Path, model: Path, results: Path) -> None:
     device, store = setup(params.hardware), read_checked(episodes)
     unused: dict[str, Any] = dict.fromkeys(set(type(params).model_fields) - USED, True)
     settings = params.model_dump_json(exclude={**unused, "hardware": {"processes"}})
-    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+    taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
     metrics, training = {}, {}
     code = stage_fingerprint("train_baselines")
     with RunState("train_baselines", f"{settings} on {device}", code, episodes) as run:
@@ -36,7 +36,7 @@ def main(episodes: Path, model: Path, results: Path) -> None:
             metrics[name] = summary(ranks)
             if baseline.history:
                 training[f"{name}_training"] = baseline.history
-        content = {**_about(store, params), "taken_courses": taken.told()}
+        content = {**_about(store, params), "seen_courses": taken.told()}
         write_test_results(results, {**content, "baselines": metrics, **training}, store.test_set)
         run.publish(model)
 

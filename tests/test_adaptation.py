@@ -178,7 +178,7 @@ def test_the_document_s_gru_is_trained_as_it_says(
         own = adaptation.BASELINES[name][0].train
 
         def train(store: Any, params: Params, *rest: Any) -> Any:
-            seen[name] = params.evaluation.taken_courses
+            seen[name] = params.evaluation.seen_courses
             return own(store, params, *rest)
 
         return train
@@ -186,4 +186,4 @@ def test_the_document_s_gru_is_trained_as_it_says(
     for name in ("gru", "markov", "mixture"):
         monkeypatch.setattr(adaptation.BASELINES[name][0], "train", spy(name))
     run(monkeypatch)
-    assert seen == {"gru": "as_is", "markov": "auto", "mixture": "auto"}
+    assert seen == {"gru": "keep", "markov": "auto", "mixture": "auto"}

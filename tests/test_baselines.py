@@ -401,25 +401,25 @@ def test_stage_writes_models_and_metrics_twice_alike(tmp_path: Path, monkeypatch
         assert results["baselines"][name] == pytest.approx(summary(ranks))
 
 
-def test_stage_leaves_taken_courses_out_where_they_never_recur(tmp_path: Path, monkeypatch):
+def test_stage_leaves_seen_courses_out_where_they_never_recur(tmp_path: Path, monkeypatch):
     """Everybody takes 1 to 9 in order: once all before are left out, popularity knows the next."""
     store = build_episodes(steps([(n, 0, range(1, 10)) for n in range(20)]), params(**SMALL))[0]
     write_episodes(tmp_path / "episodes", store)
     monkeypatch.chdir(tmp_path)
     found = {}
-    for mode in ("as_is", "auto"):
+    for mode in ("keep", "auto"):
         settings = params(
             **{**SMALL, "baselines": {"epochs": 1, "models": ("popularity", "gru")}},
             hardware={"device": "cpu", "threads": 1},
-            evaluation={"taken_courses": mode},
+            evaluation={"seen_courses": mode},
         )
         monkeypatch.setattr(stage, "load_params", lambda _, settings=settings: settings)
         stage.main(tmp_path / "episodes", tmp_path / mode, tmp_path / f"{mode}.json")
         found[mode] = json.loads((tmp_path / f"{mode}.json").read_text())
     # Queries 7, 8, 9: eight courses tie for first; left out are 1 to 6, then 7, then 8.
-    assert found["as_is"]["baselines"]["popularity"]["MRR"] == pytest.approx(1 / 8)
+    assert found["keep"]["baselines"]["popularity"]["MRR"] == pytest.approx(1 / 8)
     left = (1 / 3 + 1 / 2 + 1) / 3
     assert found["auto"]["baselines"]["popularity"]["MRR"] == pytest.approx(left)
-    assert found["as_is"]["taken_courses"] == {"prefix_left_out": False, "support_left_out": False}
-    assert found["auto"]["taken_courses"]["support_left_out"] is True
-    assert found["auto"]["taken_courses"]["by_learner"] == 0
+    assert found["keep"]["seen_courses"] == {"prefix_left_out": False, "support_left_out": False}
+    assert found["auto"]["seen_courses"]["support_left_out"] is True
+    assert found["auto"]["seen_courses"]["by_learner"] == 0

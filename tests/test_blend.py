@@ -17,7 +17,7 @@ from mooc_maml.composites.blend import Blend, mixtures
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 from mooc_maml.settings.params import Params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -67,7 +67,7 @@ def test_of_what_is_left_out_a_part_s_probability_goes_to_the_others() -> None:
     """Here course 3, in the prefix, on which the parts waste 7/10, 0 and 1."""
     gru = FixedGRU(np.log([0.1, 0.2, 0.7]).tolist())
     parts = {"gru": gru, "markov": Fixed([0.5, 0.5, 0.0]), "v_sknn": Fixed([0.0, 0.0, 1.0])}
-    query, taken = pairs([([3], 1)]), TakenCourses(True, False, None)
+    query, taken = pairs([([3], 1)]), SeenFilter(True, False, None)
     found = Blend(parts, (0.5, 0.3, 0.2), taken, 3, []).scores(query, query)
     expected = torch.tensor([0.5 / 3 + 0.15, 1 / 3 + 0.15, 0])
     torch.testing.assert_close(found[0, 0], expected, atol=1e-6, rtol=0)
@@ -102,7 +102,7 @@ def test_all_weight_on_one_part_is_that_part_also_from_its_file(tmp_path: Path) 
 
 def test_what_is_left_out_is_known_from_the_file(tmp_path: Path) -> None:
     store, settings = small_store(), params()
-    taken = TakenCourses(False, True, None)
+    taken = SeenFilter(False, True, None)
     blend = Blend(parts_of(store, settings), (0.0, 1.0, 0.0), taken, store.num_courses, [])
     blend.write(tmp_path / "b.npz")
     again = Blend.read(tmp_path / "b.npz", store.num_courses, CPU, blend.parts)

@@ -23,19 +23,19 @@ from mooc_maml.evaluation.controls import (
     without_steps,
 )
 from mooc_maml.ranking.query_ranks import learner_metrics, query_ranks
-from mooc_maml.ranking.seen import TakenCourses
+from mooc_maml.ranking.seen import SeenFilter
 
 STORE = small_store()
 ALL = np.arange(len(STORE.episodes["test"]))
 CPU = torch.device("cpu")
-AS_IS = TakenCourses(False, False, None)
+AS_IS = SeenFilter(False, False, None)
 
 
 def rng(index: int = 0) -> np.random.Generator:
     return generator(1, "test controls", index)
 
 
-def spoilt(score, control, taken: TakenCourses = AS_IS):
+def spoilt(score, control, taken: SeenFilter = AS_IS):
     return spoilt_ranks(score, control(STORE, rng()), STORE, taken, tasks_at_once=3, device=CPU)
 
 
@@ -88,7 +88,7 @@ def test_courses_left_out_are_those_of_the_learner_itself() -> None:
     def flat(support: Examples, query: Examples) -> Tensor:
         return torch.arange(1.0, STORE.num_courses + 1).expand(*query.label.shape, -1)
 
-    out = TakenCourses(True, True, None)
+    out = SeenFilter(True, True, None)
     found = spoilt(flat, exchanged_supports, out)
     own = query_ranks(out.without(flat), STORE, "test", tasks_at_once=3, device=CPU)
     assert np.array_equal(found, own)
@@ -101,7 +101,7 @@ def test_the_mixture_leaves_out_nothing_that_only_the_giver_has_taken() -> None:
     popularity = Popularity(torch.arange(1.0, STORE.num_courses + 1))
     weights = {"weight": torch.zeros(3, 2), "log_rate": torch.full((3, 2), -3.0)}
     weights["weight"][0, 0] = 1.0
-    out = TakenCourses(True, True, None)
+    out = SeenFilter(True, True, None)
     mixture = Mixture({"popularity": popularity}, out, weights, 0, STORE.num_courses, [])
     own = query_ranks(out.without(mixture.scores), STORE, "test", tasks_at_once=3, device=CPU)
     assert np.array_equal(spoilt(told_of_others(mixture), exchanged_supports, out), own)

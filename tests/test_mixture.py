@@ -38,7 +38,7 @@ from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.query_ranks import learner_metrics, query_ranks
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 from mooc_maml.settings.baselines import MIXED, READ_SUPPORT
 from mooc_maml.settings.params import Params
 
@@ -62,7 +62,7 @@ def parts_of(store: EpisodeStore, settings: Params) -> Parts:
     return {name: kind.train(store, settings, CPU, print) for name, kind in kinds.items()}
 
 
-def mixture(parts: Parts, courses: int, steps: int, taken: TakenCourses = NONE_LEFT_OUT) -> Mixture:
+def mixture(parts: Parts, courses: int, steps: int, taken: SeenFilter = NONE_LEFT_OUT) -> Mixture:
     """Weights that are all different."""
     number = len(parts) + 1
     ends = ((0.3, 1.1), (0.2, -0.1), (-0.3, 0.4)), ((-3.0, -2.0), (-2.0, -4.0), (-2.5, -3.0))
@@ -89,7 +89,7 @@ def test_evidence_by_hand() -> None:
 def test_what_cannot_come_has_no_probability_and_is_out_of_the_loss() -> None:
     parts = {"popularity": Fixed([3.0, 1.0, 4.0])}
     query = pairs([([1], 2), ([2, 1], 1)])  # the second comes again, against the rule
-    taken = TakenCourses(True, False, None)
+    taken = SeenFilter(True, False, None)
     found = evidence_of(said_of(parts, query, query), taken, query, query)
     np.testing.assert_allclose(found.log_p[0, 0, :, 0].exp(), [1e-5, 0.20001, 0.80001], rtol=1e-4)
     assert found.is_out.tolist() == [[[True, False, False], [False, True, False]]]

@@ -11,7 +11,7 @@ from torch import Tensor
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.saved_state import SavedState
 from mooc_maml.settings.params import Params
 
@@ -109,7 +109,7 @@ def validator(
         scorer -> metric -> mean over the validation learners; taken courses are treated as in the
         test.
     """
-    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+    taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
 
     def validate(score: ScoreFunction) -> dict[str, float]:
         score = taken.without(score)

@@ -20,7 +20,7 @@ from mooc_maml.baselines.session_batches import SessionBatches
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.models.model_file import read_module, write_module
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.hardware import dtype
 from mooc_maml.runtime.saved_state import SECONDS_BETWEEN_SAVES, SavedState
 from mooc_maml.runtime.signals import Stop
@@ -108,7 +108,7 @@ class SequenceBaseline(Generic[Model]):
         model = cls.build(store, params, parts).to(device, dtype(params.hardware))
         found, validate = cls(model, []), validator(store, params, device)
         batches, plan = cls.batches(store, params), cls.plan(params)
-        taken = taken_courses(store, params)
+        taken = seen_filter(store, params)
         return SequenceTraining(model, batches, plan, lambda: validate(found.scores), taken)
 
     @classmethod

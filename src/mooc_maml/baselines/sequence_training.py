@@ -15,7 +15,7 @@ from mooc_maml.common.early_stopping import is_best_last, is_out_of_patience
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator, torch_generator
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 Metrics = dict[str, float]
 History = list[dict[str, Any]]
@@ -101,7 +101,7 @@ class SequenceTraining:
         batches: Batches,
         plan: Plan,
         validate: Callable[[], Metrics],
-        taken: TakenCourses = NONE_LEFT_OUT,
+        taken: SeenFilter = NONE_LEFT_OUT,
     ) -> None:
         self.model, self.plan, self.validate, self.taken = model, plan, validate, taken
         self.optimiser = torch.optim.Adam(model.parameters(), lr=plan.settings.learning_rate)

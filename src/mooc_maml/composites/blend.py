@@ -15,7 +15,7 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import episode_groups, summary
-from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.ranking.seen import SeenFilter, seen_filter
 from mooc_maml.settings.baselines import PARTS
 from mooc_maml.settings.params import Params
 
@@ -38,7 +38,7 @@ class Blend:
         self,
         parts: Parts,
         weights: tuple[float, ...],
-        taken: TakenCourses,
+        taken: SeenFilter,
         num_courses: int,
         history: list[dict[str, Any]],
     ) -> None:
@@ -58,7 +58,7 @@ class Blend:
         parts: Parts = NO_PARTS,
     ) -> Self:
         """Choose the weights, in tenths, by the validation metric (the first of equals)."""
-        taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+        taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
         found = cls(parts, (), taken, store.num_courses, [])
         metric, tried = params.evaluation.validation_metric, mixtures(len(found.parts))
         total = len(store.episodes["validation"])
@@ -101,7 +101,7 @@ class Blend:
         """
         found = read_arrays(path, num_courses, ("weights", "taken"))
         prefix, support = found["taken"].tolist()
-        taken = TakenCourses(prefix, support, None)
+        taken = SeenFilter(prefix, support, None)
         return cls(parts, tuple(found["weights"].tolist()), taken, num_courses, [])
 
 

@@ -10,7 +10,7 @@ from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.prefixes import prefixes
-from mooc_maml.ranking.seen import TakenCourses
+from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.settings.baselines import READ_SUPPORT
 
 _LEAST = 1e-5  # added to probabilities, so that a part that excludes a course does not decide alone
@@ -54,7 +54,7 @@ def said_of(
     }
 
 
-def evidence_of(said: Said, taken: TakenCourses, support: Examples, query: Examples) -> Evidence:
+def evidence_of(said: Said, taken: SeenFilter, support: Examples, query: Examples) -> Evidence:
     """As a mixture sees it; `support` and `query` are those that the parts were told of."""
     each, is_taken = of_the_rest(said, taken, support, query)
     log_p = torch.stack([*each, torch.stack(each).mean(0)], -1).add(_LEAST).log()
@@ -66,7 +66,7 @@ def evidence_of(said: Said, taken: TakenCourses, support: Examples, query: Examp
 
 
 def of_the_rest(
-    said: Said, taken: TakenCourses, support: Examples, query: Examples
+    said: Said, taken: SeenFilter, support: Examples, query: Examples
 ) -> tuple[list[Tensor], Tensor]:
     """Each part's probabilities among the courses that are not left out; and which are left out.
 
@@ -81,7 +81,7 @@ def of_the_rest(
 
 
 def support_evidence(
-    parts: Mapping[str, Baseline], taken: TakenCourses, support: Examples
+    parts: Mapping[str, Baseline], taken: SeenFilter, support: Examples
 ) -> Evidence:
     """What the parts say of each support pair, told of those before it and of nothing later."""
     blind = {name: part for name, part in parts.items() if name not in READ_SUPPORT}

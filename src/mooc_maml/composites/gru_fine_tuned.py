@@ -17,7 +17,7 @@ from mooc_maml.meta.gru.learner import GRUFastWeights, GRULearner
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.models.gru import GRURecommender
-from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.ranking.seen import SeenFilter, seen_filter
 from mooc_maml.settings.params import Params
 
 
@@ -35,7 +35,7 @@ class FineTunedGRU:
     def __init__(
         self,
         model: GRURecommender,
-        taken: TakenCourses,
+        taken: SeenFilter,
         rate: float,
         steps: int,
         history: list[dict[str, Any]],
@@ -65,7 +65,7 @@ class FineTunedGRU:
         """Choose rate and steps by the validation metric (the first of equals)."""
         model, metric = gru_of(parts), params.evaluation.validation_metric
         validate, own = validator(store, params, device), params.baselines.gru_fine_tuned
-        taken, history = taken_courses(store, params), list[dict[str, Any]]()
+        taken, history = seen_filter(store, params), list[dict[str, Any]]()
         for rate in own.rates:
             for steps in own.steps:
                 found = validate(cls(model, taken, rate, steps, []).scores)
@@ -97,5 +97,5 @@ class FineTunedGRU:
         """
         found = read_arrays(path, num_courses, ("rate", "steps", "taken"))
         prefix, support = found["taken"].tolist()
-        taken = TakenCourses(prefix, support, None)
+        taken = SeenFilter(prefix, support, None)
         return cls(gru_of(parts), taken, float(found["rate"]), int(found["steps"]), [])

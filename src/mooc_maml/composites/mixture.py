@@ -41,7 +41,7 @@ from mooc_maml.meta.dense import DenseLearner
 from mooc_maml.meta.inner import Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.ranking.seen import SeenFilter, seen_filter
 from mooc_maml.settings.baselines import MIXED
 from mooc_maml.settings.params import Params
 
@@ -69,7 +69,7 @@ class Mixture:
     def __init__(
         self,
         parts: Parts,
-        taken: TakenCourses,
+        taken: SeenFilter,
         weights: Weights,
         steps: int,
         num_courses: int,
@@ -90,7 +90,7 @@ class Mixture:
     ) -> Self:
         """Meta-learn on the validation learners; measure on halves of them, each left out once."""
         mixed = _mixed(parts)
-        taken, steps = taken_courses(store, params), cls.steps_of(params)
+        taken, steps = seen_filter(store, params), cls.steps_of(params)
         own = store.episodes["validation"][:, 0]
         order = generator(params.seed, "mixture-halves").permutation(len(own))
         ranks = np.zeros((len(own), store.query_size), dtype=np.int64)
@@ -229,7 +229,7 @@ class Mixture:
             )
         prefix, support = found["taken"].tolist()
         weights = {key: torch.from_numpy(found[key]).to(device) for key in keys}
-        taken = TakenCourses(prefix, support, None)
+        taken = SeenFilter(prefix, support, None)
         return cls(mixed, taken, weights, int(found["steps"]), num_courses, [])
 
 

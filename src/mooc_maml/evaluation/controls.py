@@ -16,7 +16,7 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups
-from mooc_maml.ranking.seen import TakenCourses
+from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.settings.baselines import ADAPTED
 
 # (indices of test episodes, their support pairs) -> the support pairs to adapt on
@@ -98,7 +98,7 @@ def told_of_others(mixture: Mixture) -> ScoreFunction:
     return _changed(mixture, mixture.taken._replace(support=False), mixture.steps).scores
 
 
-def _changed(mixture: Mixture, taken: TakenCourses, steps: int) -> Mixture:
+def _changed(mixture: Mixture, taken: SeenFilter, steps: int) -> Mixture:
     return Mixture(mixture.parts, taken, mixture.weights, steps, mixture.num_courses, [])
 
 
@@ -106,7 +106,7 @@ def spoilt_ranks(
     score: ScoreFunction,
     spoil: Spoil,
     store: EpisodeStore,
-    taken: TakenCourses,
+    taken: SeenFilter,
     *,
     tasks_at_once: int,
     device: torch.device,

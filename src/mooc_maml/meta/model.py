@@ -18,7 +18,7 @@ from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.gru import read_model
 from mooc_maml.models.model_file import read_learned
 from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups
-from mooc_maml.ranking.seen import TakenCourses
+from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.runtime.hardware import dtype, setup
 from mooc_maml.settings.params import Params
 
@@ -62,9 +62,7 @@ class MetaModel:
         return fast
 
 
-def read_meta_model(
-    folder: Path, params: Params, num_courses: int, taken: TakenCourses
-) -> MetaModel:
+def read_meta_model(folder: Path, params: Params, num_courses: int, taken: SeenFilter) -> MetaModel:
     """Open what meta-training left, ready to run on the device of the settings.
 
     Args:

@@ -22,7 +22,7 @@ from mooc_maml.meta.model import adapted_scores
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.hardware import dtype
 from mooc_maml.runtime.processes import ALONE, World
 from mooc_maml.settings.params import Params
@@ -69,7 +69,7 @@ class MetaTrainer:
     ) -> None:
         self.store, self.params, self.world = store, params, world
         self.variant = variant_of(params)
-        self.learner = GRULearner(device, dtype(params.hardware), taken_courses(store, params))
+        self.learner = GRULearner(device, dtype(params.hardware), seen_filter(store, params))
         if start is None:
             drawn = torch_generator(params.seed, "meta-initial")
             shape = params.model.model_dump()

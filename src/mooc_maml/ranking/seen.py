@@ -55,7 +55,7 @@ def learn_recurrence(store: EpisodeStore) -> Recurrence:
     return Recurrence(*shares)
 
 
-class TakenCourses(NamedTuple):
+class SeenFilter(NamedTuple):
     """What is left out of the ranking.
 
     Attributes:
@@ -135,7 +135,7 @@ class TakenCourses(NamedTuple):
         return {"prefix_left_out": self.prefix, "support_left_out": self.support, **shares}
 
 
-NONE_LEFT_OUT = TakenCourses(False, False, None)
+NONE_LEFT_OUT = SeenFilter(False, False, None)
 
 
 def _marked(courses: Tensor, num_courses: int) -> Tensor:
@@ -145,9 +145,9 @@ def _marked(courses: Tensor, num_courses: int) -> Tensor:
     return marked.scatter_(2, courses, True)[..., 1:]
 
 
-def taken_courses(store: EpisodeStore, params: Params) -> TakenCourses:
-    """What `evaluation.taken_courses` means on these data."""
-    if params.evaluation.taken_courses == "as_is":
+def seen_filter(store: EpisodeStore, params: Params) -> SeenFilter:
+    """What `evaluation.seen_courses` means on these data."""
+    if params.evaluation.seen_courses == "keep":
         return NONE_LEFT_OUT
     found = learn_recurrence(store)
-    return TakenCourses(found.in_session < THRESHOLD, found.by_learner < THRESHOLD, found)
+    return SeenFilter(found.in_session < THRESHOLD, found.by_learner < THRESHOLD, found)

@@ -23,7 +23,7 @@ def results_table(inputs: Inputs) -> str:
     params, found = inputs.params, inputs.maml
     episodes, metric = params.episodes, params.evaluation.validation_metric
     split = (episodes.train_fraction, episodes.validation_fraction, episodes.test_fraction)
-    taken = "as any other" if params.evaluation.taken_courses == "as_is" else "if they recur"
+    taken = "as any other" if params.evaluation.seen_courses == "keep" else "if they recur"
     steps = " or ".join(map(str, inputs.steps))
     about = (
         f"Data: {inputs.source_label}, {_count(found.get('learners'))} test learners, "

@@ -179,7 +179,7 @@ class EvaluationParams(_Section):
     """What validation looks at, and which courses are ranked."""
 
     validation_metric: MetricName
-    taken_courses: Literal["as_is", "auto"]
+    seen_courses: Literal["keep", "auto"]
 
 
 class HardwareParams(_Section):

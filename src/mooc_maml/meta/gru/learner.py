@@ -16,7 +16,7 @@ from mooc_maml.meta.gru.layer import GRULayer, GRUTangent, TaskLinear, add
 from mooc_maml.meta.gru.packed import Packed, pack_examples
 from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class GRULearner:
     """
 
     def __init__(
-        self, device: torch.device, dtype: torch.dtype, taken: TakenCourses = NONE_LEFT_OUT
+        self, device: torch.device, dtype: torch.dtype, taken: SeenFilter = NONE_LEFT_OUT
     ) -> None:
         self.device, self.dtype, self.taken = device, dtype, taken
 

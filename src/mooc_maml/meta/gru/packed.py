@@ -82,7 +82,7 @@ def pack_examples(
 ) -> Packed:
     """Work out the layouts; on the CPU, since the slices are needed as plain numbers.
 
-    `left_out`: see `TakenCourses.courses_out_of_loss`.
+    `left_out`: see `SeenFilter.courses_out_of_loss`.
     """
     courses, row, position, label = (x.cpu() for x in examples[:4])
     tasks, rows, time = courses.shape

@@ -12,12 +12,12 @@ from mooc_maml.ranking.query_ranks import ScoreFunction
 from mooc_maml.ranking.seen import (
     NONE_LEFT_OUT,
     Recurrence,
-    TakenCourses,
+    SeenFilter,
     learn_recurrence,
-    taken_courses,
+    seen_filter,
 )
 
-AUTO = params(evaluation={"taken_courses": "auto"})
+AUTO = params(evaluation={"seen_courses": "auto"})
 
 
 def by_number(dtype: torch.dtype = torch.float32) -> ScoreFunction:
@@ -63,7 +63,7 @@ def test_other_learners_than_those_of_training_teach_nothing() -> None:
 def test_courses_of_prefix_and_support_come_last() -> None:
     support = pairs([([1, 5], 4)], [([1], 2)])
     query = pairs([([3], 2), ([3, 4], 1)], [([5], 4), ([5, 4], 3)])
-    found = TakenCourses(True, True, None).without(by_number())(support, query)
+    found = SeenFilter(True, True, None).without(by_number())(support, query)
     out = -torch.inf
     assert found.tolist() == [
         [[out, 1, out, out, out], [out, 1, out, out, out]],
@@ -71,7 +71,7 @@ def test_courses_of_prefix_and_support_come_last() -> None:
     ]
     # A next course that was left out is last, with all that were: no gain from leaving out.
     assert ranks(found, query.label).tolist() == [[1, 5], [1, 1]]
-    alone = TakenCourses(True, False, None).without(by_number())(support, query)
+    alone = SeenFilter(True, False, None).without(by_number())(support, query)
     assert alone[0].tolist() == [[0, 1, out, 3, 4], [0, 1, out, out, 4]]
 
 
@@ -79,7 +79,7 @@ def test_courses_later_in_a_shared_row_are_not_taken_yet() -> None:
     label = torch.tensor([[2, 3]])
     courses, row = torch.tensor([[[1, 2]]]), torch.tensor([[0, 0]])
     query = Examples(courses, row, label - 2, label, torch.ones(1), row, row)
-    found = TakenCourses(True, False, None).without(by_number())(query, query)
+    found = SeenFilter(True, False, None).without(by_number())(query, query)
     assert found.isinf().tolist() == [[[1, 0, 0, 0, 0], [1, 1, 0, 0, 0]]]
 
 
@@ -89,7 +89,7 @@ def test_scores_without_what_cannot_come_by_hand() -> None:
     courses, row = torch.tensor([[[1, 2, 3]]]), torch.tensor([[0, 0, 0]])
     seen = Examples(courses, row, torch.tensor([[0, 1, 2]]), label, torch.ones(1), row, row)
     scores, out = torch.arange(5.0).expand(3, 5), -torch.inf
-    found = TakenCourses(True, True, None).out_of_loss(scores, seen)
+    found = SeenFilter(True, True, None).out_of_loss(scores, seen)
     assert found.tolist() == [[out, 1, 2, 3, 4], [out, out, 2, 3, 4], [0, out, out, 3, 4]]
     # log(e + e^2 + e^3 + e^4) - 1, log(e^2 + e^3 + e^4) - 2, log(1 + e^3 + e^4) - 0
     expected = [3.4401897, 2.4076060, 4.3265629]
@@ -100,13 +100,13 @@ def test_scores_without_what_cannot_come_by_hand() -> None:
 
 def test_whole_numbers_are_ranked_too() -> None:
     query = pairs([([5], 4)])
-    found = TakenCourses(True, False, None).without(by_number(torch.int64))(query, query)
+    found = SeenFilter(True, False, None).without(by_number(torch.int64))(query, query)
     assert ranks(found, query.label).tolist() == [[1]]
 
 
 def test_as_is_changes_nothing() -> None:
     score = by_number()
-    assert taken_courses(store_of([[1, 2], [2, 3]]), params()).without(score) is score
+    assert seen_filter(store_of([[1, 2], [2, 3]]), params()).without(score) is score
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_as_is_changes_nothing() -> None:
     ],
 )
 def test_auto_follows_the_training_data(sessions, left_out) -> None:
-    found = taken_courses(one_learner(*sessions), AUTO)
+    found = seen_filter(one_learner(*sessions), AUTO)
     assert (found.prefix, found.support) == left_out
     assert found.told()["prefix_left_out"] is left_out[0]
     assert found.told()["in_session"] == learn_recurrence(one_learner(*sessions)).in_session
@@ -127,7 +127,7 @@ def test_auto_follows_the_training_data(sessions, left_out) -> None:
 def test_a_few_slips_in_the_data_do_not_count() -> None:
     """One of 101 next courses was there before: 0.99 %, below 1 %."""
     rare = [[1, 2]] * 99 + [[1, 2, 1]]
-    found = taken_courses(store_of(rare), AUTO)
+    found = seen_filter(store_of(rare), AUTO)
     assert found.recurrence == Recurrence(1 / 101, 1 / 101)
     assert (found.prefix, found.support) == (True, True)
-    assert not taken_courses(store_of(rare[2:]), AUTO).prefix  # one of 99
+    assert not seen_filter(store_of(rare[2:]), AUTO).prefix  # one of 99

@@ -29,11 +29,11 @@ from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.meta.train import MetaTrainer
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses, taken_courses
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter, seen_filter
 from stages import meta_train
 
-PREFIX, ALL = TakenCourses(True, False, None), TakenCourses(True, True, None)
-AUTO: dict[str, Any] = {"evaluation": {"taken_courses": "auto"}}
+PREFIX, ALL = SeenFilter(True, False, None), SeenFilter(True, True, None)
+AUTO: dict[str, Any] = {"evaluation": {"seen_courses": "auto"}}
 COURSES = 7
 # A place without a pair points at course 1, in its own row and as its label.
 PADDED = [pairs_of([1, 4]), pairs_of([5, 2, 3])], [pairs_of([1, 2, 3]), pairs_of([1, 6])]
@@ -67,7 +67,7 @@ STORE = enrolments()
 @pytest.mark.parametrize("second_order", [True, False])
 @pytest.mark.parametrize("taken", [PREFIX, ALL])
 def test_the_meta_gradient_equals_plain_autograd(
-    case: str, second_order: bool, taken: TakenCourses
+    case: str, second_order: bool, taken: SeenFilter
 ) -> None:
     support, query = OWN_CASES[case]
     pairs = zip(query, support, strict=True)
@@ -110,7 +110,7 @@ def test_scores_are_given_to_every_course() -> None:
     ],
 )
 def test_a_baseline_that_knows_nothing_chooses_among_what_is_left(
-    session: list[int], taken: TakenCourses, expected: list[int]
+    session: list[int], taken: SeenFilter, expected: list[int]
 ) -> None:
     """All scores are 0, so the loss of a pair is the logarithm of the number of courses."""
     model = GRURecommender(5, 2, 2)
@@ -197,7 +197,7 @@ def test_learners_adapt_on_the_loss_that_leaves_out(tmp_path: Any) -> None:
 
     settings = tiny_params(**AUTO, inner_lr=0.3)
     keep_model(tmp_path, MetaTrainer(STORE, settings, CPU, start=model))
-    taken = taken_courses(STORE, settings)
+    taken = seen_filter(STORE, settings)
     meta = read_meta_model(tmp_path, settings, 12, taken)
     torch.testing.assert_close(meta.scores(2)(support, query), expected)
     torch.use_deterministic_algorithms(False)
