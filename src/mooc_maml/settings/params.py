@@ -103,7 +103,7 @@ class SessionParams(_Section):
     """How events are cut into sessions."""
 
     boundary: Literal["gap", "platform"]
-    gap_seconds: Positive
+    gap_seconds: Annotated[Number, Field(gt=0, le=1e9)]  # microseconds of it are an int64
     min_events: Count
     drop_consecutive_repeats: StrictBool
 
