@@ -1,5 +1,6 @@
 """The pipeline, one thin script a stage: `python -m stages.NAME --help`."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from mooc_maml.common.errors import end_at_ctrl_c
+
+# A notebook names a backend of its own, which may be missing here: matplotlib's import would fail.
+os.environ["MPLBACKEND"] = "agg"
 
 # In `python -m NAME`, before NAME itself; not in a test that imports a stage.
 if sys.argv[:1] == ["-m"]:

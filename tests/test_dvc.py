@@ -245,7 +245,8 @@ def test_make_installs_once_and_again_when_the_lock_changes(tmp_path: Path) -> N
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
     assert "pip install" in planned(tmp_path, "repro")
     stamp = tmp_path / ".venv" / ".installed"
-    stamp.parent.mkdir()
+    (stamp.parent / "bin").mkdir(parents=True)
+    (stamp.parent / "bin" / "dvc").write_text(f"#!{stamp.parent}/bin/python\n")
     stamp.touch()
     for target, work in (("repro", "dvc repro"), ("test", "pytest")):
         assert "pip install" not in planned(tmp_path, target)

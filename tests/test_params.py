@@ -112,6 +112,22 @@ def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
             {"composites": {"models": ["mixture_zero_shot"]}},
             r"mixture_zero_shot is made of mixture; missing: mixture; name these too",
         ),
+        (
+            {"hardware": {"processes": 0}},
+            r"hardware\.processes: found 0; expected auto, or .* 1024",
+        ),
+        ({"hardware": {"processes": True}}, r"processes: found True; expected auto, or a number"),
+        ({"hardware": {"processes": "many"}}, r"processes: found 'many'; expected auto"),
+        ({"hardware": {"threads": 0}}, r"hardware\.threads: found 0; .*greater than or equal to 1"),
+        ({"hardware": {"tasks_at_once": 10**9}}, r"tasks_at_once: .*less than or equal to 1000000"),
+        (
+            {"sessions": {"gap_seconds": 1e33}},
+            r"gap_seconds: found 1e\+33; .*less than",
+        ),
+        (
+            {"episodes": {"support_size": 10**30}},
+            r"support_size: .*less than or equal to 1000000000$",
+        ),
         ({"hardware": {"device": "tpu"}}, r"hardware\.device: found 'tpu'; .*'auto'"),
     ],
 )

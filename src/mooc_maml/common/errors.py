@@ -1,6 +1,7 @@
 """The one kind of error that a user can mend, and how a stage shows it."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -35,6 +36,7 @@ def main_guard(main: Callable[[], None]) -> None:
     try:
         if signal.getsignal(signal.SIGINT) is _end:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        _print_every_letter()
         main()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -52,6 +54,13 @@ def main_guard(main: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print(_STOPPED, file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+def _print_every_letter() -> None:
+    """Where the terminal's encoding lacks a letter, print its code: a name shall not end a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 _FULL = "free some disk space"
