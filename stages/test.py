@@ -6,11 +6,9 @@ from mooc_maml.common.errors import main_guard
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.evaluation.comparison import compare
 from mooc_maml.evaluation.contenders import read_contenders
-from mooc_maml.evaluation.ranker import about
 from mooc_maml.evaluation.records import query_facts, write_records
-from mooc_maml.evaluation.tables import write_comparison, write_param_change
+from mooc_maml.evaluation.tables import write_test_tables
 from mooc_maml.evaluation.test_reads import write_test_results
-from mooc_maml.evaluation.vocabulary import read_ids
 from mooc_maml.meta.model import relative_changes
 from mooc_maml.runtime.arguments import read_paths
 from mooc_maml.settings.params import load_params
@@ -32,14 +30,12 @@ def main(results: Path, records: Path, plots: Path, episodes: Path, **folders: P
     """Read episodes and models; write the metrics of all, and how far adaptation goes."""
     params, store = load_params("params.yaml"), read_checked(episodes)
     contenders = read_contenders(params, store, **folders)
-    validation = contenders.validation()  # chooses the model that is compared with
-    facts = query_facts(store, "test", read_ids(folders["pairs"], "learner"))
+    facts = query_facts(store, "test", folders["pairs"])
     ranks = write_records(records, facts, contenders.answers("test"))
-    content = about(params, store) | {"seen_courses": contenders.ranker.seen.told()}
-    result = compare(ranks, validation, params, content)
+    seen = contenders.ranker.seen
+    result = compare(ranks, contenders.validation(), params, store, seen)
     write_test_results(results, result)
-    write_comparison(plots / "comparison.csv", result)
-    write_param_change(plots / "param_change.csv", relative_changes(contenders.meta, store))
+    write_test_tables(plots, result, relative_changes(contenders.meta, store))
 
 
 if __name__ == "__main__":

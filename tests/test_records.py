@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-from episode_helpers import params, small_store, steps
+from episode_helpers import params, small_store, steps, write_pairs
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.build import build_episodes
@@ -46,11 +46,17 @@ def one_learner_store() -> EpisodeStore:
     return build_episodes(steps(sessions, num_courses=6), settings)[0]
 
 
-def test_facts_by_hand() -> None:
+def learner_ids(folder: Path, number: int) -> Path:
+    """A folder of pairs in which learner 3 has the id learner-3, and so on; one course."""
+    write_pairs(folder / "pairs", steps([(n, 0, [1]) for n in range(number)]))
+    return folder / "pairs"
+
+
+def test_facts_by_hand(tmp_path: Path) -> None:
     store = one_learner_store()
     # pairs: 1>2, 1 2>3 | 4>2, 4 2>2, 4 2 2>5; the last K + Q = 4: support 1 2>3, three queries
-    ids = [f"learner-{n}" for n in range(10)]
-    facts = {name: x.to_pylist() for name, x in query_facts(store, "test", ids).items()}
+    pairs = learner_ids(tmp_path, 10)
+    facts = {name: x.to_pylist() for name, x in query_facts(store, "test", pairs).items()}
     learner = int(store.episodes["test"][0, 0])
     assert facts["learner"][:3] == [learner] * 3
     assert facts["learner_id"][:3] == [f"learner-{learner}"] * 3
@@ -103,7 +109,7 @@ def test_answers_have_the_ranks_of_query_ranks() -> None:
 
 def test_records_hold_all_columns_and_give_the_metrics_back(tmp_path: Path) -> None:
     store = small_store()
-    facts = query_facts(store, "test", [f"learner-{n}" for n in range(60)])
+    facts = query_facts(store, "test", learner_ids(tmp_path, 60))
     answers = query_answers(by_course, store, "test", tasks_at_once=3, device=CPU)
     worst = Answers(np.full_like(answers.ranks, 12), answers.first)
     models = {"by_course": answers, "worst": worst}

@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mooc_maml.common.randomness import generator
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.about import about
 from mooc_maml.evaluation.control_names import difference_name
 from mooc_maml.evaluation.schema import TestResult
 from mooc_maml.evaluation.statistics import (
@@ -18,6 +20,7 @@ from mooc_maml.evaluation.statistics import (
     paired_permutation_test,
 )
 from mooc_maml.ranking.query_ranks import learner_metrics
+from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.settings.composites_section import ADAPTED, OURS
 from mooc_maml.settings.params import Params
 
@@ -131,7 +134,8 @@ def compare(
     ranks: Mapping[str, Ranks],
     validation: Mapping[str, Mapping[str, float]],
     params: Params,
-    about: Mapping[str, Any],
+    store: EpisodeStore,
+    seen: SeenFilter,
 ) -> TestResult:
     """Compare all models on the test queries; the strongest baseline is chosen on validation.
 
@@ -139,7 +143,8 @@ def compare(
         ranks: model -> ranks of the test queries.
         validation: model -> metric -> mean over the validation learners.
         params: the settings.
-        about: what the result file begins with, and `seen_courses`.
+        store: the episodes.
+        seen: courses that were left out of the ranking.
     """
     found = intervals(ranks, params.seed)
     mean = {model: means(metrics) for model, metrics in found.items()}
@@ -150,7 +155,7 @@ def compare(
     best = strongest(choice, params.evaluation.validation_metric)
     metrics = {name: learner_metrics(of_one) for name, of_one in ranks.items()}
     content: dict[str, Any] = {
-        **about,
+        **about(params, store),
         **own,
         "baselines": mean,
         "validation": [{"model": name, **values} for name, values in validation.items()],
@@ -161,6 +166,7 @@ def compare(
             for model, of_one in found.items()
         },
         "differences": _differences(metrics, best, params.seed),
+        "seen_courses": seen.told(),
     }
     if {*ADAPTED, "oracle"} <= set(metrics):
         after, before, end = (metrics[name] for name in (*ADAPTED, "oracle"))

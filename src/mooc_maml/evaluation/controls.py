@@ -17,6 +17,7 @@ from mooc_maml.common.randomness import generator
 from mooc_maml.composites.mixture import Mixture
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.about import about
 from mooc_maml.evaluation.comparison import (
     LearnerMetrics,
     paired,
@@ -29,7 +30,6 @@ from mooc_maml.evaluation.control_names import (
     WITHOUT_STEPS,
     difference_name,
 )
-from mooc_maml.evaluation.ranker import about
 from mooc_maml.evaluation.schema import ControlsResult
 from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups, learner_metrics

@@ -6,8 +6,9 @@ support set. A smaller set is the pairs directly before the queries.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from mooc_maml.evaluation.about import about
 from mooc_maml.evaluation.comparison import Ranks, intervals
-from mooc_maml.evaluation.ranker import Ranker, Scorers, about
+from mooc_maml.evaluation.ranker import Ranker, Scorers
 from mooc_maml.evaluation.schema import AblationsResult, ColdStartResult
 from mooc_maml.meta.model import MetaModel
 from mooc_maml.ranking.query_ranks import ScoreFunction, summary

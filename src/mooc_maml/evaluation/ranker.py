@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -68,15 +67,3 @@ def read_ranked_model(
     seen = seen_filter(store, params)
     meta = read_meta_model(folder, params, store.num_courses, seen)
     return Ranker(store, seen, meta.device, params.hardware.tasks_at_once), meta
-
-
-def about(params: Params, store: EpisodeStore, episode_set: str = "test") -> dict[str, Any]:
-    """What a result file about the test learners begins with, see `schema.OfTestLearners`."""
-    learners, source = len(store.episodes[episode_set]), params.data.source
-    return {
-        "data_source": source,
-        "synthetic": source == "synthetic",
-        "test_set": store.test_set,
-        "learners": learners,
-        "queries": learners * store.query_size,
-    }

@@ -5,7 +5,7 @@ A folder with a Parquet file a model, all of the same columns, so that
 in data/pairs/courses.parquet. Every metric of the test can be made again from the column `rank`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mooc_maml.common.files import atomic_path, read_parquet
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.comparison import Ranks
+from mooc_maml.evaluation.vocabulary import read_ids
 from mooc_maml.ranking.query_ranks import Answers
 
 # Rows are in order of learners, as the test has them, then of queries.
@@ -51,30 +52,34 @@ _REQUIRED = {
 SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in _REQUIRED.items()])
 
 
-def query_facts(
-    store: EpisodeStore, episode_set: str, learner_ids: Sequence[str]
-) -> dict[str, pa.Array]:
+def query_facts(store: EpisodeStore, episode_set: str, pairs: Path) -> dict[str, pa.Array]:
     """The columns that are the same for every model.
 
     Args:
         store: the episodes.
         episode_set: such as "test".
-        learner_ids: the id of each learner, by number.
+        pairs: the folder of `preprocess`, whose vocabulary gives the ids.
 
     Returns:
         Column -> values [episodes * Q].
+
+    Raises:
+        UserError: the vocabulary is missing or damaged.
     """
+    learner_ids = read_ids(pairs, "learner")
     episodes = store.episodes[episode_set]
     tasks, queries = np.arange(len(episodes)), store.query_size
     rows = store.query_pairs(episode_set, tasks)
-    course = store.courses[store.label_step[rows]]
-    shown = [_shown(store, own) for own in store.support_pairs(episode_set, tasks)]
+    start, end = _steps(store, rows)
+    course = store.courses[end]
+    of_support = zip(*_steps(store, store.support_pairs(episode_set, tasks)), strict=True)
+    shown = [_shown(store, *own) for own in of_support]
     of_query: dict[str, NDArray[Any]] = {
         "learner": np.repeat(episodes[:, 0], queries),
         "query": np.tile(np.arange(queries), len(episodes)),
         "true_course": course.ravel(),
         "prefix_length": store.pair_position[rows].ravel(),
-        "in_prefix": _in_prefix(store, rows.ravel()),
+        "in_prefix": _in_prefix(store, start.ravel(), end.ravel()),
         "in_support": np.concatenate(
             [np.isin(own, seen) for own, seen in zip(course, shown, strict=True)]
         ),
@@ -87,20 +92,28 @@ def query_facts(
     return facts | {"learner_id": pa.array(ids, pa.string())}
 
 
-def _shown(store: EpisodeStore, pairs: NDArray[np.int64]) -> NDArray[np.int32]:
+def _steps(
+    store: EpisodeStore, pairs: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each pair's session begins and where its next course stands in `store.courses`."""
+    return store.session_start[store.pair_session[pairs]], store.label_step[pairs]
+
+
+def _shown(
+    store: EpisodeStore, start: NDArray[np.int64], end: NDArray[np.int64]
+) -> NDArray[np.int32]:
     """The different courses that some pairs show, in prefixes and as next courses."""
-    start, end = store.session_start[store.pair_session[pairs]], store.label_step[pairs]
-    return np.unique(
-        np.concatenate([store.courses[a : b + 1] for a, b in zip(start, end, strict=True)])
-    )
+    if not len(start):
+        return store.courses[:0]
+    shown = [store.courses[a : b + 1] for a, b in zip(start, end, strict=True)]
+    return np.unique(np.concatenate(shown))
 
 
-def _in_prefix(store: EpisodeStore, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    start, end = store.session_start[store.pair_session[pairs]], store.label_step[pairs]
-    found = [
-        bool((store.courses[a:b] == store.courses[b]).any())
-        for a, b in zip(start, end, strict=True)
-    ]
+def _in_prefix(
+    store: EpisodeStore, start: NDArray[np.int64], end: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    courses = store.courses
+    found = [bool((courses[a:b] == courses[b]).any()) for a, b in zip(start, end, strict=True)]
     return np.array(found, dtype=bool)
 
 

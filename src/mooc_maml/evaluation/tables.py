@@ -11,6 +11,14 @@ from mooc_maml.common.results import plain
 from mooc_maml.evaluation.schema import AblationsResult, TestResult
 
 
+def write_test_tables(
+    folder: Path, result: TestResult, changes: dict[str, NDArray[np.float64]]
+) -> None:
+    """comparison.csv and param_change.csv, see `write_comparison` and `write_param_change`."""
+    write_comparison(folder / "comparison.csv", result)
+    write_param_change(folder / "param_change.csv", changes)
+
+
 def write_comparison(path: Path, result: TestResult) -> None:
     """comparison.csv: model, metric, value, low, high."""
     rows = [

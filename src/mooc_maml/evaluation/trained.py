@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mooc_maml.episodes.store import EpisodeStore
-from mooc_maml.evaluation.ranker import about
+from mooc_maml.evaluation.about import about
 from mooc_maml.evaluation.schema import TrainedResult
 from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.settings.params import Params

@@ -107,11 +107,24 @@ def first_courses(scores: Tensor, labels: Tensor, number: int) -> Tensor:
     """
     if scores.is_floating_point():
         scores = torch.where(scores.isnan(), -torch.inf, scores)
+    number = min(number, scores.shape[-1])
+    flat, true = scores.flatten(0, -2), labels.flatten()
+    best = flat.topk(number, sorted=True)
+    # Where there are ties topk may choose any; those rows are sorted whole, which is slower.
+    equals = (best.values[:, 1:] == best.values[:, :-1]).any(1)
+    tied = equals | ((flat >= best.values[:, -1:]).sum(1) > number)
+    found = best.indices + 1
+    found[tied] = _sorted_whole(flat[tied], true[tied])[:, :number]
+    return found.view(*labels.shape, number)
+
+
+def _sorted_whole(scores: Tensor, labels: Tensor) -> Tensor:
+    """All courses of each row [rows, C] in the order of `first_courses`."""
+    column, true = torch.arange(scores.shape[-1], device=scores.device), labels[:, None] - 1
     # The true course moved to the last column: a stable sort then puts it behind its equals.
-    column, true = torch.arange(scores.shape[-1], device=scores.device), labels[..., None] - 1
     moved = torch.where(column < len(column) - 1, column + (column >= true), true)
-    order = scores.gather(-1, moved).sort(dim=-1, descending=True, stable=True).indices
-    return moved.gather(-1, order[..., :number]) + 1
+    order = scores.gather(1, moved).sort(dim=1, descending=True, stable=True).indices
+    return moved.gather(1, order) + 1
 
 
 def episode_groups(

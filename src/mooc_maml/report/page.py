@@ -2,10 +2,9 @@
 
 import math
 import os
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -17,16 +16,15 @@ from mooc_maml.evaluation.schema import (
     Difference,
     Differences,
     Metrics,
-    OverSeeds,
     SeedsResult,
 )
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import interval
-from mooc_maml.report.inputs import LABELS, Inputs, Measure, label_of, row_of
+from mooc_maml.report.inputs import Inputs, Measure, label_of, row_of
+from mooc_maml.report.repeated import seeds_table
 from mooc_maml.report.words import NOTHING, flatten, number, percent, points, signed_percent
 from mooc_maml.settings.composites_section import ADAPTED
-from mooc_maml.settings.evaluation import MetricName
 
 _OF_CONTROLS = {"shuffled": "labels shuffled", "exchanged": "another's pairs"}
 
@@ -66,7 +64,7 @@ def write_page(
         settings=flatten(configuration["settings"]),
         provenance=_provenance(configuration),
         artefacts=artefacts,
-        seeds=None if seeds is None else _seeds(seeds),
+        seeds=None if seeds is None else seeds_table(seeds),
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
@@ -133,49 +131,6 @@ def _models(inputs: Inputs) -> list[dict[str, Any]]:
             ],
         }
         for row in inputs.rows()
-    ]
-
-
-_VARIED = {
-    "both": "the learner split, the initialisation and all sampling",
-    "split": "the learner split alone",
-    "training": "the initialisation and all sampling, on one learner split",
-}
-_MINUS = {
-    "few_shot_minus_zero_shot": "few-shot − zero-shot, points",
-    "few_shot_minus_gru": "few-shot − GRU, points",
-}
-
-
-def _seeds(found: SeedsResult) -> dict[str, Any]:
-    """The table over seeds: models in percent, differences in points."""
-    names = [name for name in LABELS if name in found.models]
-    names = [name for name in found.models if name not in LABELS] + names
-    rows = [
-        {"label": label_of(name), "cells": _over_seeds(found.models[name], percent)}
-        for name in names
-    ]
-    rows += [
-        {
-            "label": label,
-            "cells": _over_seeds(found.differences[key], lambda x: points(x, unit=False)),
-        }
-        for key, label in _MINUS.items()
-    ]
-    number = len(found.seeds)
-    varied = _VARIED[found.varied]
-    return {"number": number, "varied": varied, "read": found.test_reads, "rows": rows}
-
-
-def _over_seeds(
-    of: Mapping[MetricName, OverSeeds], told: Callable[[float], str]
-) -> list[dict[str, str]]:
-    return [
-        {
-            "value": told(of[metric].mean),
-            "interval": f"{told(number(of[metric].low))} to {told(number(of[metric].high))}",
-        }
-        for metric in get_args(MetricName)
     ]
 
 
