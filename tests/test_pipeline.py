@@ -443,3 +443,20 @@ def test_two_seeds_are_trained_tested_and_gathered(project: Project) -> None:
     page = (project.path / "results" / "report" / "index.html").read_text()
     assert "Mean of 2 seeds" in page
     assert f"the test set was read {2 * a_seed} times" in " ".join(page.split())
+
+
+def test_another_backbone_goes_through_the_same_stages(project: Project) -> None:
+    gru = project.read_json("results/maml_K5_Q10.json")
+    said = project.dvc(
+        *("exp", "run", "-S", "model.backbone=transformer", "-S", "model.transformer.dim=8")
+    )
+    assert re.findall("Running stage '(.*)'", said) == [
+        *("meta_train", "test", "ablate", "cold_start", "controls", "visualize")
+    ]
+    found = project.read_json("results/maml_K5_Q10.json")
+    assert is_metrics(found["few_shot"])
+    assert found["few_shot"] != gru["few_shot"]
+    assert found["baselines"]["gru"] == gru["baselines"]["gru"]
+    assert (project.path / "models/maml/maml_transformer_K5.pth").is_file()
+    layers = (project.path / "results/plots/param_change.csv").read_text()
+    assert "attention 1" in layers

@@ -119,7 +119,9 @@ class Inputs:
         """Name of the meta-learner that this run trained."""
         order = "second-order" if self.params.use_second_order else "first-order"
         start = ", warm start" if self.params.meta.warm_start else ""
-        return _METHODS[self.params.meta.variant].format(order=order) + start
+        backbone = self.params.model.backbone
+        of = "" if backbone == "gru" else f" of the {backbone}"
+        return _METHODS[self.params.meta.variant].format(order=order) + of + start
 
     @property
     def steps(self) -> tuple[int, ...]:
