@@ -52,7 +52,8 @@ def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None
 
 def _settings(params: Params) -> str:
     """All that the result depends on, apart from the episodes."""
-    return params.model_dump_json(exclude={"data", "sessions", "baselines", "ablations"})
+    unused = {"data", "sessions", "baselines", "composites", "ablations"}
+    return params.model_dump_json(exclude=unused)
 
 
 def _follow(trainer: MetaTrainer, run: RunState) -> None:

@@ -11,9 +11,7 @@ from mooc_maml.common.ranges import ranges
 FIELDS = ("indptr", "indices", "data")  # of compressed rows, as scipy calls them
 
 
-def counted(
-    row: NDArray[np.int64], column: NDArray[np.int64], shape: tuple[int, int]
-) -> csr_array:
+def counted(row: NDArray[np.int64], column: NDArray[np.int64], shape: tuple[int, int]) -> csr_array:
     """How often each (row, column) occurs among pairs [n]: float64."""
     return coo_array((np.ones(len(row)), (row, column)), shape=shape).tocsr()
 

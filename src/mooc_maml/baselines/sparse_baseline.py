@@ -26,9 +26,7 @@ class SparseBaseline:
     made_of: ClassVar[tuple[str, ...]] = ()
     reads_support: ClassVar[bool] = False
 
-    def __init__(
-        self, matrix: csr_array, share: NDArray[np.float64], device: torch.device
-    ) -> None:
+    def __init__(self, matrix: csr_array, share: NDArray[np.float64], device: torch.device) -> None:
         self.matrix, self.share, self.device = matrix, share, device
         self.history: list[dict[str, Any]] = []
 
