@@ -41,7 +41,7 @@ def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None
 
 def _settings(params: Params) -> str:
     """All that the result depends on, apart from the episodes, the device and the processes."""
-    unused = dict.fromkeys(("data", "sessions", "baselines", "ablations"), True)
+    unused = dict.fromkeys(("data", "sessions", "baselines", "composites", "ablations"), True)
     return params.model_dump_json(exclude={**unused, "hardware": {"device", "processes"}})
 
 

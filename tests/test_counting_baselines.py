@@ -99,13 +99,9 @@ def test_item_knn_adds_cosines_over_the_steps_back() -> None:
     np.testing.assert_allclose(found, [of_2 + 1e-6 * SHARE, of_2 + of_1 / 2 + 1e-6 * SHARE])
 
 
-def test_item_knn_counts_a_session_once_and_in_chunks_alike(monkeypatch) -> None:
-    plain = trained(ItemKNN, [*SESSIONS, [1, 2, 1, 2, 1]])
-    monkeypatch.setattr("mooc_maml.baselines.item_knn._CELLS_AT_ONCE", 5)
-    chunked = trained(ItemKNN, [*SESSIONS, [1, 2, 1, 2, 1]])
-    found = scores(plain, [2])
+def test_item_knn_counts_a_session_once() -> None:
+    found = scores(trained(ItemKNN, [*SESSIONS, [1, 2, 1, 2, 1]]), [2])
     assert found[0, 0] == pytest.approx(3 / 4, abs=1e-6)  # 3 sessions of 4 and 4
-    np.testing.assert_array_equal(found, scores(chunked, [2]))
 
 
 def test_v_sknn_by_hand() -> None:

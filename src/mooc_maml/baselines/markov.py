@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
-from mooc_maml.baselines.sparse import SparseRows
+from mooc_maml.baselines.sparse import counted
 from mooc_maml.baselines.sparse_baseline import SparseBaseline
 from mooc_maml.baselines.training_sessions import next_courses, popularity_shares
 from mooc_maml.episodes.examples import Examples
@@ -40,13 +40,13 @@ class Markov(SparseBaseline):
         """Count the moves of all training pairs."""
         current, following = next_courses(store)
         shape = (store.num_courses + 1, store.num_courses)
-        follows = SparseRows.counted(current, following - 1, shape)
-        log(f"markov: {len(current)} training pairs, {len(follows.value)} different moves")
+        follows = counted(current, following - 1, shape)
+        log(f"markov: {len(current)} training pairs, {follows.nnz} different moves")
         return cls(follows, popularity_shares(store), device)
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Probabilities of every query pair: float64 [tasks, Q, C]."""
         current = last_courses(query).cpu().numpy()
-        counts = self.matrix.dense(current.ravel(), len(self.share))  # [tasks * Q, C]
+        counts = self.matrix[current.ravel()].toarray()  # [tasks * Q, C]
         probability = (counts + self.share) / (counts.sum(1, keepdims=True) + 1)
         return torch.from_numpy(probability).view(*current.shape, -1).to(self.device)

@@ -6,10 +6,11 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Parts
-from mooc_maml.baselines.sparse import SparseRows
+from mooc_maml.baselines.sparse import FIELDS, arrays_of, matrix_of
 
 
 class SparseBaseline:
@@ -25,15 +26,13 @@ class SparseBaseline:
     made_of: ClassVar[tuple[str, ...]] = ()
     reads_support: ClassVar[bool] = False
 
-    def __init__(
-        self, matrix: SparseRows, share: NDArray[np.float64], device: torch.device
-    ) -> None:
+    def __init__(self, matrix: csr_array, share: NDArray[np.float64], device: torch.device) -> None:
         self.matrix, self.share, self.device = matrix, share, device
         self.history: list[dict[str, Any]] = []
 
     def write(self, path: Path) -> None:
         """Write matrix and popularity as an .npz file."""
-        write_arrays(path, len(self.share), share=self.share, **self.matrix._asdict())
+        write_arrays(path, len(self.share), share=self.share, **arrays_of(self.matrix))
 
     @classmethod
     def read(
@@ -44,6 +43,6 @@ class SparseBaseline:
         Raises:
             UserError: the file is missing, is damaged, or ranks another number of courses.
         """
-        found = read_arrays(path, num_courses, ("share", *SparseRows._fields))
+        found = read_arrays(path, num_courses, ("share", *FIELDS))
         share = found.pop("share")
-        return cls(SparseRows(**found), share, device)
+        return cls(matrix_of(found, len(share)), share, device)

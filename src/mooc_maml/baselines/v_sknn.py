@@ -14,11 +14,12 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 from torch import Tensor
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
-from mooc_maml.baselines.sparse import SparseRows
+from mooc_maml.baselines.sparse import FIELDS, arrays_of, cells, matrix_of
 from mooc_maml.baselines.training_sessions import popularity_shares, training_steps
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.prefixes import prefixes
@@ -48,7 +49,7 @@ class VSKNN:
 
     def __init__(
         self,
-        sessions: SparseRows,
+        sessions: csr_array,
         share: NDArray[np.float64],
         neighbours: int,
         device: torch.device,
@@ -56,7 +57,7 @@ class VSKNN:
         self.sessions, self.share, self.neighbours = sessions, share, neighbours
         self.device = device
         self.history: list[dict[str, Any]] = []
-        self.size = np.diff(sessions.start)
+        self.size = np.diff(sessions.indptr)
         self.found_in = _transposed(sessions, len(share) + 1)
 
     @classmethod
@@ -74,7 +75,9 @@ class VSKNN:
         start = np.concatenate([[0], np.cumsum(size)])
         position = np.arange(len(session)) - start[session]
         log(f"v_sknn: {len(size)} training sessions of {len(session)} steps")
-        sessions = SparseRows(start, course, position.astype(np.float64))
+        values = position.astype(np.float64)
+        shape = (len(size), store.num_courses + 1)
+        sessions = csr_array((values, course, start), shape=shape)
         return cls(sessions, popularity_shares(store), params.baselines.v_sknn.neighbours, device)
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
@@ -88,10 +91,10 @@ class VSKNN:
     def _votes(self, prefix: NDArray[np.int64]) -> NDArray[np.float64]:
         """Votes for the courses 1..C after one prefix [n], n > 0."""
         session, weight, shared = self._nearest(prefix)
-        place, cell = self.sessions.cells(session)
-        ahead = self.sessions.value[cell] - shared[place]  # steps from the latest shared course
+        place, cell = cells(self.sessions, session)
+        ahead = self.sessions.data[cell] - shared[place]  # steps from the latest shared course
         near = np.where(ahead > 0, 1.0, _BACKWARD) / np.maximum(np.abs(ahead), 1)
-        courses = self.sessions.column[cell]
+        courses = self.sessions.indices[cell]
         votes = np.bincount(courses, weight[place] * near, minlength=len(self.share) + 1)
         return votes[1:].astype(np.float64)
 
@@ -108,8 +111,8 @@ class VSKNN:
         course, back = np.unique(prefix[::-1], return_index=True)  # latest occurrence, 0 = current
         order = np.argsort(-back)
         course, back = course[order], back[order]  # the current course last
-        place, cell = self.found_in.cells(course)
-        session = self.found_in.column[cell]
+        place, cell = cells(self.found_in, course)
+        session = self.found_in.indices[cell]
         linear = 1 - back[place] / len(prefix)
         product = np.bincount(session, linear, minlength=len(self.size))
         latest = np.zeros(len(self.size), dtype=np.int64)
@@ -121,12 +124,12 @@ class VSKNN:
         if len(near) > self.neighbours:
             best = _largest(weight, self.neighbours)
             near, weight = near[best], weight[best]
-        return near, weight, self.found_in.value[latest[near]]
+        return near, weight, self.found_in.data[latest[near]]
 
     def write(self, path: Path) -> None:
         """Write the sessions as an .npz file."""
         k = np.array(self.neighbours)
-        content = {"share": self.share, "neighbours": k, **self.sessions._asdict()}
+        content = {"share": self.share, "neighbours": k, **arrays_of(self.sessions)}
         write_arrays(path, len(self.share), **content)
 
     @classmethod
@@ -138,9 +141,9 @@ class VSKNN:
         Raises:
             UserError: the file is missing, is damaged, or ranks another number of courses.
         """
-        found = read_arrays(path, num_courses, ("share", "neighbours", *SparseRows._fields))
+        found = read_arrays(path, num_courses, ("share", "neighbours", *FIELDS))
         share, neighbours = found.pop("share"), int(found.pop("neighbours"))
-        return cls(SparseRows(**found), share, neighbours, device)
+        return cls(matrix_of(found, len(share) + 1), share, neighbours, device)
 
 
 def _largest(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
@@ -154,13 +157,14 @@ def _largest(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
     return np.flatnonzero(chosen)
 
 
-def _transposed(sessions: SparseRows, num_rows: int) -> SparseRows:
+def _transposed(sessions: csr_array, num_rows: int) -> csr_array:
     """Rows courses 0..C, columns the sessions they are in, each once; values their first position.
 
     A session's first steps stand first in `sessions`, as `np.unique` needs to find them.
     """
-    session = np.repeat(np.arange(len(sessions.start) - 1), np.diff(sessions.start))
-    cell, first = np.unique(sessions.column * len(sessions.start) + session, return_index=True)
-    row, column = np.divmod(cell, len(sessions.start))
+    number = len(sessions.indptr) - 1
+    session = np.repeat(np.arange(number), np.diff(sessions.indptr))
+    cell, first = np.unique(sessions.indices.astype(np.int64) * number + session, return_index=True)
+    row, column = np.divmod(cell, number)
     start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=num_rows))])
-    return SparseRows(start, column, sessions.value[first])
+    return csr_array((sessions.data[first], column, start), shape=(num_rows, number))
