@@ -1,4 +1,4 @@
-# Two commands: `make repro` (the whole pipeline) and `make test` (lint, types, tests).
+# `make repro`: the whole pipeline; `make test`: lint, types, tests; `make test-thorough`: the long tests.
 BIN := .venv/bin
 # The first that is Python 3.11; or name one: make setup PYTHON=/path/to/python3.11
 PYTHON ?= $(shell for name in python3.11 python3 python; do \
@@ -6,8 +6,10 @@ PYTHON ?= $(shell for name in python3.11 python3 python; do \
   done; echo python3.11)
 PIP := $(BIN)/python -m pip install --disable-pip-version-check
 unexport PYTHONPATH PYTHONHOME  # of another environment
+WORKERS ?= 2
+PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: setup repro test readme lock
+.PHONY: setup repro test test-thorough readme lock
 
 setup: .venv/.installed
 
@@ -45,12 +47,16 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest
+	$(PYTEST) -m "not thorough"
 
-# Put the tables of results/ and of benchmarks/measured into the READMEs; tests fail where they differ.
+# What takes long, and every fuzz test with many more cases.
+test-thorough: setup
+	$(PYTEST) -m "thorough or hypothesis" --hypothesis-profile thorough
+
+# Put the tables of results/ and of experiments/measured into the pages; tests fail where they differ.
 readme: setup
-	$(BIN)/python -m benchmarks.tables
-	$(BIN)/python -m mooc_maml.report.readme
+	$(BIN)/python -m experiments.tables
+	$(BIN)/python -m mooc_maml.report.readme README.md docs/evidence.md experiments/measured/README.md
 
 # Resolve pyproject.toml anew in an empty environment and pin what came out.
 lock:

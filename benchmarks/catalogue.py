@@ -15,17 +15,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.episodes import QUERY_SIZE, SUPPORT_SIZE, catalogue
-from benchmarks.measure import (
-    Row,
-    in_own_process,
-    interleaved_seconds,
-    machine,
-    median_and_spread,
-    peak_mb,
-    report,
-)
+from benchmarks.measure import in_own_process, interleaved_seconds, median_and_spread, peak_mb
 from benchmarks.ways import INNER_STEPS, WAYS, problem
 from mooc_maml.common.errors import main_guard
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import keep_freed_memory
 
 SIZES = (343, 1_518, 10_000, 100_000)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mooc_maml.common.randomness import generator
-from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.settings.data import SyntheticParams
 from mooc_maml.synthetic.activity import FIRST_SECOND, SyntheticActivity, simulate
 from mooc_maml.synthetic.dump import DROPPED_KINDS, KEPT_KINDS
 

@@ -14,19 +14,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import (
-    Row,
-    interleaved_seconds,
-    machine,
-    median_and_spread,
-    peak_mb,
-    report,
-)
+from benchmarks.measure import interleaved_seconds, median_and_spread, peak_mb
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.store import EpisodeStore, read_episodes, sample_tasks
 from mooc_maml.meta.train import MetaTrainer
 from mooc_maml.ranking.query_ranks import query_ranks
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import Params, load_params
 
@@ -69,7 +63,7 @@ def _rows(store: EpisodeStore, params: Params, arguments: argparse.Namespace) ->
             store,
             "test",
             tasks_at_once=params.hardware.tasks_at_once,
-            device=trainer.learner.device,
+            device=trainer.task_model.device,
         )
 
     calls: dict[str, Callable[[], object]] = {

@@ -14,17 +14,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.episodes import reference_setting
-from benchmarks.measure import (
-    Row,
-    in_own_process,
-    interleaved_seconds,
-    machine,
-    median_and_spread,
-    peak_mb,
-    report,
-)
+from benchmarks.measure import in_own_process, interleaved_seconds, median_and_spread, peak_mb
 from benchmarks.ways import WAYS, problem
 from mooc_maml.common.errors import main_guard
+from mooc_maml.report.measured import Row, machine, report
 
 COLUMNS = ("way", "inner_steps", "seconds", "spread", "peak_mb", "peak_ratio")
 

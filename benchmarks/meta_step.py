@@ -14,18 +14,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.episodes import Setting, from_store, many_sessions, reference_setting
-from benchmarks.measure import (
-    Row,
-    in_own_process,
-    interleaved_seconds,
-    machine,
-    median_and_spread,
-    peak_mb,
-    report,
-)
+from benchmarks.measure import in_own_process, interleaved_seconds, median_and_spread, peak_mb
 from benchmarks.partner import InTwoProcesses, be_partner, partner
 from benchmarks.ways import WAYS, Problem, Way, problem, relative_error
 from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.hardware import keep_freed_memory
 
 SETTINGS = {"reference": reference_setting, "many_sessions": many_sessions}

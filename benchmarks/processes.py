@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.episodes import reference_setting
-from benchmarks.measure import Row, machine, median_and_spread, report, seconds_of
+from benchmarks.measure import median_and_spread, seconds_of
 from benchmarks.ways import INNER_LR, INNER_STEPS, ours, problem
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import read_json, write_json
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.runtime.processes import World, join_world, launch
 
 _COLUMNS = ("processes", "seconds", "spread", "speedup", "message_kb", "sent_kb", "all_reduce_ms")

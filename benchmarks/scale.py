@@ -25,9 +25,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
 
 from benchmarks.dumps import write_dumps
-from benchmarks.measure import Row, held_mb, machine, report
+from benchmarks.measure import held_mb
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure
 
 _DISK_AN_EVENT = 150  # bytes: 90 raw, and 20 to 45 of shards, tables in between and what spills

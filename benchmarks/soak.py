@@ -26,8 +26,9 @@ import numpy as np
 import torch
 import yaml
 
-from benchmarks.measure import Row, held_mb, machine, report
+from benchmarks.measure import held_mb
 from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.report.measured import Row, machine, report
 from mooc_maml.report.style import COLOURS, new_figure
 from mooc_maml.settings.params import load_params
 

@@ -20,12 +20,13 @@ import pyarrow.parquet as pq
 import torch
 
 from benchmarks.dumps import COURSES
-from benchmarks.measure import Row, in_own_process, machine, peak_mb, report
+from benchmarks.measure import in_own_process, peak_mb
 from benchmarks.scale import run_stage
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import scratch_folder
 from mooc_maml.episodes.leakage import read_checked
-from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.report.measured import Row, machine, report
+from mooc_maml.settings.data import SyntheticParams
 from mooc_maml.synthetic.activity import simulate
 
 _LEARNERS = 14_000

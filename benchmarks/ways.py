@@ -11,7 +11,7 @@ from benchmarks.episodes import Setting
 from benchmarks.rivals import MetaGradient, study_loop, with_higher, with_vmap
 from mooc_maml.common.randomness import torch_generator
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.meta.train import shared_meta_gradient
 from mooc_maml.models.gru import GRURecommender
@@ -41,7 +41,7 @@ def ours(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The engine of this project, as meta-training runs it, in one process or several."""
     any_weight = weights["head.bias"]
-    learner = GRULearner(any_weight.device, any_weight.dtype)
+    learner = GRUTaskModel(any_weight.device, any_weight.dtype)
 
     def way(*batch: Any) -> tuple[Tensor, dict[str, Tensor]]:
         found = meta_gradient(learner, *batch, steps=steps, inner_lr=lr, second_order=second_order)

@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from mooc_maml.common.errors import main_guard
-from mooc_maml.common.files import write_json
+from mooc_maml.common.results import write_result
+from mooc_maml.episodes.account import EpisodesResult
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.leakage import check_build, check_ids
 from mooc_maml.episodes.session_steps import read_steps
@@ -21,7 +22,8 @@ def main(pairs: Path, episodes: Path, report: Path) -> None:
     check_build(store, steps.columns)
     write_episodes(episodes, store)
     source = params.data.source
-    write_json(report, {"data_source": source, "synthetic": source == "synthetic", **account})
+    about = {"data_source": source, "synthetic": source == "synthetic"}
+    write_result(report, EpisodesResult.model_validate(about | account))
     counts = (f"{number:,} {name}" for name, number in account["episodes"].items())
     print("episodes: " + ", ".join(counts))
 

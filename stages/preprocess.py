@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mooc_maml.common.errors import main_guard
-from mooc_maml.common.files import write_json
 from mooc_maml.common.progress import progress
+from mooc_maml.common.results import write_result
+from mooc_maml.preprocess.account import PreprocessResult
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.settings.params import load_params
 
@@ -16,7 +17,7 @@ def main(raw: Path, pairs: Path, report: Path) -> None:
     """Read the raw files; write the pairs and an account of everything dropped."""
     params = load_params("params.yaml")
     account = preprocess(raw, pairs, params, show=progress)
-    write_json(report, account)
+    write_result(report, PreprocessResult.model_validate(account))
     _show(account)
 
 

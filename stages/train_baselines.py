@@ -1,22 +1,27 @@
 """Stage: train the baselines on all training pairs; rank the test queries with each."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
+from mooc_maml.baselines.registry import BASELINES
+from mooc_maml.baselines.trained import train_and_test
 from mooc_maml.common.errors import main_guard
-from mooc_maml.composites.registry import baseline_path, train_baselines
 from mooc_maml.episodes.leakage import read_checked
-from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.test_reads import write_test_results
-from mooc_maml.ranking.query_ranks import query_ranks, summary
-from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.evaluation.trained import trained_result
+from mooc_maml.runtime.arguments import read_paths
 from mooc_maml.runtime.hardware import named, setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
 from mooc_maml.runtime.run_state import RunState
-from mooc_maml.settings.params import Params, load_params
+from mooc_maml.settings.params import load_params
 
 USED = {"seed", "model", "baselines", "evaluation", "hardware"}  # settings, beside the episodes
+
+PATHS = {
+    "episodes": "folder of build_episodes",
+    "model": "folder of models to write",
+    "results": "JSON of metrics to write",
+}
 
 
 def main(episodes: Path, model: Path, results: Path) -> None:
@@ -24,38 +29,16 @@ def main(episodes: Path, model: Path, results: Path) -> None:
     params = load_params("params.yaml")
     device, store = setup(params.hardware), read_checked(episodes)
     unused: dict[str, Any] = dict.fromkeys(set(type(params).model_fields) - USED, True)
-    settings = params.model_dump_json(exclude={**unused, "hardware": {"device", "processes"}})
-    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
-    metrics, training = {}, {}
+    unused |= {"hardware": {"device", "processes"}, "model": {"backbone", "transformer"}}
+    settings = params.model_dump_json(exclude=unused)
     code = stage_fingerprint("train_baselines")
     hardware = named(device)
     with RunState("train_baselines", settings, code, episodes, hardware=hardware) as run:
-        for name, baseline in train_baselines(store, params, device, print, run.part):
-            baseline.write(baseline_path(run.kept, name))
-            score = taken.without(baseline.scores)
-            ranks = query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
-            metrics[name] = summary(ranks)
-            if baseline.history:
-                training[f"{name}_training"] = baseline.history
-        content = {**_about(store, params), "taken_courses": taken.told()}
-        write_test_results(results, {**content, "baselines": metrics, **training}, store.test_set)
+        names = params.baselines.models
+        metrics, training = train_and_test(BASELINES, names, store, params, device, run)
+        write_test_results(results, trained_result(params, store, metrics, training))
         run.publish(model)
 
 
-def _about(store: EpisodeStore, params: Params) -> dict[str, Any]:
-    learners, source = len(store.episodes["test"]), params.data.source
-    content: dict[str, Any] = {"data_source": source, "synthetic": source == "synthetic"}
-    return content | {"learners": learners, "queries": learners * store.query_size}
-
-
-def _from_command_line() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--episodes", type=Path, required=True, help="folder of build_episodes")
-    parser.add_argument("--model", type=Path, required=True, help="folder of models to write")
-    parser.add_argument("--results", type=Path, required=True, help="JSON of metrics to write")
-    arguments = parser.parse_args()
-    main(arguments.episodes, arguments.model, arguments.results)
-
-
 if __name__ == "__main__":
-    main_guard(_from_command_line)
+    main_guard(lambda: main(**read_paths(__doc__, **PATHS)))

@@ -1,23 +1,24 @@
 """Draw the figures and write the report from the result files."""
 
-import argparse
 from pathlib import Path
 
 from mooc_maml.common.errors import main_guard
 from mooc_maml.report.build import build_report
+from mooc_maml.runtime.arguments import read_paths
 from mooc_maml.settings.params import load_params
 
+PATHS = {
+    "results": "folder of the result files",
+    "models": "folder of the models, hashed",
+    "report": "folder to write the report to",
+}
 
-def main() -> None:
-    """Read the paths from the command line and build the report."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--results", type=Path, required=True, help="folder of the result files")
-    parser.add_argument("--models", type=Path, required=True, help="folder of the models, hashed")
-    parser.add_argument("--report", type=Path, required=True, help="folder to write the report to")
-    paths = parser.parse_args()
-    print(build_report(load_params("params.yaml"), paths.results, paths.models, paths.report))
-    print(f"\nreport: {paths.report / 'index.html'}")
+
+def main(results: Path, models: Path, report: Path) -> None:
+    """Build the report; print the result."""
+    print(build_report(load_params("params.yaml"), results, models, report))
+    print(f"\nreport: {report / 'index.html'}")
 
 
 if __name__ == "__main__":
-    main_guard(main)
+    main_guard(lambda: main(**read_paths(__doc__, **PATHS)))

@@ -1,5 +1,6 @@
 """What several tests share: default settings, settings for small logs, real data if it is there."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from hypothesis import HealthCheck, settings
 
 from mooc_maml.settings.params import Params, parse_params
 
@@ -14,6 +16,22 @@ ROOT = Path(__file__).resolve().parents[1]
 REAL_DATA = ROOT.parent / "shared" / "data"
 
 MakeParams = Callable[..., Params]
+
+# Models of a test's size only wait for a second thread, and tests may run side by side.
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests start
+torch.set_num_threads(1)
+
+# Cases of each fuzz test: `make test`, and with --hypothesis-profile thorough.
+FUZZ = {"quick": 25, "thorough": int(os.environ.get("MOOC_MAML_FUZZ", "500"))}
+for name, cases in FUZZ.items():
+    settings.register_profile(
+        name,
+        max_examples=cases,
+        deadline=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+    )
+settings.load_profile("quick")
 
 
 @pytest.fixture

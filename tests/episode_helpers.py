@@ -1,7 +1,8 @@
 """Small pairs tables, written as sessions: (learner, first time, courses)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,10 +19,16 @@ PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
 
 def params(**changes: object) -> Params:
     """The repository's settings, with some changed: section={"key": value} or key=value."""
-    settings = load_params(PARAMS_FILE).model_dump()
+    return Params.model_validate(merged(load_params(PARAMS_FILE).model_dump(), changes))
+
+
+def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings with some changed; of a section, at any depth, those that are not named stay."""
+    found = dict(settings)
     for name, value in changes.items():
-        settings[name] = {**settings[name], **value} if isinstance(value, dict) else value
-    return Params.model_validate(settings)
+        inside = isinstance(value, dict) and isinstance(found.get(name), dict)
+        found[name] = merged(found[name], value) if inside else value
+    return found
 
 
 def steps(
@@ -81,6 +88,5 @@ def small_store(**changes: object) -> EpisodeStore:
         "episodes": {"support_size": 2, "query_size": 3, "max_prefix_length": 4},
         "ablations": {"support_sizes": [1, 2, 4]},
     }
-    for name, value in changes.items():
-        settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
+    settings = merged(settings, changes)
     return build_episodes(steps(random_sessions(60)), params(**settings))[0]

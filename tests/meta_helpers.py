@@ -15,6 +15,7 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.models.gru import GRURecommender
 
 Pair = tuple[list[int], int]
+Left = tuple[list[int], int, set[int]]
 Weights = dict[str, Tensor]
 
 
@@ -46,6 +47,12 @@ def assemble(tasks: Sequence[Sequence[Pair]]) -> Examples:
     return Examples(courses, *pairs.unbind(2), torch.ones(len(tasks)))
 
 
+def left_out(pairs: Sequence[Pair], shown: Sequence[Pair] = ()) -> list[Left]:
+    """Pairs with what is left out of their loss: their own prefix and all that `shown` shows."""
+    before = {course for prefix, label in shown for course in (*prefix, label)}
+    return [(prefix, label, ({*prefix} | before) - {label}) for prefix, label in pairs]
+
+
 def gru_weights(
     courses: int, layers: int = 1, dtype: torch.dtype = torch.float64, seed: int = 1
 ) -> Weights:
@@ -53,6 +60,13 @@ def gru_weights(
     draw = torch_generator(seed, "test-meta-weights")
     model = GRURecommender(courses, 3, 4, layers, generator=draw)
     return {name: 1.5 * x.to(dtype) for name, x in model.state_dict().items()}
+
+
+def gru_pair_scores(model: GRURecommender, examples: Examples) -> Tensor:
+    """Scores of every pair of every task by torch's own GRU: float [tasks, pairs, C]."""
+    hidden = model.hidden(examples.courses)  # [tasks, rows, time, H]
+    task = torch.arange(examples.num_tasks, device=hidden.device)[:, None]
+    return model.scores(hidden[task, examples.row, examples.position])
 
 
 def gru_loss(weights: Weights, pairs: Sequence[Any]) -> Tensor:

@@ -33,19 +33,6 @@ def leaves(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def tracks(stage: dict[str, Any], key: str) -> bool:
-    """Whether a change of `key` (data.source) makes the stage stale."""
-    return any(key == name or key.startswith(f"{name}.") for name in stage.get("params", []))
-
-
-def outs(stage: dict[str, Any], kinds: tuple[str, ...] = ("outs", "metrics")) -> dict[str, Any]:
-    """Path -> options ({} if there are none) of what the stage writes."""
-    found: dict[str, Any] = {}
-    for entry in (entry for kind in kinds for entry in stage.get(kind, [])):
-        found |= entry if isinstance(entry, dict) else {entry: {}}
-    return found
-
-
 def code_of(stage: str) -> set[str]:
     """What dvc.yaml has to list of our code for `python -m stages.STAGE`.
 

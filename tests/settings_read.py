@@ -79,7 +79,7 @@ class Recorder:
             recorder.is_on = True
             return params
 
-        base: Any = settings._Section
+        base: Any = settings.Section
         base.__getattribute__ = get
         base.model_dump = dump(BaseModel.model_dump)
         base.model_dump_json = dump(BaseModel.model_dump_json)

@@ -14,7 +14,7 @@ import yaml
 from episode_helpers import params, random_sessions, steps, write_pairs
 from pipeline_files import ROOT
 
-from benchmarks import adaptation
+from experiments import adaptation
 from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.report.manifest import git_tree
@@ -33,8 +33,8 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
                   "validation_fraction": 0.3},
         ablations={"support_sizes": [1, 2]},
         model={"embedding_dim": 8, "hidden_dim": 8},
-        baselines={"epochs": 1, "mixture": {"steps": 1, "updates": 2, "learners": 3,
-                                            "learning_rate": 0.05}},
+        baselines={"gru": {"epochs": 1}},
+        composites={"mixture": {"steps": 1, "updates": 2, "learners": 3, "learning_rate": 0.05}},
         hardware={"threads": 1, "device": "cpu"},
     )  # fmt: skip
     content = json.loads(settings.model_dump_json())
@@ -44,7 +44,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *more: str) -> dict[str, Any]:
-    given = ["--pairs", "pairs", "--folder", "models", "--json", "found.json", "--models"]
+    given = ["--pairs=pairs", "--folder=models", "--json=found.json", "--seeds=1", "--models"]
     names = ["popularity", "repeat", "markov", "v_sknn", "gru", *adaptation.FITTED]
     monkeypatch.setattr(sys, "argv", ["adaptation", *given, *names, *more])
     adaptation.main()
@@ -78,7 +78,7 @@ def test_every_seed_and_position_is_measured_and_a_second_run_trains_nothing(
     row = next(r for r in whole["rows"] if (r["position"], r["model"]) == ("first", "gru"))
     own = [r["test"]["gru"]["HR@10"] for r in whole["runs"] if r["position"] == "first"]
     assert row["HR@10"] == pytest.approx(sum(own) / 2)
-    monkeypatch.setattr(adaptation.BASELINES["gru"][0], "train", None)  # would fail if called
+    monkeypatch.setattr(adaptation.MODELS["gru"], "train", None)  # would fail if called
     assert run(monkeypatch, "--seeds", "2")["runs"] == whole["runs"]
 
 
@@ -175,7 +175,7 @@ def test_the_document_s_gru_is_trained_as_it_says(
     seen: dict[str, str] = {}
 
     def spy(name: str) -> Any:
-        own = adaptation.BASELINES[name][0].train
+        own = adaptation.MODELS[name].train
 
         def train(store: Any, params: Params, *rest: Any) -> Any:
             seen[name] = params.evaluation.taken_courses
@@ -184,6 +184,6 @@ def test_the_document_s_gru_is_trained_as_it_says(
         return train
 
     for name in ("gru", "markov", "mixture"):
-        monkeypatch.setattr(adaptation.BASELINES[name][0], "train", spy(name))
+        monkeypatch.setattr(adaptation.MODELS[name], "train", spy(name))
     run(monkeypatch)
     assert seen == {"gru": "as_is", "markov": "auto", "mixture": "auto"}

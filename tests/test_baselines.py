@@ -4,53 +4,59 @@ import math
 import os
 import signal
 from pathlib import Path
-from typing import get_args
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
-from episode_helpers import params, small_store, steps
+from episode_helpers import merged, params, small_store, steps
 
 from mooc_maml.baselines import sequence
-from mooc_maml.baselines.base import Baseline
+from mooc_maml.baselines.arrays import read_arrays, write_arrays
+from mooc_maml.baselines.base import NO_PARTS, Baseline, FittedOnValidation
 from mooc_maml.baselines.gru import GRUBaseline
 from mooc_maml.baselines.popularity import Popularity
+from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.baselines.sequence_training import Within
 from mooc_maml.baselines.session_batches import SessionBatches
+from mooc_maml.baselines.trained import model_path, train_and_test, train_models
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator
+from mooc_maml.composites.pool import Pool
 from mooc_maml.composites.registry import (
-    BASELINES,
-    baseline_path,
-    read_baselines,
-    train_baselines,
+    COMPOSITES,
+    MODELS,
+    read_models,
 )
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.store import EpisodeStore, write_episodes
 from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.runtime.run_state import RunState
 from mooc_maml.runtime.saved_state import SavedState
-from mooc_maml.settings.baselines import PARTS, BaselineName
+from mooc_maml.settings.baselines_section import BaselineParams
+from mooc_maml.settings.composites_section import CompositeParams
 from stages import train_baselines as stage
+from stages import train_composites
 
 CPU = torch.device("cpu")
+SOURCE = Path(__file__).resolve().parents[1] / "src" / "mooc_maml"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-_OWN = params().baselines
 FURTHER = {"epochs": 3, "updates": 4, "batch_size": 8}
 SMALL = {
     "episodes": {"support_size": 2, "query_size": 3, "max_prefix_length": 4},
     "ablations": {"support_sizes": [1, 2]},
     "model": {"embedding_dim": 8, "hidden_dim": 16},
     "baselines": {
-        "epochs": 5,
-        "batch_size": 32,
-        "learning_rate": 0.02,
-        "gru_tuned": {**_OWN.gru_tuned.model_dump(), "hidden_dim": 16, "epochs": 2},
+        "gru": {"epochs": 5, "batch_size": 32, "learning_rate": 0.02},
+        "gru_tuned": {"hidden_dim": 16, "epochs": 2},
+        "sasrec": {"dim": 8, "epochs": 2},
+    },
+    "composites": {
         "gru_fine_tuned": {"rates": (0.1,), "steps": (1, 2)},
         "mixture": {"steps": 2, "updates": 2, "learners": 3, "learning_rate": 0.05},
-        "gru_further": {**_OWN.gru_further.model_dump(), **FURTHER},
-        "sasrec": {**_OWN.sasrec.model_dump(), "dim": 8, "epochs": 2},
+        "gru_further": FURTHER,
     },
 }
 
@@ -164,7 +170,7 @@ def test_the_best_epoch_is_kept_the_first_of_equals(monkeypatch):
     def weights(*validation: float) -> torch.Tensor:
         values = iter(validation)
         monkeypatch.setattr(sequence, "validator", lambda *_: lambda _: {"NDCG@10": next(values)})
-        settings = params(**{**SMALL, "baselines": {"epochs": len(validation)}})
+        settings = params(**{**SMALL, "baselines": {"gru": {"epochs": len(validation)}}})
         return GRUBaseline.train(circular_store(), settings, CPU, print).model.head.weight
 
     assert torch.equal(weights(0.1, 0.5, 0.4, 0.5), weights(0.1, 0.5))
@@ -173,7 +179,11 @@ def test_the_best_epoch_is_kept_the_first_of_equals(monkeypatch):
 
 def test_training_follows_the_seed_alone():
     store = circular_store()
-    settings = {**SMALL, "baselines": {"epochs": 1}, "model": {**SMALL["model"], "dropout": 0.3}}
+    settings = {
+        **SMALL,
+        "baselines": {"gru": {"epochs": 1}},
+        "model": {**SMALL["model"], "dropout": 0.3},
+    }
     torch.manual_seed(1)
     one = GRUBaseline.train(store, params(**settings), CPU, print)
     torch.manual_seed(2)
@@ -185,32 +195,98 @@ def test_training_follows_the_seed_alone():
 
 
 def test_a_loss_that_is_no_number_is_told():
-    settings = params(**{**SMALL, "baselines": {"learning_rate": 3e37, "epochs": 2}})
-    with pytest.raises(UserError, match=r"lower baselines\.learning_rate"):
+    settings = params(**{**SMALL, "baselines": {"gru": {"learning_rate": 3e37, "epochs": 2}}})
+    with pytest.raises(UserError, match=r"lower baselines\.gru\.learning_rate"):
         GRUBaseline.train(circular_store(), settings, CPU, print)
 
 
-def test_the_table_holds_every_baseline_that_settings_may_name():
-    assert sorted(BASELINES) == sorted(get_args(BaselineName))
+SECTIONS = {"baselines": (BASELINES, BaselineParams), "composites": (COMPOSITES, CompositeParams)}
 
 
-def test_a_baseline_stands_after_those_that_it_is_made_of():
-    order = list(BASELINES)
-    assert {"blend", "gru_fine_tuned", "gru_further", "mixture_zero_shot"} == set(PARTS)
-    for name, parts in PARTS.items():
+@pytest.mark.parametrize("package", SECTIONS)
+def test_settings_name_the_models_that_there_are_and_each_has_its_two_files(package: str):
+    table, section = SECTIONS[package]
+    assert section.names() == tuple(table)
+    files = {path.stem for path in (SOURCE / "settings" / package).glob("*.py")}
+    assert files == {*table, "__init__"}
+    for name, kind in table.items():
+        assert kind.__module__ == f"mooc_maml.{package}.{name}"
+        own = section.model_fields[name].annotation
+        assert own.__module__ == f"mooc_maml.settings.{package}.{name}"
+        assert kind.made_of == getattr(own, "made_of", ())
+
+
+def test_every_model_says_what_it_is():
+    for name, kind in MODELS.items():
+        assert (kind.name, kind.ending[0], type(kind.reads_support)) == (name, ".", bool)
+    labels = [kind.label for kind in MODELS.values()]
+    assert len(set(labels)) == len(labels) == 18
+    assert MODELS["gru_tuned_with_history"].label == "GRU, tuned, with history"
+
+
+def test_a_model_stands_after_those_that_it_is_made_of():
+    order = list(MODELS)
+    made = {name: kind.made_of for name, kind in MODELS.items() if kind.made_of}
+    assert {"blend", "gru_fine_tuned", "gru_further", "mixture_zero_shot"} == set(made)
+    for name, parts in made.items():
         assert all(order.index(part) < order.index(name) for part in parts)
 
 
 def test_only_those_named_are_trained_and_read(tmp_path: Path):
     store, names = circular_store(), ("markov", "gru", "popularity")
-    settings = params(**{**SMALL, "baselines": {"epochs": 1, "models": names}})
-    trained = dict(train_baselines(store, settings, CPU, lambda _: None))
+    settings = params(**{**SMALL, "baselines": {"gru": {"epochs": 1}, "models": names}})
+    trained = dict(train_models(MODELS, names, store, settings, CPU, lambda _: None))
     assert list(trained) == ["popularity", "markov", "gru"]
-    for name, baseline in trained.items():
-        baseline.write(baseline_path(tmp_path, name))
-    assert list(read_baselines(tmp_path, names, 9, CPU)) == list(trained)
+    for model in trained.values():
+        model.write(model_path(tmp_path, type(model)))
+    assert list(read_models(tmp_path, tmp_path, names, 9, CPU)) == list(trained)
     with pytest.raises(UserError, match=r"v_sknn\.npz: no such file"):
-        read_baselines(tmp_path, (*names, "v_sknn"), 9, CPU)
+        read_models(tmp_path, tmp_path, (*names, "v_sknn"), 9, CPU)
+
+
+class Alphabet:
+    """A baseline of a test: the first courses of the catalogue are the best."""
+
+    name, label, ending = "alphabet", "In order of the catalogue", ".npz"
+    made_of: ClassVar[tuple[str, ...]] = ()
+    reads_support = False
+
+    def __init__(self, num_courses: int) -> None:
+        self.num_courses = num_courses
+        self.history: list[dict[str, Any]] = []
+
+    @classmethod
+    def train(cls, store, params, device, log, parts=NO_PARTS):
+        return cls(store.num_courses)
+
+    def scores(self, support, query):
+        return -torch.arange(self.num_courses).expand(*query.label.shape, -1)
+
+    def write(self, path: Path) -> None:
+        write_arrays(path, self.num_courses)
+
+    @classmethod
+    def read(cls, path, num_courses, device, parts=NO_PARTS):
+        read_arrays(path, num_courses, ())
+        return cls(num_courses)
+
+
+def test_a_new_baseline_is_a_class_and_a_line_in_the_table(tmp_path: Path, monkeypatch):
+    """It is trained, kept, tested and read, and what is made of all the others takes it up."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(BASELINES, "alphabet", Alphabet)
+    store, names = circular_store(), ("popularity", "alphabet", "gru")
+    settings = params(**{**SMALL, "baselines": {"gru": {"epochs": 1}}})
+    run = RunState("test", "settings", "code")
+    metrics, _ = train_and_test(BASELINES, names, store, settings, CPU, run)
+    assert list(metrics) == ["popularity", "gru", "alphabet"]
+    labels = store.query("test", np.arange(len(store.episodes["test"]))).label.double()
+    assert metrics["alphabet"]["MRR"] == pytest.approx(float((1 / labels).mean()))
+    assert {path.name for path in run.kept.iterdir()} >= {"alphabet.npz", "gru.pth"}
+    parts = read_models(run.kept, tmp_path, names, 9, CPU)
+    assert list(parts) == list(metrics)
+    pool = Pool.train(store, settings, CPU, lambda _: None, parts)
+    assert list(pool.parts) == list(metrics)
 
 
 class Stop(Exception):
@@ -297,7 +373,9 @@ def test_ctrl_c_after_the_last_epoch_is_not_lost(tmp_path: Path, capsys):
     whole = GRUBaseline.train(store, settings, CPU, print)
 
     def press(line: str) -> None:
-        if line.startswith(f"gru: epoch {settings.baselines.epochs}/"):  # its state is saved then
+        if line.startswith(
+            f"gru: epoch {settings.baselines.gru.epochs}/"
+        ):  # its state is saved then
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(SystemExit) as stop:
@@ -351,18 +429,18 @@ def test_every_part_of_the_saved_state_matters(tmp_path: Path, part, monkeypatch
     assert not (same_weights(again, whole) and again.history == whole.history)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", MODELS)
 def test_files(tmp_path: Path, name: str):
-    kind, _ = BASELINES[name]
+    kind = MODELS[name]
     store = circular_store()
-    settings = params(**{**SMALL, "baselines": {**SMALL["baselines"], "epochs": 1}})
+    settings = params(**merged(SMALL, {"baselines": {"gru": {"epochs": 1}}}))
     # As many as a baseline of others may be made of; small models, each trained for an epoch.
     parts: dict[str, Baseline] = {}
     for part in ("markov", "v_sknn", "gru", "mixture"):
         if part != name:
-            parts[part] = BASELINES[part][0].train(store, settings, CPU, print, parts)
+            parts[part] = MODELS[part].train(store, settings, CPU, print, parts)
     baseline = kind.train(store, settings, CPU, print, parts)
-    path = baseline_path(tmp_path, name)
+    path = model_path(tmp_path, kind)
     with pytest.raises(UserError, match="no such file"):
         kind.read(path, 9, CPU, parts)
     baseline.write(path)
@@ -380,25 +458,36 @@ def test_files(tmp_path: Path, name: str):
 def test_stage_writes_models_and_metrics_twice_alike(tmp_path: Path, monkeypatch):
     store = circular_store()
     write_episodes(tmp_path / "episodes", store)
-    small = {**SMALL, "baselines": {**SMALL["baselines"], "models": tuple(BASELINES)}}
-    settings = params(**small, hardware={"device": "cpu", "threads": 1})
-    monkeypatch.setattr(stage, "load_params", lambda _: settings)
+    models = {section: {"models": tuple(table)} for section, (table, _) in SECTIONS.items()}
+    settings = params(**merged(SMALL, models), hardware={"device": "cpu", "threads": 1})
+    episodes = tmp_path / "episodes"
+    for module in (stage, train_composites):
+        monkeypatch.setattr(module, "load_params", lambda _: settings)
     monkeypatch.chdir(tmp_path)
     for run in ("one", "two"):
-        stage.main(tmp_path / "episodes", tmp_path / run, tmp_path / f"{run}.json")
-    files = {path.name for path in (tmp_path / "one").iterdir()}
-    assert files == {baseline_path(tmp_path, name).name for name in BASELINES}
-    for file in ("one.json", *(f"one/{name}" for name in files)):
-        same = tmp_path / file.replace("one", "two")
-        assert (tmp_path / file).read_bytes() == same.read_bytes()
+        stage.main(episodes, tmp_path / run, tmp_path / f"{run}.json")
+        of_others = tmp_path / f"{run}_of_others"
+        train_composites.main(episodes, tmp_path / run, of_others, Path(f"{of_others}.json"))
+    for folder, table in (("one", BASELINES), ("one_of_others", COMPOSITES)):
+        files = {path.name for path in (tmp_path / folder).iterdir()}
+        assert files == {model_path(tmp_path, kind).name for kind in table.values()}
+        for file in (f"{folder}.json", *(f"{folder}/{name}" for name in files)):
+            same = tmp_path / file.replace("one", "two")
+            assert (tmp_path / file).read_bytes() == same.read_bytes()
     results = json.loads((tmp_path / "one.json").read_text())
+    of_others = json.loads((tmp_path / "one_of_others.json").read_text())
     tests = len(store.episodes["test"])
-    assert (results["learners"], results["queries"]) == (tests, tests * 3)
-    assert results["synthetic"] is True
+    for found in (results, of_others):
+        assert (found["learners"], found["queries"]) == (tests, tests * 3)
+        assert found["synthetic"] is True
     assert len(results["gru_training"]) == 5
-    for name, baseline in read_baselines(tmp_path / "one", list(BASELINES), 9, CPU).items():
-        ranks = query_ranks(baseline.scores, store, "test", tasks_at_once=32, device=CPU)
-        assert results["baselines"][name] == pytest.approx(summary(ranks))
+    found = results["baselines"] | of_others["composites"]
+    for name, model in read_models(Path("one"), Path("one_of_others"), MODELS, 9, CPU).items():
+        ranks = query_ranks(model.scores, store, "test", tasks_at_once=32, device=CPU)
+        assert found[name] == pytest.approx(summary(ranks))
+        if isinstance(model, FittedOnValidation):
+            (entry,) = of_others[f"{name}_training"]
+            assert model.left_out_validation == entry["left_out_validation"]
 
 
 def test_stage_leaves_taken_courses_out_where_they_never_recur(tmp_path: Path, monkeypatch):
@@ -409,7 +498,7 @@ def test_stage_leaves_taken_courses_out_where_they_never_recur(tmp_path: Path, m
     found = {}
     for mode in ("as_is", "auto"):
         settings = params(
-            **{**SMALL, "baselines": {"epochs": 1, "models": ("popularity", "gru")}},
+            **{**SMALL, "baselines": {"gru": {"epochs": 1}, "models": ("popularity", "gru")}},
             hardware={"device": "cpu", "threads": 1},
             evaluation={"taken_courses": mode},
         )

@@ -35,6 +35,8 @@ def parts_of(store: EpisodeStore, settings: Params) -> Parts:
 class Fixed:
     """Says the same of every query."""
 
+    reads_support = False
+
     def __init__(self, values: list[float]) -> None:
         self.values = torch.tensor(values)
 

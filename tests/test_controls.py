@@ -1,4 +1,4 @@
-"""Negative controls: what they spoil, what they leave, and that they would notice a leak."""
+"""Negative controls: what they corrupt, what they leave, and that they would notice a leak."""
 
 import numpy as np
 import pytest
@@ -17,8 +17,8 @@ from mooc_maml.evaluation.controls import (
     exchanged_supports,
     helps,
     mean_of,
+    ranks_on_corrupted,
     shuffled_labels,
-    spoilt_ranks,
     told_of_others,
     without_steps,
 )
@@ -35,8 +35,10 @@ def rng(index: int = 0) -> np.random.Generator:
     return generator(1, "test controls", index)
 
 
-def spoilt(score, control, taken: TakenCourses = AS_IS):
-    return spoilt_ranks(score, control(STORE, rng()), STORE, taken, tasks_at_once=3, device=CPU)
+def corrupted(score, control, taken: TakenCourses = AS_IS):
+    return ranks_on_corrupted(
+        score, control(STORE, rng()), STORE, taken, tasks_at_once=3, device=CPU
+    )
 
 
 def test_shuffled_labels_are_the_learners_own_in_another_order() -> None:
@@ -53,11 +55,11 @@ def test_shuffled_labels_are_the_learners_own_in_another_order() -> None:
 
 def test_every_learner_gives_its_supports_to_one_other() -> None:
     own = STORE.support("test", ALL)
-    spoil = exchanged_supports(STORE, rng())
-    found = spoil(ALL, own)
+    corrupt = exchanged_supports(STORE, rng())
+    found = corrupt(ALL, own)
     assert sorted(map(tuple, found.label.tolist())) == sorted(map(tuple, own.label.tolist()))
     pairs = STORE.support_pairs("test", ALL)
-    singly = [spoil(np.array([i]), own.take([i])).label.tolist() for i in ALL]
+    singly = [corrupt(np.array([i]), own.take([i])).label.tolist() for i in ALL]
     assert [row for (row,) in singly] == found.label.tolist(), "whatever the groups"
     assert len(pairs) > 3
     alike = {i for i in ALL if own.label[i].tolist() == found.label[i].tolist()}
@@ -72,11 +74,11 @@ def scores_by_support(support: Examples, query: Examples) -> Tensor:
     return found
 
 
-def test_the_scorer_adapts_on_what_is_spoilt() -> None:
+def test_the_scorer_adapts_on_what_is_corrupted() -> None:
     control = exchanged_supports(STORE, rng())
     giver = control(ALL, STORE.support("test", ALL))
     query = STORE.query("test", ALL)
-    found = spoilt(scores_by_support, exchanged_supports)
+    found = corrupted(scores_by_support, exchanged_supports)
     hit = (query.label[:, :, None] == giver.label[:, None, :]).any(2)
     size = torch.tensor([len(set(row)) for row in giver.label.tolist()])
     assert torch.equal(torch.from_numpy(found <= size[:, None].numpy()), hit)
@@ -89,7 +91,7 @@ def test_courses_left_out_are_those_of_the_learner_itself() -> None:
         return torch.arange(1.0, STORE.num_courses + 1).expand(*query.label.shape, -1)
 
     out = TakenCourses(True, True, None)
-    found = spoilt(flat, exchanged_supports, out)
+    found = corrupted(flat, exchanged_supports, out)
     own = query_ranks(out.without(flat), STORE, "test", tasks_at_once=3, device=CPU)
     assert np.array_equal(found, own)
     taken = support_courses(STORE.support("test", ALL))
@@ -104,8 +106,8 @@ def test_the_mixture_leaves_out_nothing_that_only_the_giver_has_taken() -> None:
     out = TakenCourses(True, True, None)
     mixture = Mixture({"popularity": popularity}, out, weights, 0, STORE.num_courses, [])
     own = query_ranks(out.without(mixture.scores), STORE, "test", tasks_at_once=3, device=CPU)
-    assert np.array_equal(spoilt(told_of_others(mixture), exchanged_supports, out), own)
-    assert not np.array_equal(spoilt(mixture.scores, exchanged_supports, out), own)
+    assert np.array_equal(corrupted(told_of_others(mixture), exchanged_supports, out), own)
+    assert not np.array_equal(corrupted(mixture.scores, exchanged_supports, out), own)
 
 
 def test_without_steps_the_mixture_is_told_and_keeps_its_weights() -> None:
@@ -127,7 +129,7 @@ def test_a_scorer_that_does_not_adapt_scores_alike_on_any_support() -> None:
 
     own = query_ranks(frequent, STORE, "test", tasks_at_once=3, device=CPU)
     for control in (shuffled_labels, exchanged_supports):
-        assert np.array_equal(spoilt(frequent, control), own)
+        assert np.array_equal(corrupted(frequent, control), own)
 
 
 def test_a_control_that_helps_is_noticed() -> None:

@@ -12,7 +12,7 @@ from episode_helpers import params, steps
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.item_knn import ItemKNN
 from mooc_maml.baselines.markov import Markov
-from mooc_maml.baselines.random_scores import RandomScores
+from mooc_maml.baselines.random import RandomScores
 from mooc_maml.baselines.repeat import Repeat
 from mooc_maml.baselines.v_sknn import VSKNN
 from mooc_maml.episodes.build import build_episodes
@@ -63,7 +63,7 @@ def pairs(*tasks: Sequence[tuple[list[int], int]]) -> Examples:
 NOTHING = pairs([([5], 5)])
 
 
-def trained(kind: type[Baseline], sessions: Any = SESSIONS, **settings: int) -> Baseline:
+def trained(kind: type[Baseline], sessions: Any = SESSIONS, **settings: Any) -> Baseline:
     return kind.train(store_of(sessions), params(baselines=settings), CPU, lambda _: None)
 
 
@@ -107,7 +107,7 @@ def test_v_sknn_by_hand() -> None:
     every = without_fourth + np.array([back * fourth, 0, 0, 0, back * fourth])
     for k, votes in ((3, without_fourth), (4, every)):
         expected = (1 - 1e-4) * votes / votes.sum() + 1e-4 * SHARE
-        found = scores(trained(VSKNN, neighbours=k), [1, 2])
+        found = scores(trained(VSKNN, v_sknn={"neighbours": k}), [1, 2])
         np.testing.assert_allclose(found[0], expected)
 
 
@@ -120,7 +120,7 @@ def test_v_sknn_takes_a_repeated_course_where_it_first_stood() -> None:
 def test_v_sknn_takes_the_first_of_equal_neighbours() -> None:
     """After 2, 1: two sessions that hold both, then of 59, all as near, the first five."""
     sessions = [[1, 2 + number] for number in range(60)] + [[2, 1, 62]]
-    settings = params(baselines={"neighbours": 7})
+    settings = params(baselines={"v_sknn": {"neighbours": 7}})
     baseline = VSKNN.train(store_of(sessions, 62), settings, CPU, lambda _: None)
     found = scores(baseline, [2, 1])[0]
     assert np.flatnonzero(found > 0.05).tolist() == [1, 2, 3, 4, 5, 6, 61]

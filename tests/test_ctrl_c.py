@@ -12,17 +12,14 @@ from pipeline_files import ROOT
 STOPPED = "stopped by Ctrl-C; run the same command again to go on"
 PROGRAMS = [
     f"{path.parent.name}.{path.stem}"
-    for folder in ("stages", "sweeps", "benchmarks")
+    for folder in ("stages", "experiments", "benchmarks")
     for path in sorted((ROOT / folder).glob("*.py"))
     if "main_guard(" in path.read_text(encoding="utf-8")
 ]
 # Moments, in order: `stages.test` has just imported this.
 MODULES = ["stages", "numpy", "pandas", "torch._C", "torch", "mooc_maml.ranking.seen"]
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(os.name != "posix", reason="no Ctrl-C from another process"),
-]
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="no Ctrl-C from another process")
 
 
 def interrupted(program: str, module: str, folder: Path) -> "tuple[int, list[str]]":
@@ -53,6 +50,7 @@ def test_it_is_one_line_whatever_is_being_imported(module: str, tmp_path: Path) 
     assert interrupted("stages.test", module, tmp_path) == (130, [STOPPED])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_it_is_one_line_in_every_program(program: str, tmp_path: Path) -> None:
     assert interrupted(program, "numpy", tmp_path) == (130, [STOPPED])

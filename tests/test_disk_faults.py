@@ -22,31 +22,36 @@ STAGES = {
     "train_baselines": (
         "--episodes data/episodes --model models/baselines --results results/baselines_K5_Q10.json"
     ),
+    "train_composites": (
+        "--episodes data/episodes --baselines models/baselines --model models/composites "
+        "--results results/composites_K5_Q10.json"
+    ),
     "meta_train": (
         "--episodes data/episodes --gru models/baselines/gru.pth --model models/maml "
         "--plots results/plots"
     ),
     "test": (
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
-        "--model models/maml --truth data/truth --results results/maml_K5_Q10.json "
-        "--plots results/plots"
+        "--composites models/composites --model models/maml --truth data/truth "
+        "--results results/maml_K5_Q10.json --plots results/plots"
     ),
     "ablate": (
         "--episodes data/episodes --model models/maml --results results/ablations_K5_Q10.json "
         "--plots results/plots"
     ),
     "cold_start": (
-        "--episodes data/episodes --baselines models/baselines --model models/maml "
-        "--results results/cold_start_K5_Q10.json"
+        "--episodes data/episodes --baselines models/baselines --composites models/composites "
+        "--model models/maml --results results/cold_start_K5_Q10.json"
     ),
     "controls": (
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
-        "--model models/maml --truth data/truth --results results/controls_K5_Q10.json"
+        "--composites models/composites --model models/maml --truth data/truth "
+        "--results results/controls_K5_Q10.json"
     ),
     "visualize": "--results results --models models --report results/report",
 }
 
-pytestmark = [pytest.mark.slow, needs_fork]
+pytestmark = needs_fork
 
 
 def start(stage: str) -> None:
@@ -106,6 +111,7 @@ def test_a_disk_that_takes_no_more_is_one_line(stage, folder: Path):
     assert contents(folder) == before
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_a_change_of_the_disk_and_started_again_it_ends_the_same(stage, folder: Path):
     """MOOC_MAML_EVERY_CHANGE=1 tries all of them, one after the other."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from pipeline_files import ROOT, code_of, leaves, outs, read_yaml, stages, tracks
+from pipeline_files import ROOT, code_of, leaves, read_yaml, stages
 
-from mooc_maml.runtime.pipeline import is_code
+from mooc_maml.runtime.pipeline import is_code, outs, read_plots, tracks
 from mooc_maml.sources import SOURCES
 
 STAGES = stages()
@@ -78,7 +78,7 @@ def test_a_section_does_not_track_a_key_that_only_begins_like_it() -> None:
 def test_data_moves_one_way() -> None:
     """A stage reads raw files and what a stage before it wrote; it names all that it writes."""
     written: set[str] = {f"data/raw/{read_yaml('params.yaml')['data']['source']}"}
-    written.add("results/test_readings.csv")  # kept by git, since no stage's output may outlast it
+    written.add("results/test_reads.csv")  # kept by git, since no stage's output may outlast it
     written |= {"src", "stages"}  # the code as a whole is an input of the report
     for name, stage in STAGES.items():
         read = [dep for dep in stage["deps"] if not is_code(dep)]
@@ -113,9 +113,7 @@ def test_metrics_and_pictures_go_to_git_and_the_rest_to_the_cache() -> None:
 
 def test_plots_are_drawn_from_files_that_a_stage_writes() -> None:
     written = {path for stage in STAGES.values() for path in outs(stage)}
-    drawn = [
-        path for plot in read_yaml("dvc.yaml")["plots"] for p in plot.values() for path in p["y"]
-    ]
+    drawn = [path for plot in read_plots(ROOT) for p in plot.values() for path in p["y"]]
     assert drawn
     assert set(drawn) <= written
 

@@ -23,7 +23,7 @@ from mooc_maml.preprocess.engines import spark_engine
 from mooc_maml.preprocess.event_shards import write_shards
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.preprocess.spark_session import first_lines
-from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.settings.data import SyntheticParams
 from mooc_maml.sources.events import ReadReport
 from mooc_maml.synthetic.activity import simulate
 from mooc_maml.synthetic.dump import write_dump
@@ -176,6 +176,7 @@ def on(cluster: Cluster) -> dict[str, object]:
 SMALL = {"memory_limit": "800MB"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("boundary", ["gap", "platform"])
 def test_local_spark_gives_the_same_bytes_ties_included(
     spark, table_of_ties, tmp_path, make_params, boundary
@@ -184,6 +185,7 @@ def test_local_spark_gives_the_same_bytes_ties_included(
     assert_alike(table_of_ties, tmp_path, make_params, data, LOCAL, sessions={"boundary": boundary})
 
 
+@pytest.mark.thorough
 def test_a_cluster_gives_the_same_bytes_and_outlives_a_worker_but_not_both(
     cluster, tmp_path, make_params, monkeypatch
 ):
@@ -218,6 +220,7 @@ def test_a_cluster_gives_the_same_bytes_and_outlives_a_worker_but_not_both(
 MARS = {"learner": "user_id", "item": "item_id", "time": "created_at"}
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("place", ["local", "cluster"])
 @pytest.mark.parametrize("name", ["mars_implicit_ratings_en.csv", "kdd15_xuetangx_raw.json.gz"])
 def test_real_clicks_give_the_same_bytes(
@@ -231,6 +234,7 @@ def test_real_clicks_give_the_same_bytes(
     assert_alike(path.parent, tmp_path, make_params, data, where)
 
 
+@pytest.mark.thorough
 def test_a_bad_file_says_the_same_on_spark(spark, tmp_path, make_params):
     raw = tmp_path / "raw"
     raw.mkdir()
@@ -292,6 +296,7 @@ def test_an_extra_or_a_java_that_does_not_work_is_told_from_one_that_is_not_ther
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "ties"]
 
 
+@pytest.mark.thorough
 def test_workers_of_this_machine_run_the_python_that_runs_the_stage(
     spark, table_of_ties, tmp_path, make_params, monkeypatch
 ):
@@ -314,6 +319,7 @@ def test_of_a_traceback_of_a_worker_the_error_is_shown():
     assert first_lines(Exception("one\n two\nthree")) == "one two"
 
 
+@pytest.mark.thorough
 def test_a_cluster_that_cannot_be_reached_is_named_at_once(
     spark, table_of_ties, tmp_path, make_params
 ):
@@ -325,13 +331,14 @@ def test_a_cluster_that_cannot_be_reached_is_named_at_once(
     assert [path.name for path in tmp_path.iterdir()] == ["ties"]
 
 
+@pytest.mark.thorough
 def test_a_master_that_spark_does_not_know_is_named(spark, table_of_ties, tmp_path, make_params):
     settings = {"master": "yam", "config": {}}
     with pytest.raises(UserError, match=r"'yam' gives no Spark session"):
         run_on_spark(table_of_ties, tmp_path, make_params, spark=settings)
 
 
-@pytest.mark.parametrize("engine", ["duckdb", "spark"])
+@pytest.mark.parametrize("engine", ["duckdb", pytest.param("spark", marks=pytest.mark.thorough)])
 def test_too_little_memory_stops_with_the_setting_and_without_output(
     request, tmp_path, make_params, engine
 ):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from episode_helpers import params, random_sessions, small_store, steps
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mooc_maml.common.errors import UserError
@@ -92,7 +92,6 @@ def test_no_label_in_its_own_prefix_or_further_down_its_row():
     assert labels_in_their_prefix(leaky.batch(pairs), batch.label) == 54
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 12), st.integers(1, 5), st.integers(1, 12))
 def test_any_batch_equals_a_slow_reading_of_the_sessions(seed, cut, tasks, size):
     chosen = params(

@@ -2,7 +2,7 @@ import torch
 from meta_helpers import assemble, gru_weights, pairs_of
 
 from mooc_maml.episodes.examples import costs, courses_read, groups_by_size
-from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.outer import meta_gradient
 
 LONG = pairs_of([1, 2] * 14)  # 27 courses are read
@@ -44,7 +44,7 @@ def test_take_keeps_the_examples_and_drops_padding() -> None:
 
 def test_groups_add_up_to_the_whole() -> None:
     weights = gru_weights(9)
-    learner = GRULearner(torch.device("cpu"), torch.float64)
+    learner = GRUTaskModel(torch.device("cpu"), torch.float64)
     how = {"steps": 2, "inner_lr": 0.3, "second_order": True}
     losses, whole, _ = meta_gradient(learner, weights, SUPPORT, QUERY, **how)
     groups = groups_by_size(SUPPORT, QUERY, [3, 2, 1, 0], 2)

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from meta_helpers import gru_pair_scores
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 from training_helpers import CPU, STORE, run, tiny_params, tiny_trainer
@@ -11,14 +12,14 @@ from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import torch_generator
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.files import keep_model
-from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.model import MetaModel, adapted_scores, read_meta_model, relative_changes
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.ranking.query_ranks import ScoreFunction
 from mooc_maml.ranking.seen import NONE_LEFT_OUT
 
-LEARNER = GRULearner(CPU, torch.float64)
+LEARNER = GRUTaskModel(CPU, torch.float64)
 LAYERS = {
     "embedding": ["embedding.weight"],
     "GRU input": ["gru.weight_ih_l0", "gru.bias_ih_l0"],
@@ -57,7 +58,7 @@ class _PairScores(torch.nn.Module):
         self.inner = inner
 
     def forward(self, examples: Examples) -> torch.Tensor:
-        return self.inner.pair_scores(examples)
+        return gru_pair_scores(self.inner, examples)
 
 
 def scorer(weights: dict, steps: int) -> ScoreFunction:
@@ -79,7 +80,7 @@ def test_no_step_is_the_model_itself():
     tasks, start = np.arange(4), model()
     support, query = STORE.support("test", tasks), STORE.query("test", tasks)
     scores = scorer(detached(start), 0)(support, query)
-    torch.testing.assert_close(scores, start.pair_scores(query).detach())
+    torch.testing.assert_close(scores, gru_pair_scores(start, query).detach())
 
 
 @pytest.mark.parametrize("layers", [1, 2])
@@ -96,7 +97,7 @@ def test_scores_after_steps_are_those_of_plain_gradient_descent(layers):
             (STORE.query("test", own),),
         )
         torch.testing.assert_close(scores[task], plain[0].detach(), rtol=0, atol=1e-12)
-    unadapted = start.pair_scores(STORE.query("test", tasks)).detach()
+    unadapted = gru_pair_scores(start, STORE.query("test", tasks)).detach()
     assert (scores - unadapted).abs().max() > 0.01, "the steps are large enough to show"
 
 

@@ -25,7 +25,7 @@ from mooc_maml.common.files import (
 )
 from mooc_maml.common.randomness import generator, torch_generator
 from mooc_maml.episodes.leakage import check_ids
-from mooc_maml.evaluation.comparison import oracle_ranks
+from mooc_maml.evaluation.oracle import oracle_ranks
 
 
 def names(folder):

@@ -10,7 +10,7 @@ from mooc_maml.common.errors import UserError
 from mooc_maml.runtime import hardware
 from mooc_maml.runtime.devices import fault_of
 from mooc_maml.runtime.processes import World
-from mooc_maml.settings.params import HardwareParams
+from mooc_maml.settings.hardware import HardwareParams
 
 
 @pytest.fixture(autouse=True)

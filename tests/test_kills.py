@@ -32,17 +32,14 @@ SETTINGS = {
     "checkpoint_interval": 5,
     "eval_interval": 20,
     "model": {"embedding_dim": 8, "hidden_dim": 16, "dropout": 0.2},
-    "baselines": {"epochs": 25, "batch_size": 32},
+    "baselines": {"gru": {"epochs": 25, "batch_size": 32}},
 }
 OUTPUTS = {
     "meta_train": ("--gru", "no-warm-start.pth", "--model", "models", "--plots", "plots"),
     "train_baselines": ("--model", "models", "--results", "plots/results.json"),
 }
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system"),
-]
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL on this system")
 
 # Runs of seconds are to have states to go on from, as runs of hours have.
 OFTEN = """\
@@ -164,17 +161,23 @@ def killed(run: Run, draw: random.Random, load: float, work: float) -> str | Non
 
 
 @pytest.mark.parametrize(
-    ("stage", "processes"), [("meta_train", 1), ("meta_train", 2), ("train_baselines", 1)]
+    ("stage", "processes", "wanted"),
+    [
+        pytest.param("meta_train", 1, 1, id="once"),
+        pytest.param("meta_train", 1, KILLS, marks=pytest.mark.thorough),
+        pytest.param("meta_train", 2, KILLS, marks=pytest.mark.thorough),
+        pytest.param("train_baselines", 1, KILLS, marks=pytest.mark.thorough),
+    ],
 )
 def test_killed_at_random_and_started_again_it_writes_the_same_bytes(
-    stage, processes, tmp_path: Path
+    stage, processes, wanted, tmp_path: Path
 ):
     expected, load, work = uninterrupted(stage, tmp_path / "whole", processes)
     assert any(name.endswith(".pth") for name in expected)
     assert not any(name.endswith(".partial") for name in expected)
     run, draw = prepared(stage, tmp_path / "killed", processes), random.Random(SEED)
     kills, finished = Counter[str](), 0
-    while kills.total() < KILLS or (kills.total() < 9 and not run.went_on_after()):
+    while kills.total() < wanted or (kills.total() < 9 and not run.went_on_after()):
         how = killed(run, draw, load, work / 2)
         if how is not None:
             kills[how] += 1
@@ -212,7 +215,9 @@ def test_a_second_run_is_refused_and_a_stopped_one_goes_on_where_it_was(tmp_path
     assert run.files() == expected
 
 
-@pytest.mark.parametrize("stage", ["meta_train", "train_baselines"])
+@pytest.mark.parametrize(
+    "stage", ["meta_train", pytest.param("train_baselines", marks=pytest.mark.thorough)]
+)
 def test_ctrl_c_saves_the_state_and_says_how_to_go_on(stage, tmp_path: Path):
     expected, _, _ = uninterrupted(stage, tmp_path / "whole", 1)
     run = prepared(stage, tmp_path / "stopped", 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.mars_published import METRICS, PUBLISHED, _rows, _steps, settings
+from experiments.mars_published import METRICS, PUBLISHED, _rows, _steps, settings
 from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.build import build_episodes
 
@@ -46,6 +46,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         _steps(arguments(file))
 
 
+@pytest.mark.thorough
 def test_17_test_learners_are_within_the_chance_of_a_split(
     real_data: Callable[[str], Path],
 ) -> None:

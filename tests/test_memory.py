@@ -32,9 +32,12 @@ peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM
 print(json.dumps(account | {"peak_mb": int(peak.split()[1]) / 1024}))
 """
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/status").is_file(), reason="only Linux tells a process's peak memory"
-)
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.skipif(
+        not Path("/proc/self/status").is_file(), reason="only Linux tells a process's peak memory"
+    ),
+]
 
 
 def preprocessed(folder: Path) -> dict[str, Any]:

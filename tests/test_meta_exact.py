@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from meta_helpers import Pair, Weights, assemble, by_autograd, gru_loss, gru_weights, pairs_of
 from torch import Tensor
@@ -15,8 +15,8 @@ from benchmarks.episodes import many_sessions, reference_setting
 from benchmarks.ways import problem, relative_error
 from mooc_maml.common.randomness import generator, torch_generator
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.meta.dense import DenseLearner
-from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.dense import DenseTaskModel
+from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.outer import meta_gradient
 
@@ -63,7 +63,7 @@ def by_engine(
     weights: Weights, support: Examples, query: Examples, **how: Any
 ) -> tuple[Tensor, Weights]:
     how = HOW | how
-    learner = GRULearner(CPU, weights["head.bias"].dtype)
+    learner = GRUTaskModel(CPU, weights["head.bias"].dtype)
     return meta_gradient(learner, weights, support, query, **how)[:2]
 
 
@@ -138,7 +138,6 @@ def batches(draw: st.DrawFn) -> tuple[list[Task], list[Task]]:
     return list(support), list(query)
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
 @given(batches(), st.integers(0, 3), st.integers(1, 2), st.booleans())
 def test_equals_plain_autograd_for_any_shape(
     batch: tuple[list[Task], list[Task]], steps: int, layers: int, second_order: bool
@@ -213,7 +212,7 @@ def test_the_same_bits_every_time_and_weights_are_left_alone() -> None:
 
 def test_scores_after_adaptation_are_those_of_the_adapted_weights() -> None:
     support, query = CASES["several sessions, padding pairs"]
-    weights, learner = gru_weights(COURSES), GRULearner(CPU, torch.float64)
+    weights, learner = gru_weights(COURSES), GRUTaskModel(CPU, torch.float64)
     fast, tapes = adapt(learner, weights, learner.prepare(assemble(support)), 2, 0.3)
     assert len(tapes) == 2
     scores = learner.scores(fast, learner.prepare(assemble(query)))
@@ -234,13 +233,13 @@ def test_scores_after_adaptation_are_those_of_the_adapted_weights() -> None:
 @ORDERS
 @ALL_CASES
 def test_any_model_by_torch_func_alone(case: str, second_order: bool) -> None:
-    """A loop over GRU cells as an ordinary function: `DenseLearner` agrees with plain autograd."""
+    """A loop over GRU cells as a plain function: `DenseTaskModel` agrees with plain autograd."""
     if case == "prefixes cut at 50":
         case = "one session"  # 50 cells under three transforms say nothing new, slowly
     support, query = CASES[case]
     batch = [assemble(tasks) for tasks in (support, query)]
     width, weights = rivals.longest_prefix(*batch), gru_weights(COURSES)
-    learner = DenseLearner(lambda weights, prefixes: rivals._prefix_loss(weights, *prefixes))
+    learner = DenseTaskModel(lambda weights, prefixes: rivals._prefix_loss(weights, *prefixes))
     rows = [rivals.prefix_rows(examples, width) for examples in batch]
     found = meta_gradient(learner, weights, *rows, second_order=second_order, **HOW)
     expected = by_autograd(gru_loss, weights, support, query, second_order=second_order, **HOW)
@@ -269,7 +268,7 @@ def test_quadratic_by_hand(steps: int) -> None:
     b = torch.tensor([[0.0, 1.0], [-3.0, 4.0]], dtype=torch.float64)
     shrunk = (1 - alpha) ** steps
     expected = a + shrunk * (w - a)
-    learner = DenseLearner(half_square)
+    learner = DenseTaskModel(half_square)
     fast, _ = adapt(learner, {"w": w}, Aim(a), steps, alpha)
     torch.testing.assert_close(fast.values["w"], expected)
     for second_order, power in ((True, shrunk), (False, 1.0)):
@@ -288,7 +287,7 @@ def test_quadratic_by_hand(steps: int) -> None:
 
 def test_one_step_in_numbers() -> None:
     """w = 1, a = 5, alpha = 1/4: w' = 2. b = 0: loss 2, slope 2 x 3/4 = 1.5; first-order 2."""
-    learner, one = DenseLearner(half_square), torch.ones(1)
+    learner, one = DenseTaskModel(half_square), torch.ones(1)
     how = {"steps": 1, "inner_lr": 0.25}
     batch = {"w": one}, Aim(torch.tensor([[5.0]])), Aim(torch.tensor([[0.0]]))
     losses, gradient, _ = meta_gradient(learner, *batch, second_order=True, **how)
@@ -305,6 +304,6 @@ def test_the_same_on_a_gpu(second_order: bool, dtype: torch.dtype) -> None:
     weights, how = gru_weights(COURSES, 2), HOW | {"second_order": second_order}
     expected = by_engine(weights, *batch, **how)
     moved = {name: x.to(gpu, dtype) for name, x in weights.items()}
-    losses, found, _ = meta_gradient(GRULearner(gpu, dtype), moved, *batch, **how)
+    losses, found, _ = meta_gradient(GRUTaskModel(gpu, dtype), moved, *batch, **how)
     found = {name: x.cpu() for name, x in found.items()}
     assert_exact((losses.cpu(), found), expected, dtype)

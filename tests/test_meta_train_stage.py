@@ -10,6 +10,7 @@ from pipeline_files import ROOT
 from training_helpers import run, tiny_trainer
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.meta.run import take_up
 from mooc_maml.runtime.run_state import RunState
 from stages import meta_train
 
@@ -43,7 +44,7 @@ def taken_up(saved: RunState, monkeypatch, rank: int, other: int) -> tuple[int, 
     monkeypatch.setattr(saved, "load", lambda: said.append("load") or load())
     trainer = tiny_trainer()
     trainer.world = TwoProcesses(rank, other, said)
-    meta_train._take_up(trainer, saved)
+    take_up(trainer, saved)
     return trainer.progress.iteration, said
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from mooc_maml.baselines.base import Parts
 from mooc_maml.baselines.markov import Markov
 from mooc_maml.baselines.popularity import Popularity
+from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.baselines.repeat import Repeat
 from mooc_maml.common.errors import UserError
 from mooc_maml.composites.evidence import (
@@ -25,21 +26,16 @@ from mooc_maml.composites.evidence import (
     said_of,
     support_evidence,
 )
-from mooc_maml.composites.mixture import (
-    Mixture,
-    MixtureZeroShot,
-    mixture_loss,
-    pooled,
-    windows,
-)
+from mooc_maml.composites.mixture import Mixture
+from mooc_maml.composites.mixture_zero_shot import MixtureZeroShot
 from mooc_maml.composites.pool import Pool
-from mooc_maml.composites.registry import BASELINES
+from mooc_maml.composites.pooling import mixture_loss, pooled
+from mooc_maml.composites.windows import windows
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.query_ranks import learner_metrics, query_ranks
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
-from mooc_maml.settings.baselines import MIXED, READ_SUPPORT
 from mooc_maml.settings.params import Params
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -49,6 +45,8 @@ MIXTURE = {"mixture": {"steps": 2, "updates": 4, "learners": 3, "learning_rate":
 
 class Fixed:
     """Says the same of every query."""
+
+    reads_support = False
 
     def __init__(self, values: Sequence[float]) -> None:
         self.values = torch.tensor(values)
@@ -119,13 +117,15 @@ def test_the_first_pairs_show_nothing_of_later_ones() -> None:
     assert not torch.equal(seen.target, again.target)
 
 
-@pytest.mark.parametrize("name", sorted(set(MIXED) & READ_SUPPORT))
+@pytest.mark.parametrize(
+    "name", [name for name, x in BASELINES.items() if x.reads_support and name != "random"]
+)
 def test_no_part_is_told_of_the_pair_it_is_asked_or_of_later_ones(name: str) -> None:
     """Each part that reads the support, trained for an epoch, asked pair by pair."""
     small = {"dropout": 0.0, "epochs": 1, "patience": 0, "batch_size": 64, "learning_rate": 0.01,
              "dim": 4, "heads": 1, "blocks": 1}  # fmt: skip
-    store, settings = small_store(), params(baselines={"epochs": 1, "sasrec": small})
-    part = BASELINES[name][0].train(store, settings, CPU, lambda _: None)
+    store, settings = small_store(), params(baselines={"gru": {"epochs": 1}, "sasrec": small})
+    part = BASELINES[name].train(store, settings, CPU, lambda _: None)
     support = store.support("test", np.arange(4))
     seen = support_evidence({name: part}, NONE_LEFT_OUT, support)
     for number in range(support.label.shape[1]):
@@ -166,12 +166,12 @@ def test_what_reads_the_support_pairs_is_listed() -> None:
     once = {"dropout": 0.0, "epochs": 1, "patience": 0, "batch_size": 64, "learning_rate": 0.01}
     small = {"sasrec": {**once, "dim": 4, "heads": 1, "blocks": 1},
              "gru_tuned": {**once, "embedding_dim": 4, "hidden_dim": 4}}  # fmt: skip
-    store, settings = small_store(), params(baselines={"epochs": 1, **small})
+    store, settings = small_store(), params(baselines={"gru": {"epochs": 1}, **small})
     query, learners = store.query("test", np.arange(4)), np.arange(4)
-    for name in MIXED:
-        part = BASELINES[name][0].train(store, settings, CPU, lambda _: None)
+    for name, kind in BASELINES.items():
+        part = kind.train(store, settings, CPU, lambda _: None)
         told = [part.scores(store.support("test", x), query) for x in (learners, learners[::-1])]
-        assert torch.equal(*told) == (name not in READ_SUPPORT), name
+        assert torch.equal(*told) == (not kind.reads_support), name
 
 
 def evidence(seed: int, tasks: int, number: int) -> Evidence:
@@ -225,7 +225,7 @@ def test_gradient_equals_plain_autograd(monkeypatch: Any) -> None:
 
 def test_the_pool_goes_down_the_plain_cross_entropy_and_is_never_adapted() -> None:
     """Told of the support pairs and not; its weights do not depend on the learner."""
-    store, settings = small_store(), params(baselines=MIXTURE)
+    store, settings = small_store(), params(composites=MIXTURE)
     parts = parts_of(store, settings)
     support, query = store.support("test", np.arange(3)), store.query("test", np.arange(3))
     number = len(parts) + 1
@@ -308,7 +308,7 @@ def test_windows_are_of_the_given_learners_and_in_order_of_time() -> None:
 
 
 def test_the_same_from_its_file_and_training_gives_the_same_bytes(tmp_path: Path) -> None:
-    store, settings = small_store(), params(baselines=MIXTURE)
+    store, settings = small_store(), params(composites=MIXTURE)
     parts = parts_of(store, settings)
     for name in ("a", "b"):
         Mixture.train(store, settings, CPU, lambda _: None, parts).write(tmp_path / name)
@@ -352,7 +352,7 @@ def test_adaptation_finds_out_which_part_a_learner_follows() -> None:
         episodes={"support_size": 3, "query_size": 3, "train_fraction": 0.2,
                   "validation_fraction": 0.5, "test_fraction": 0.3},
         ablations={"support_sizes": [1, 3]},
-        baselines={"mixture": {"steps": 3, "updates": 60, "learners": 16, "learning_rate": 0.1}},
+        composites={"mixture": {"steps": 3, "updates": 60, "learners": 16, "learning_rate": 0.1}},
     )  # fmt: skip
     store = build_episodes(steps(sessions), settings)[0]
     kinds = {"repeat": Repeat, "markov": Markov}

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from meta_helpers import gru_pair_scores
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import torch_generator
@@ -73,7 +74,7 @@ def test_pair_scores_are_those_of_each_prefix_alone():
         label=torch.tensor([[1, 4, 6], [3, 0, 0]]),
         reliability=torch.ones(2),
     )
-    scores = model.pair_scores(examples)
+    scores = gru_pair_scores(model, examples)
     assert scores.shape == (2, 3, 7)
     prefixes = {(0, 0): [3], (0, 1): [3, 1, 2], (0, 2): [4, 5], (1, 0): [7, 7]}
     for (task, pair), prefix in prefixes.items():

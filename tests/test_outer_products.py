@@ -9,8 +9,8 @@ from benchmarks.ways import relative_error
 from mooc_maml.common.randomness import torch_generator
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.gru.layer import TaskLinear
-from mooc_maml.meta.gru.learner import GRULearner
 from mooc_maml.meta.gru.packed import Packed, pack_examples
+from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, outer_sum
@@ -111,6 +111,13 @@ def test_one_task_alone_is_a_matrix_and_all_else_the_same() -> None:
     assert isinstance(outer_sum(*several), OuterSum)
 
 
+def test_a_bias_alone_acts_on_every_row() -> None:
+    bias, u = drawn(TASKS, OUT), drawn(TASKS, 6, IN)
+    own = OuterSum(bias=bias)
+    assert torch.equal(own.apply(u), bias[:, None].expand(TASKS, 6, OUT))
+    assert own.apply(u, with_bias=False) is None
+
+
 def test_blocks_lie_side_by_side() -> None:
     blocks = drawn(TASKS, 2, IN, seed=1), drawn(TASKS, 1, IN, seed=2)
     merged = Rows(*blocks)
@@ -153,7 +160,7 @@ def test_a_layer_with_own_weights_is_its_sum(steps: int) -> None:
 
 def test_own_weights_are_what_gradient_descent_makes_of_the_weights() -> None:
     """After each step W_0 + the task's sum is the dense W of a task that is adapted alone."""
-    weights, learner = gru_weights(7), GRULearner(CPU, torch.float64)
+    weights, learner = gru_weights(7), GRUTaskModel(CPU, torch.float64)
     tasks = [pairs_of([1, 2, 1, 3]), pairs_of([4, 5]) + pairs_of([6, 4, 6])]
     support = learner.prepare(assemble(tasks))
     fast, _ = adapt(learner, weights, support, 3, 0.3)
@@ -192,7 +199,7 @@ def test_one_pass_a_session_equals_one_pass_a_prefix(layers: int) -> None:
     alone = [one_row_a_pair(examples) for examples in shared]
     assert [x.courses.shape[1] for x in shared] == [2, 2]
     assert [x.courses.shape[1] for x in alone] == [5, 5]
-    learner, weights = GRULearner(CPU, torch.float64), gru_weights(7, layers)
+    learner, weights = GRUTaskModel(CPU, torch.float64), gru_weights(7, layers)
     how = {"steps": 2, "inner_lr": 0.3, "second_order": True}
     losses, gradient, _ = meta_gradient(learner, weights, *shared, **how)
     other_losses, other, _ = meta_gradient(learner, weights, *alone, **how)

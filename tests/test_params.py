@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -76,7 +78,23 @@ def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
         ),
         ({"data": {"memory_limit": "9999999TB"}}, r"found '9999999TB'; .*such as 800MB"),
         ({"baselines": {"models": ["gru"]}}, r"baselines: models gru: popularity is missing"),
-        ({"baselines": {"models": ["gru", "ncf"]}}, r"baselines\.models\.1: found 'ncf'; .*'gru'"),
+        ({"baselines": {"models": ["gru", "ncf"]}}, r"baselines\.models\.1: found 'ncf'; .* gru,"),
+        (
+            {"baselines": {"models": ["gru_tunde"]}},
+            r"models\.0: found 'gru_tunde'; expected one of random, .*; did you mean gru_tuned\?",
+        ),
+        (
+            {"baselines": {"models": ["gru", "popularity", "pool"]}},
+            r"baselines\.models\.2: found 'pool'; .*name it in composites\.models",
+        ),
+        ({"composites": {"models": ["gru"]}}, r"composites\.models\.0: found 'gru'; expected one"),
+        (
+            {"baselines": {"epochs": 3}},
+            r"baselines\.epochs: no such .*it is baselines\.gru\.epochs",
+        ),
+        ({"baselines": {"neighbours": 3}}, r"it is baselines\.v_sknn\.neighbours now"),
+        ({"baselines": {"mixture": {"steps": 3}}}, r"it is composites\.mixture now"),
+        ({"baselines": {"markov": {"prior": 3}}}, r"baselines\.markov\.prior: no such setting"),
         (
             {"baselines": {"models": ["gru", "popularity", "gru"]}},
             r"models gru, popularity, gru: expected no model twice",
@@ -85,10 +103,14 @@ def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
             {"baselines": {"sasrec": {"heads": 3}}},
             r"sasrec: dim 64: expected a multiple of heads, 3",
         ),
-        ({"baselines": {"gru_fine_tuned": {"steps": [0]}}}, r"gru_fine_tuned\.steps\.0: found 0"),
+        ({"composites": {"gru_fine_tuned": {"steps": [0]}}}, r"gru_fine_tuned\.steps\.0: found 0"),
         (
-            {"baselines": {"models": ["gru", "popularity", "markov", "blend"]}},
-            r"blend is made of gru, markov, v_sknn; name these too",
+            {"baselines": {"models": ["gru", "popularity"]}, "composites": {"models": ["blend"]}},
+            r": composites\.models: blend is made of gru, markov, v_sknn; missing: markov, v_sknn",
+        ),
+        (
+            {"composites": {"models": ["mixture_zero_shot"]}},
+            r"mixture_zero_shot is made of mixture; missing: mixture; name these too",
         ),
         (
             {"hardware": {"processes": 0}},
@@ -156,3 +178,13 @@ def test_every_setting_of_params_yaml_is_explained():
         if line.strip() and not line.startswith("#") and not starts_section:
             explained = "#" in rest and rest.split("#", 1)[1].strip()
             assert explained, f"params.yaml line {number}: {line}"
+
+
+def test_settings_are_checked_without_any_model_code():
+    code = (
+        "import sys; from mooc_maml.settings.params import load_params; "
+        f"load_params({str(PARAMS)!r}); "
+        "print(*{name.split('.')[0] for name in sys.modules} & {'torch', 'numpy', 'mooc_maml'})"
+    )
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert said.stdout.split() == ["mooc_maml"]

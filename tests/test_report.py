@@ -20,12 +20,14 @@ from matplotlib.figure import Figure
 from matplotlib.image import imread
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.common.results import plain
+from mooc_maml.evaluation.schema import METRICS, ControlsResult, TestResult
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.report.build import build_report
 from mooc_maml.report.figures import CAPTIONS, draw_figures, draw_training
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import TARGET_PERCENT, results
-from mooc_maml.report.inputs import METRICS, Inputs, read_inputs
+from mooc_maml.report.inputs import Inputs, read_inputs
 from mooc_maml.report.manifest import artefacts, git_tree
 from mooc_maml.report.mixture import mixture_findings
 from mooc_maml.report.signs import training_signs
@@ -34,6 +36,7 @@ from mooc_maml.settings.params import Params, load_params, parse_params
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_SET = "0123456789abcdef"
+AS_IS = {"prefix_left_out": False, "support_left_out": False}
 HR1 = {"popularity": 0.04, "gru": 0.3373, "zero_shot": 0.301, "few_shot": 0.313, "oracle": 0.461}
 
 
@@ -58,16 +61,42 @@ def differences(difference: float, low: float, high: float) -> list[dict[str, An
     ]
 
 
+def common(synthetic: bool, learners: int) -> dict[str, Any]:
+    """What every result file about the test learners begins with."""
+    return {
+        "data_source": "synthetic" if synthetic else "table",
+        "synthetic": synthetic,
+        "test_set": TEST_SET,
+        "learners": learners,
+        "queries": 10 * learners,
+    }
+
+
+def preprocess_json(synthetic: bool = True) -> dict[str, Any]:
+    counts = (
+        *("raw_events", "rows_after_duplicates", "consecutive_repeats", "sessions"),
+        *("events_in_sessions", "learners", "learners_with_pairs", "items", "steps"),
+        *("pairs_all", "pairs", "pairs_not_strictly_later"),
+        *(f"prefix_length_{name}" for name in ("p50", "p90", "p99", "max")),
+    )
+    return {
+        "source": "synthetic" if synthetic else "table",
+        "synthetic": synthetic,
+        "files": ["log.json"],
+        "bad_records": {"by_reason": {}, "first": []},
+        "dropped": dict.fromkeys(("bad_records", "event_kind", "duplicates", "short_sessions"), 7),
+        "raw_sha256": {},
+        "pairs_sha256": {},
+        **dict.fromkeys(counts, 93),
+    }
+
+
 def maml_json(synthetic: bool = True) -> dict[str, Any]:
     models = {name: block(value) for name, value in HR1.items()}
     paired = differences(0.012, 0.006, 0.0185)
     best_last = ("popularity", "gru", "few_shot", "zero_shot", "oracle")
     content = {
-        "data_source": "synthetic" if synthetic else "table",
-        "synthetic": synthetic,
-        "test_set": TEST_SET,
-        "learners": 412,
-        "queries": 4120,
+        **common(synthetic, 412),
         "validation": [
             {"model": name, **block(0.1 * place)} for place, name in enumerate(best_last)
         ],
@@ -81,9 +110,13 @@ def maml_json(synthetic: bool = True) -> dict[str, Any]:
         },
         "intervals_95": {
             name: {metric: [value - 0.01, value + 0.01] for metric, value in models[name].items()}
-            for name in ("zero_shot", "few_shot", "gru")
+            for name in models
+            if name != "oracle"
         },
-        "significance": dict.fromkeys(("few_vs_zero", "few_vs_gru", "few_vs_strongest"), paired),
+        "differences": {
+            f"few_shot_minus_{other}": paired for other in ("zero_shot", "gru", "popularity")
+        },
+        "seen_courses": AS_IS,
     }
     return content | ({"oracle": models["oracle"]} if synthetic else {})
 
@@ -91,28 +124,30 @@ def maml_json(synthetic: bool = True) -> dict[str, Any]:
 def controls_json(synthetic: bool = True) -> dict[str, Any]:
     own, nothing = differences(0.012, 0.006, 0.0185), differences(0.001, -0.002, 0.003)
     content = {
-        "learners": 412,
+        **common(synthetic, 412),
         "repeats": 5,
         "judged_by": "NDCG@10",
-        "comparisons": {
-            "few_shot_vs_zero_shot": own,
-            "shuffled_vs_zero_shot": nothing,
-            "exchanged_vs_zero_shot": nothing,
-            "few_shot_vs_shuffled": own,
-            "few_shot_vs_exchanged": own,
+        "models": {},
+        "differences": {
+            "few_shot_minus_zero_shot": own,
+            "shuffled_minus_zero_shot": nothing,
+            "exchanged_minus_zero_shot": nothing,
+            "few_shot_minus_shuffled": own,
+            "few_shot_minus_exchanged": own,
         },
         "helps": {"few_shot": True, "shuffled": False, "exchanged": False},
     }
     share = {"metric": "NDCG@10", "share": 0.12, "low": 0.03, "high": 0.2}
-    return content | ({"share_of_the_way_to_the_oracle": [share]} if synthetic else {})
+    shares = {"share_of_the_way_to_the_oracle": {"few_shot": [share]}}
+    return content | (shares if synthetic else {})
 
 
-def cold_start_json() -> dict[str, Any]:
+def cold_start_json(synthetic: bool = True) -> dict[str, Any]:
     gain = {"few_shot": 0.02, "gru": 0.0, "popularity": 0.0}
     curves = [
         {
             "model": name,
-            "pairs": pairs,
+            "support_size": pairs,
             "metric": metric,
             "mean": x,
             "low": x - 0.01,
@@ -123,7 +158,7 @@ def cold_start_json() -> dict[str, Any]:
         for metric in ("HR@10", "NDCG@10")
         for x in [HR1[name] + slope * pairs]
     ]
-    return {"learners": 300, "queries": 3000, "curves": curves}
+    return common(synthetic, 300) | {"curves": curves}
 
 
 def write_run(root: Path, synthetic: bool = True) -> Path:
@@ -133,30 +168,32 @@ def write_run(root: Path, synthetic: bool = True) -> Path:
     plots.mkdir(parents=True)
     (root / "models").mkdir()
     (root / "models" / "maml_gru_K5.pth").write_bytes(b"weights")
-    common = {"data_source": "synthetic", "synthetic": synthetic, "learners": 300, "queries": 3000}
     epochs = [(1, 0.2), (2, 0.33), (3, 0.31)]
     files = {
         "maml_K5_Q10": maml_json(synthetic),
-        "baselines_K5_Q10": common
+        "baselines_K5_Q10": common(synthetic, 412)
         | {
+            "seen_courses": AS_IS,
             "baselines": {"gru": block(0.3373)},
-            "gru_training": [
-                {"epoch": epoch, "train_loss": 3.0, "validation": block(value)}
-                for epoch, value in epochs
-            ],
+            "training": {
+                "gru": [
+                    {"epoch": epoch, "train_loss": 3.0, "validation": block(value)}
+                    for epoch, value in epochs
+                ]
+            },
         },
-        "ablations_K5_Q10": common
+        "ablations_K5_Q10": common(synthetic, 300)
         | {
             "support_sizes": [{"support_size": k, **block(0.3 + k / 1000)} for k in (10, 1, 5)],
             "inner_steps": [{"inner_steps": k, **block(0.31 - k / 1000)} for k in (1, 5)],
         },
-        "cold_start_K5_Q10": cold_start_json(),
+        "cold_start_K5_Q10": cold_start_json(synthetic),
         "controls_K5_Q10": controls_json(synthetic),
-        "preprocess": {"raw_rows": 100, "dropped": {"duplicates": 7}, "pairs": 93},
+        "preprocess": preprocess_json(synthetic),
     }
     for name, content in files.items():
         (results_path / f"{name}.json").write_text(json.dumps(content))
-    (results_path / "test_readings.csv").write_text(
+    (results_path / "test_reads.csv").write_text(
         "test_set,result_file,content\n"
         f"{TEST_SET},maml_K5_Q10.json,01\n{TEST_SET},maml_K5_Q10.json,02\n"
         f"fedcba9876543210,maml_K5_Q10.json,03\n{TEST_SET},controls_K5_Q10.json,04\n"
@@ -206,6 +243,18 @@ def build(root: Path, params: Params) -> str:
     return build_report(params, root / "results", root / "models", root / "results" / "report")
 
 
+def with_maml(inputs: Inputs, **changes: Any) -> Inputs:
+    """The same inputs with some values of the test's result file changed."""
+    content = json.dumps(plain(inputs.maml) | changes)
+    return replace(inputs, maml=TestResult.model_validate_json(content))
+
+
+def with_controls(inputs: Inputs, **changes: Any) -> Inputs:
+    """The same of the controls'."""
+    content = json.dumps(plain(inputs.controls) | changes)
+    return replace(inputs, controls=ControlsResult.model_validate_json(content))
+
+
 def text_of(found: list[Finding], name: str) -> str:
     return next(finding.text for finding in found if finding.name == name)
 
@@ -252,14 +301,15 @@ def test_the_mixture_is_told_against_its_zero_shot_the_gru_and_the_strongest(
     assert not mixture_findings(inputs)  # not trained
     share = {"metric": "NDCG@10", "share": 0.53, "low": 0.4, "high": 0.6}
     own = {"mixture": block(0.36), "mixture_zero_shot": block(0.29)}
-    against = ("mixture_vs_zero", "mixture_vs_gru", "mixture_vs_strongest")
-    changed = inputs.maml | {
-        "baselines": inputs.maml["baselines"] | own,
-        "significance": dict.fromkeys(against, differences(0.04, 0.02, 0.06)),
-        "mixture_share_of_the_way_to_the_oracle": [share],
-    }
-    (found,) = mixture_findings(replace(inputs, maml=changed))
-    gru = inputs.maml["baselines"]["gru"]["HR@1"]
+    against = ("mixture_zero_shot", "gru", "popularity")
+    changed = with_maml(
+        inputs,
+        baselines=plain(inputs.maml)["baselines"] | own,
+        differences={f"mixture_minus_{x}": differences(0.04, 0.02, 0.06) for x in against},
+        share_of_the_way_to_the_oracle={"mixture": [share]},
+    )
+    (found,) = mixture_findings(changed)
+    gru = inputs.maml.baselines["gru"]["HR@1"]
     assert (
         "from 29.0 % HR@1 (zero-shot) to 36.0 % (few-shot): +4.0 points (+2.0 to +6.0" in found.text
     )
@@ -270,15 +320,12 @@ def test_the_mixture_is_told_against_its_zero_shot_the_gru_and_the_strongest(
 
 def test_what_the_mixture_is_told_and_what_its_steps_add_stand_apart(inputs: Inputs) -> None:
     rows = {
-        "mixture_without_steps_vs_mixture_zero_shot": differences(0.1, 0.08, 0.12),
-        "mixture_vs_mixture_without_steps": differences(0.002, -0.001, 0.004),
+        "mixture_without_steps_minus_mixture_zero_shot": differences(0.1, 0.08, 0.12),
+        "mixture_minus_mixture_without_steps": differences(0.002, -0.001, 0.004),
     }
-    maml = inputs.maml | {
-        "baselines": inputs.maml["baselines"]
-        | {"mixture": block(0.36), "mixture_zero_shot": block(0.29)}
-    }
-    controls = inputs.controls | {"comparisons": inputs.controls["comparisons"] | rows}
-    (found,) = mixture_findings(replace(inputs, maml=maml, controls=controls))
+    own = {"mixture": block(0.36), "mixture_zero_shot": block(0.29)}
+    inputs = with_maml(inputs, baselines=plain(inputs.maml)["baselines"] | own)
+    (found,) = mixture_findings(with_controls(inputs, differences=rows))
     assert "told of the support pairs gives +10.0 points (+8.0 to +12.0" in found.text
     assert "gradient steps add +0.2 points (−0.1 to +0.4" in found.text
 
@@ -291,17 +338,15 @@ def test_the_target_is_said_to_be_reached_only_when_it_is(
     inputs: Inputs, percent_over_gru: float, words: str
 ) -> None:
     assert pytest.approx(12.66, abs=0.01) == TARGET_PERCENT  # 38 / 33.73 - 1
-    changed = inputs.maml | {"improvement_over_gru_percent": {"HR@1": percent_over_gru}}
-    assert f"target is {words}".replace("is is", "is") in text_of(
-        results(replace(inputs, maml=changed)), "target"
-    )
+    changed = with_maml(inputs, improvement_over_gru_percent={"HR@1": percent_over_gru})
+    assert f"target is {words}".replace("is is", "is") in text_of(results(changed), "target")
 
 
 def test_an_interval_around_zero_is_no_proof(inputs: Inputs) -> None:
-    around = [{"metric": "HR@1", "difference": 0.01, "low": -0.002, "high": 0.02, "p": 0.2}]
-    changed = inputs.maml | {"significance": {"few_vs_zero": around}}
-    found = results(replace(inputs, maml=changed))
-    assert "−0.2 to +2.0 points (p = 0.2): chance is not ruled out" in text_of(found, "adaptation")
+    around = differences(0.01, -0.002, 0.02)
+    found = results(with_maml(inputs, differences={"few_shot_minus_zero_shot": around}))
+    text = text_of(found, "adaptation")
+    assert "−0.2 to +2.0 points (p = 0.004 after Holm's correction): chance is not ruled" in text
     # Without a paired test the two intervals are compared: 30.3-32.3 and 32.7-34.7 do not overlap.
     assert "(30.3–32.3 % and 32.7–34.7 %) do not overlap" in text_of(found, "against_gru")
 
@@ -309,7 +354,7 @@ def test_an_interval_around_zero_is_no_proof(inputs: Inputs) -> None:
 def test_few_learners_are_said_to_give_a_wide_interval(inputs: Inputs) -> None:
     assert "wide_interval" not in warnings_of(results(inputs))  # 2 points
     wide = {"few_shot": {"HR@1": [0.28, 0.34]}}
-    found = results(replace(inputs, maml=inputs.maml | {"intervals_95": wide}))
+    found = results(with_maml(inputs, intervals_95=wide))
     assert "412 learners" in text_of(found, "wide_interval")
     assert "wide (28.0–34.0 %)" in text_of(found, "wide_interval")
 
@@ -346,15 +391,17 @@ def test_a_flat_validation_below_30_percent_is_warned_of(
 
 
 def test_the_gru_level_is_that_of_its_best_epoch(inputs: Inputs) -> None:
-    assert inputs.gru_validation()["HR@1"] == 0.33
+    found = inputs.gru_validation()
+    assert found is not None
+    assert found["HR@1"] == 0.33
 
 
 def test_models_are_ordered_by_validation_and_not_by_the_test(inputs: Inputs) -> None:
     names = [row.name for row in inputs.rows()]
     # few-shot is above zero-shot in the test, and below it here on validation
     assert names == ["oracle", "zero_shot", "few_shot", "gru", "popularity"]
-    validation = [row for row in inputs.maml["validation"] if row["model"] != "oracle"]
-    without = replace(inputs, maml=inputs.maml | {"validation": validation})
+    validation = [row for row in plain(inputs.maml)["validation"] if row["model"] != "oracle"]
+    without = with_maml(inputs, validation=validation)
     assert [row.name for row in without.rows()] == [*names[1:], "oracle"], "unknown ones last"
 
 
@@ -363,20 +410,18 @@ def test_the_strongest_baseline_is_compared_with(inputs: Inputs) -> None:
     assert "strongest baseline by validation NDCG@10 is Popularity (4.0 % HR@1" in text
     assert "few-shot is at +27.3 points of it" in text  # 31.3 - 4.0
     assert "p = 0.004 after Holm's correction): more than chance" in text
-    is_gru = replace(inputs, maml=inputs.maml | {"strongest_baseline": "gru"})
+    is_gru = with_maml(inputs, strongest_baseline="gru")
     assert text_of(results(is_gru), "against_strongest").endswith("is GRU.")
 
 
 def test_what_holm_does_not_leave_is_not_sure(inputs: Inputs) -> None:
-    rows = [row | {"p_holm": 0.07} for row in inputs.maml["significance"]["few_vs_zero"]]
-    changed = inputs.maml | {"significance": {"few_vs_zero": rows}}
-    assert "chance is not ruled out" in text_of(
-        results(replace(inputs, maml=changed)), "adaptation"
-    )
+    rows = [row | {"p_holm": 0.07} for row in differences(0.012, 0.006, 0.0185)]
+    changed = with_maml(inputs, differences={"few_shot_minus_zero_shot": rows})
+    assert "chance is not ruled out" in text_of(results(changed), "adaptation")
 
 
-def test_readings_are_those_of_this_test_set(inputs: Inputs) -> None:
-    text = text_of(results(inputs), "readings")
+def test_reads_are_those_of_this_test_set(inputs: Inputs) -> None:
+    text = text_of(results(inputs), "test_reads")
     assert "read 3 times so far (maml_K5_Q10.json 2, controls_K5_Q10.json 1)" in text
 
 
@@ -392,22 +437,20 @@ def test_controls_that_hold_are_findings(inputs: Inputs) -> None:
 
 def test_the_mixture_has_controls_of_its_own(inputs: Inputs) -> None:
     rows = {
-        "mixture_vs_mixture_zero_shot": differences(0.02, 0.01, 0.03),
-        "mixture_exchanged_vs_mixture_zero_shot": differences(-0.004, -0.006, -0.001),
+        "mixture_minus_mixture_zero_shot": differences(0.02, 0.01, 0.03),
+        "mixture_exchanged_minus_mixture_zero_shot": differences(-0.004, -0.006, -0.001),
     }
-    changed = inputs.controls | {
-        "comparisons": inputs.controls["comparisons"] | rows,
-        "helps": inputs.controls["helps"] | {"mixture": True, "mixture_exchanged": False},
-    }
-    text = text_of(results(replace(inputs, controls=changed)), "control_mixture_exchanged")
+    rows |= plain(inputs.controls)["differences"]
+    helps = inputs.controls.helps | {"mixture": True, "mixture_exchanged": False}
+    changed = with_controls(inputs, differences=rows, helps=helps)
+    text = text_of(results(changed), "control_mixture_exchanged")
     assert "Mixture few-shot is at −0.4 points (−0.6 to −0.1) NDCG@10 of its zero-shot" in text
     assert "own pairs, at +2.0 points" in text
 
 
 @pytest.mark.parametrize("name", ["shuffled", "exchanged"])
 def test_a_negative_control_that_helps_is_warned_of(inputs: Inputs, name: str) -> None:
-    helps = inputs.controls["helps"] | {name: True}
-    found = results(replace(inputs, controls=inputs.controls | {"helps": helps}))
+    found = results(with_controls(inputs, helps=inputs.controls.helps | {name: True}))
     assert warnings_of(found) == {f"control_{name}"}
 
 
@@ -416,13 +459,13 @@ def test_a_positive_control_that_fails_is_warned_of(
     inputs: Inputs, share: float | None, low: float | None
 ) -> None:
     row = {"metric": "NDCG@10", "share": share, "low": low, "high": share}
-    changed = inputs.controls | {"share_of_the_way_to_the_oracle": [row]}
-    assert "control_oracle" in warnings_of(results(replace(inputs, controls=changed)))
+    changed = with_controls(inputs, share_of_the_way_to_the_oracle={"few_shot": [row]})
+    assert "control_oracle" in warnings_of(results(changed))
 
 
-def test_popularity_takes_its_interval_from_the_plot_data(inputs: Inputs) -> None:
+def test_a_model_without_an_interval_has_none(inputs: Inputs) -> None:
     rows = {row.name: row.measures["HR@1"] for row in inputs.rows()}
-    assert rows["popularity"].low == pytest.approx(0.035)
+    assert rows["popularity"].low == pytest.approx(0.03)
     assert not rows["oracle"].has_interval
 
 
@@ -471,7 +514,8 @@ def test_the_page_escapes_what_comes_from_data(tmp_path: Path, params: Params) -
     path = results_path / "maml_K5_Q10.json"
     content = json.loads(path.read_text()) | {"data_source": "<script>alert('x')</script> & co"}
     path.write_text(json.dumps(content))
-    (results_path / "preprocess.json").write_text(json.dumps({"<img src=x>": 1}))
+    names = preprocess_json() | {"files": ["<img src=x>"]}
+    (results_path / "preprocess.json").write_text(json.dumps(names))
     build(tmp_path, params)
     html = (results_path / "report" / "index.html").read_text()
     assert "<script" not in html
@@ -538,7 +582,7 @@ def test_the_page_shows_what_a_result_can_be_traced_by(tmp_path: Path, params: P
         "raw_sha256": {"log.json": "12ab" * 16},
         "pairs_sha256": {"steps.parquet": "cd" * 32},
     }
-    (results_path / "preprocess.json").write_text(json.dumps(account))
+    (results_path / "preprocess.json").write_text(json.dumps(preprocess_json() | account))
     build(tmp_path, params)
     html = (results_path / "report" / "index.html").read_text()
     rows = dict(re.findall(r"<tr><td>([^<]+)</td><td><code>([^<]+)</code></td></tr>", html))
@@ -599,15 +643,17 @@ def test_nothing_to_show_is_shown_as_nothing(tmp_path: Path, params: Params) -> 
     results_path = write_run(tmp_path, synthetic=False)
     path = results_path / "maml_K5_Q10.json"
     content = json.loads(path.read_text())
-    for key in ("significance", "intervals_95", "improvement_over_gru_percent", "learners"):
-        del content[key]
-    path.write_text(json.dumps(content | {"baselines": {}}))
-    path = results_path / "ablations_K5_Q10.json"
-    path.write_text(json.dumps({"support_sizes": [], "inner_steps": []}))
-    nothing = {"judged_by": "MRR", "comparisons": {}, "helps": {}, "curves": []}
-    for name in ("cold_start", "controls"):
-        (results_path / f"{name}_K5_Q10.json").write_text(json.dumps(nothing))
-    (results_path / "test_readings.csv").unlink()
+    nothing = ("differences", "intervals_95", "improvement_over_gru_percent", "baselines")
+    path.write_text(json.dumps(content | {key: {} for key in nothing}))
+    empty = {
+        "ablations": {"support_sizes": [], "inner_steps": []},
+        "cold_start": {"curves": []},
+        "controls": {"differences": {}, "helps": {}, "share_of_the_way_to_the_oracle": {}},
+    }
+    for name, changes in empty.items():
+        path = results_path / f"{name}_K5_Q10.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    (results_path / "test_reads.csv").unlink()
     for table in ("training", "validation", "comparison", "param_change"):
         path = results_path / "plots" / f"{table}.csv"
         path.write_text(path.read_text().splitlines()[0] + "\n")
@@ -651,9 +697,48 @@ def test_a_missing_key_or_column_is_named(tmp_path: Path, params: Params) -> Non
     (results_path / "plots" / "training.csv").write_text("step,train_loss\n1,2\n")
     with pytest.raises(UserError, match="column iteration, found step, train_loss"):
         read_inputs(results_path, params)
-    (results_path / "ablations_K5_Q10.json").write_text('{"support_sizes": []}')
-    with pytest.raises(UserError, match="key inner_steps is missing"):
+    path = results_path / "ablations_K5_Q10.json"
+    content = json.loads(path.read_text())
+    del content["inner_steps"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"ablations_K5_Q10\.json: key inner_steps is missing"):
         read_inputs(results_path, params)
+
+
+def test_the_advice_names_the_stage_that_makes_the_file(tmp_path: Path, params: Params) -> None:
+    results_path = write_run(tmp_path)
+    (results_path / "baselines_K5_Q10.json").unlink()
+    with pytest.raises(UserError, match=r"Q10\.json: no such file; stage train_baselines makes it"):
+        read_inputs(results_path, params)
+
+
+def test_trained_on_validation_learners_is_shown_by_those_left_out(
+    tmp_path: Path, params: Params
+) -> None:
+    """The mixture's weights are fitted on all of them: its figure there says too much."""
+    results_path = write_run(tmp_path)
+    path = results_path / "maml_K5_Q10.json"
+    content = json.loads(path.read_text())
+    content["baselines"] |= {"mixture": block(0.3), "pool": block(0.3)}
+    content["validation"] += [{"model": name, **block(0.5)} for name in ("mixture", "pool")]
+    path.write_text(json.dumps(content))
+    composites = common(True, 412) | {
+        "baselines": {},
+        "training": {"mixture": [{"left_out_validation": block(0.25)}]},
+        "left_out_validation": {"pool": block(0.15)},
+        "seen_courses": AS_IS,
+    }
+    (results_path / "composites_K5_Q10.json").write_text(json.dumps(composites))
+    inputs = read_inputs(results_path, params)
+    shown = {row.name: row.validation for row in inputs.rows()}
+    assert shown["mixture"] == block(0.25)["NDCG@10"]
+    assert shown["pool"] == block(0.15)["NDCG@10"]
+    assert shown["few_shot"] == block(0.2)["NDCG@10"], "the others' stay"
+    order = [row.name for row in inputs.rows()]
+    assert order.index("zero_shot") < order.index("mixture") < order.index("few_shot")
+    (results_path / "composites_K5_Q10.json").unlink()
+    without = {row.name: row.validation for row in read_inputs(results_path, params).rows()}
+    assert without["mixture"] == block(0.5)["NDCG@10"]
 
 
 def test_file_names_follow_the_sizes_of_an_episode(tmp_path: Path) -> None:

@@ -8,17 +8,15 @@ from episode_helpers import params, steps, write_pairs
 from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.evaluation.comparison import (
-    as_ranks,
     improvement_percent,
     intervals,
     means,
-    oracle_ranks,
     paired,
     shares_of_the_way,
     strongest,
     with_holm,
-    write_comparison,
 )
+from mooc_maml.evaluation.oracle import oracle_ranks
 from mooc_maml.evaluation.statistics import Interval, bootstrap_mean
 from mooc_maml.ranking.query_ranks import learner_metrics
 
@@ -95,26 +93,6 @@ def test_improvement_by_hand():
     few, gru = {"HR@1": 0.3, "MRR": 0.2, "HR@5": 0.5}, {"HR@1": 0.2, "MRR": 0.4, "HR@5": 0.0}
     found = improvement_percent(few, gru)
     assert found == {"HR@1": pytest.approx(50), "MRR": pytest.approx(-50), "HR@5": None}
-
-
-def test_ranks_by_hand():
-    scores = np.array([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0], [0.2, 0.3, 0.5]])
-    # course 2 is first; course 1 ties with course 2, which counts against it; course 1 is last
-    assert as_ranks(scores, np.array([2, 1, 1])).tolist() == [1, 2, 3]
-
-
-def test_comparison_table(tmp_path: Path):
-    found = {
-        "zero_shot": {"HR@1": Interval(0.25, 0.125, 0.5)},
-        "few_shot": {"HR@1": Interval(0.5, 0.25, 0.75), "MRR": Interval(0.75, 0.5, 1.0)},
-    }
-    write_comparison(tmp_path / "plots" / "comparison.csv", found)
-    assert (tmp_path / "plots" / "comparison.csv").read_text().splitlines() == [
-        "model,metric,value,low,high",
-        "zero_shot,HR@1,0.25,0.125,0.5",
-        "few_shot,HR@1,0.5,0.25,0.75",
-        "few_shot,MRR,0.75,0.5,1.0",
-    ]
 
 
 class NotedOracle:

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from benchmarks import episodes, measure, rivals
 from benchmarks.episodes import QUERY_SIZE, SUPPORT_SIZE, many_sessions, reference_setting
-from benchmarks.measure import Row, interleaved_seconds, table
+from benchmarks.measure import interleaved_seconds
 from benchmarks.ways import WAYS, problem, relative_error
 from mooc_maml.common.randomness import torch_generator
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EPISODE_SETS, write_episodes
+from mooc_maml.report.measured import Row, table
 
 COURSES, EMBEDDING, HIDDEN = 7, 3, 4
 LR, STEPS = 0.3, 3

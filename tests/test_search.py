@@ -11,12 +11,11 @@ import pytest
 import yaml
 from tiny import Project, set_params, tiny_project
 
+from experiments import search as search_program
+from experiments import stage_runs
+from experiments.search_settings import check_space, load_search, searchable
+from experiments.search_trials import Search, chosen, ended
 from mooc_maml.common.errors import UserError
-from mooc_maml.settings.params import load_params
-from sweeps import search as search_program
-from sweeps import stage_runs
-from sweeps.search import write_settings
-from sweeps.search_settings import load_search
 
 SPACE = {"outer_lr": {"choices": [0.02, 0.001]}, "num_inner_steps": {"low": 1, "high": 3}}
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +26,7 @@ def project(tmp_path: Path) -> Project:
     project = tiny_project(tmp_path / "project")
     set_params(project, {"num_meta_iterations": 90, "eval_interval": 30, "checkpoint_interval": 10})
     settings = {"trials": 2, "startup_trials": 1, "space": SPACE}
-    (project.path / "search.yaml").write_text(yaml.safe_dump(settings))
+    (project.path / search_program.SETTINGS).write_text(yaml.safe_dump(settings))
     project.commit("A search")
     yield project
     project.end()
@@ -49,7 +48,7 @@ def words(project: Project, name: str) -> str:
 def start(project: Project) -> "subprocess.Popen[bytes]":
     with (project.path / "said.txt").open("wb") as said:
         return subprocess.Popen(
-            [sys.executable, "-m", "sweeps.search"],
+            [sys.executable, "-m", "experiments.search"],
             cwd=project.path,
             env=project.environment(),
             stdout=said,
@@ -62,10 +61,10 @@ def trials(project: Project) -> list[tuple[str, dict[str, float], float | None]]
     storage = f"sqlite:///{project.path}/.state/search/trials.db"
     (name,) = optuna.get_all_study_names(storage)
     study = optuna.load_study(study_name=name, storage=storage)
-    return [(t.state.name, t.params, t.value) for t in search_program.ended(study)]
+    return [(t.state.name, t.params, t.value) for t in ended(study)]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_killed_search_goes_on_and_ends_in_settings(project: Project) -> None:
     first = start(project)
     until(lambda: words(project, "looks.csv").count("\n") >= 3)  # a head and two looks
@@ -86,21 +85,22 @@ def test_a_killed_search_goes_on_and_ends_in_settings(project: Project) -> None:
     assert "maml" not in changed, "the test stage has not run"
     assert not (project.path / "models").joinpath("baselines").exists()
 
-    said = project.run(sys.executable, "-m", "sweeps.search", "--apply")
+    said = project.run(sys.executable, "-m", "experiments.search", "--apply")
     assert "1/2" not in said, "nothing is left to do"
     assert len(trials(project)) == 2
     assert project.params()["num_inner_steps"] == steps
     assert project.params()["outer_lr"] == rate
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_warm_start_begins_all_trials_with_the_trained_baseline(project: Project) -> None:
-    few = {"num_meta_iterations": 4, "eval_interval": 2, "baselines.models": ["popularity", "gru"]}
+    few = {"num_meta_iterations": 4, "eval_interval": 2, "baselines.models": ["popularity", "gru"],
+           "composites.models": []}  # fmt: skip
     set_params(project, {"meta.warm_start": True, **few})
     space = {"num_inner_steps": {"choices": [project.params()["num_inner_steps"]]}}
     settings = {"trials": 1, "startup_trials": 1, "space": space}
-    (project.path / "search.yaml").write_text(yaml.safe_dump(settings))
-    said = project.run(sys.executable, "-m", "sweeps.search")
+    (project.path / search_program.SETTINGS).write_text(yaml.safe_dump(settings))
+    said = project.run(sys.executable, "-m", "experiments.search")
     ((state, _, found),) = trials(project)
     assert state == "COMPLETE", said
     assert (project.path / "models" / "baselines" / "gru.pth").is_file()
@@ -116,13 +116,60 @@ def test_a_warm_start_and_another_size_exclude_each_other(tmp_path: Path, key: s
     space = {"inner_lr": {"low": 0.01, "high": 0.1}, key: {"choices": [1, 2]}}
     path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    search_program._check(load_search(path), content, path)
+    check_space(load_search(path), content, path)
     content["meta"]["warm_start"] = True
     with pytest.raises(UserError, match=rf"space: {key}: .*meta\.warm_start.* take the key out"):
-        search_program._check(load_search(path), content, path)
+        check_space(load_search(path), content, path)
     del space[key]
     path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
-    search_program._check(load_search(path), content, path)
+    check_space(load_search(path), content, path)
+
+
+def test_a_warm_start_among_the_choices_excludes_another_size_too(tmp_path: Path) -> None:
+    path = tmp_path / "search.yaml"
+    space = {"meta.warm_start": {"choices": [False, True]}, "model.layers": {"choices": [1, 2]}}
+    path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    with pytest.raises(UserError, match=r"space: model\.layers: .*meta\.warm_start.* take the key"):
+        check_space(load_search(path), content, path)
+    content["meta"]["warm_start"] = True  # which the space overrules
+    space["meta.warm_start"] = {"choices": [False]}
+    path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
+    check_space(load_search(path), content, path)
+
+
+def test_words_and_switches_are_drawn_as_they_stand(tmp_path: Path) -> None:
+    optuna = pytest.importorskip("optuna")
+    path = tmp_path / "search.yaml"
+    path.write_text(
+        "trials: 1\nstartup_trials: 1\nspace:\n"
+        "  meta.variant: {choices: [anil, context]}\n"
+        "  meta.warm_start: {choices: [true, false]}\n"
+        "  outer_lr: {choices: [1e-05, 0.00012345]}\n"  # for PyYAML 1e-05 is a word
+        "  meta_batch_size: {low: 2, high: 9}\n"
+    )
+    content, search = yaml.safe_load((ROOT / "params.yaml").read_text()), load_search(path)
+    check_space(search, content, path)
+    drawn = {
+        "meta.variant": "context",
+        "meta.warm_start": True,
+        "outer_lr": "1e-05",
+        "meta_batch_size": 7,
+    }
+    found = chosen(optuna.trial.FixedTrial(drawn), search, content)
+    assert found == drawn | {"outer_lr": 1e-05}
+    assert found["meta.warm_start"] is True
+    found = chosen(optuna.trial.FixedTrial(drawn | {"outer_lr": 0.00012345}), search, content)
+    assert found["outer_lr"] == 0.00012345, "a choice is not rounded"
+
+
+def test_what_can_be_searched_is_what_meta_training_reads() -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    keys = searchable(content)
+    assert {"use_second_order", "max_grad_norm", "model.hidden_dim", "meta.proximal"} <= set(keys)
+    sections = {key.split(".")[0] for key in keys if "." in key}
+    assert sections == {"model", "meta"}
+    assert not {"seed", "eval_interval", "model.dropout", "hardware.threads"} & set(keys)
 
 
 @pytest.mark.parametrize("value", [0.1, 0.5])
@@ -139,31 +186,19 @@ def test_a_trial_below_the_median_is_ended_early(tmp_path: Path, monkeypatch, va
     path = tmp_path / "search.yaml"
     path.write_text(yaml.safe_dump({"trials": 3, "startup_trials": 2, "space": SPACE}))
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    search = search_program.Search(study, load_search(path), content)
+    search = Search(study, load_search(path), content)
     looks = f"iteration,few_shot NDCG@10\\n0,0.01\\n50,{value}\\n"
     work = f"import time; open('looks.csv', 'w').write('{looks}'); time.sleep(3)"
     with stage_runs.running([sys.executable, "-c", work], tmp_path) as process:
-        was_pruned = search._watch(study.ask(), process, tmp_path / "looks.csv")
+        was_pruned = search.watch(study.ask(), process, tmp_path / "looks.csv")
     assert was_pruned is (value < 0.3)
     assert process.returncode == (-signal.SIGTERM if was_pruned else 0)
 
 
-def test_applying_keeps_comments(tmp_path: Path) -> None:
-    before = (ROOT / "params.yaml").read_text()
-    path = tmp_path / "params.yaml"
-    path.write_text(before)
-    write_settings(path, {"inner_lr": 0.0371, "model.hidden_dim": 64})
-    assert (load_params(path).inner_lr, load_params(path).model.hidden_dim) == (0.0371, 64)
-    lines = zip(before.splitlines(), path.read_text().splitlines(), strict=True)
-    changed = [(a, b) for a, b in lines if a != b]
-    assert len(changed) == 2
-    assert all(a.split("#")[1] == b.split("#")[1] for a, b in changed)
-
-
 def test_the_search_that_is_shipped_can_be_run() -> None:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    search = load_search(ROOT / "search.yaml")
-    search_program._check(search, content, ROOT / "search.yaml")
+    search = load_search(ROOT / search_program.SETTINGS)
+    check_space(search, content, ROOT / search_program.SETTINGS)
     assert search_program.study_name(search, content) != search_program.study_name(
         search, content | {"seed": 1}
     )
@@ -172,8 +207,16 @@ def test_the_search_that_is_shipped_can_be_run() -> None:
 @pytest.mark.parametrize(
     ("space", "said"),
     [
-        ({"inner_lrr": {"low": 1, "high": 2}}, "inner_lrr: cannot be searched; allowed: use_sec"),
-        ({"seed": {"low": 1, "high": 2}}, "seed: cannot be searched"),
+        (
+            {"inner_lrr": {"low": 1, "high": 2}},
+            "inner_lrr: cannot be searched, since meta_train",
+        ),
+        ({"seed": {"low": 1, "high": 2}}, "seed: cannot be searched, since the best of several"),
+        ({"episodes.stride": {"choices": [1, 2]}}, "compared on different learners or queries"),
+        ({"data.files": {"choices": ["a"]}}, "allowed: use_second_order, inner_lr, outer_lr"),
+        ({"meta.variant": {"choices": ["maml", "mamil"]}}, "meta.variant: found 'mamil'"),
+        ({"meta.variant": {"low": 1, "high": 2}}, "meta.variant: found 1.0"),
+        ({"meta.warm_start": {"choices": [True, 1]}}, "meta.warm_start: found 1"),
         ({"inner_lr": {"low": 2, "high": 1}}, "low must be below high, found 2 and 1"),
         ({"inner_lr": {"low": 0, "high": 1, "log": True}}, "low must be above 0, found 0"),
         ({"inner_lr": {"low": 0, "high": 1}}, "inner_lr: found 0.0; input should be greater"),
@@ -188,11 +231,11 @@ def test_a_space_that_cannot_be_searched_is_named(tmp_path: Path, space, said: s
     path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     with pytest.raises(UserError, match=r"search\.yaml: ") as raised:
-        search_program._check(load_search(path), content, path)
+        check_space(load_search(path), content, path)
     assert said in str(raised.value)
 
 
 def test_without_optuna_one_line_says_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[search\]'"):
-        search_program.main(Path("search.yaml"), False)
+        search_program.main(search_program.SETTINGS, False)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from episode_helpers import params, small_store, steps
+from episode_helpers import merged, params, small_store, steps
+from meta_helpers import gru_pair_scores
 from test_baselines import SMALL, circular_store, same_weights
 from test_counting_baselines import pairs
 
@@ -43,7 +44,10 @@ SASREC = {**OWN["sasrec"], **QUICK, "dim": 16}
 
 
 def settings(**own: Any) -> Params:
-    return params(**{**SMALL, "baselines": {**SMALL["baselines"], **own}})
+    """`SMALL`, with the settings of some models changed."""
+    of = {name: value for name, value in own.items() if name in SMALL["baselines"]}
+    made_of = {name: value for name, value in own.items() if name not in of}
+    return params(**merged(SMALL, {"baselines": of, "composites": made_of}))
 
 
 def stop_after_two_updates(training: SequenceTraining, saved: SavedState) -> None:
@@ -92,7 +96,7 @@ def test_pairs_of_many_tasks_are_scored_like_one_at_a_time() -> None:
     query = store.query("test", np.arange(4))
     model = GRUBaseline.build(store, settings())
     found = pair_scores(model, query)
-    torch.testing.assert_close(found, model.pair_scores(query).detach())
+    torch.testing.assert_close(found, gru_pair_scores(model, query).detach())
     for task in range(4):
         own = pair_scores(model, query.tasks(task, task + 1))
         torch.testing.assert_close(found[task : task + 1], own)
@@ -219,7 +223,7 @@ def test_every_epoch_has_all_pairs_with_much_history_and_with_little() -> None:
 
 
 def test_training_with_history_taken_up_within_an_epoch_is_the_same(tmp_path) -> None:
-    store, own = small_store(), settings(epochs=2)
+    store, own = small_store(), settings(gru={"epochs": 2})
     whole = GRUWithHistory.train(store, own, CPU, lambda _: None)
     training, saved = GRUWithHistory.training(store, own, CPU), SavedState(tmp_path)
     stop_after_two_updates(training, saved)
@@ -265,7 +269,7 @@ def test_history_helps_where_the_answer_lies_in_an_earlier_session(told_by, kind
         own = int(rng.integers(2, 10))
         sessions += [(learner, 1000 * n, [1, own]) for n in range(6)]
     store, _ = build_episodes(steps(sessions, num_courses=9), params(**SMALL))
-    own = settings(epochs=10, gru_tuned=TUNED, sasrec=SASREC)
+    own = settings(gru={"epochs": 10}, gru_tuned=TUNED, sasrec=SASREC)
     told = told_by.train(store, own, CPU, lambda _: None)
     plain = kind.train(store, own, CPU, lambda _: None)
     assert hits(told.scores, store) > 0.9
@@ -280,13 +284,13 @@ def by_hand(model: GRURecommender, support: Examples, query: Examples, rate: flo
     own = GRURecommender(**model.settings)  # type: ignore[arg-type]
     own.load_state_dict(model.state_dict())
     for _ in range(2):
-        scores = own.pair_scores(support)[0]
+        scores = gru_pair_scores(own, support)[0]
         loss = torch.nn.functional.cross_entropy(scores, support.label[0] - 1)
         gradient = torch.autograd.grad(loss, list(own.parameters()))
         with torch.no_grad():
             for weight, slope in zip(own.parameters(), gradient, strict=True):
                 weight -= rate * slope
-    return own.pair_scores(query).detach()
+    return gru_pair_scores(own, query).detach()
 
 
 def test_fine_tuning_is_gradient_descent_on_the_support_pairs() -> None:
@@ -298,10 +302,10 @@ def test_fine_tuning_is_gradient_descent_on_the_support_pairs() -> None:
         one = slice(task, task + 1)
         own = by_hand(model, support.tasks(task, task + 1), query.tasks(task, task + 1), 0.3)
         torch.testing.assert_close(found[one], own, atol=1e-5, rtol=1e-4)
-    assert (found - model.pair_scores(query)).abs().max() > 0.01
+    assert (found - gru_pair_scores(model, query)).abs().max() > 0.01
     nothing = store.support("test", np.arange(3), 0)
     unadapted = FineTunedGRU(model, NONE_LEFT_OUT, 0.3, 2, []).scores(nothing, query)
-    torch.testing.assert_close(unadapted, model.pair_scores(query))
+    torch.testing.assert_close(unadapted, gru_pair_scores(model, query))
 
 
 def test_rate_and_steps_are_those_best_by_validation_and_stay_in_the_file(tmp_path) -> None:
@@ -325,7 +329,7 @@ def test_rate_and_steps_are_those_best_by_validation_and_stay_in_the_file(tmp_pa
 
 
 def further(**own: Any) -> Params:
-    return settings(gru_further={**OWN["gru_further"], "batch_size": 4, **own})
+    return settings(gru_further={"batch_size": 4, **own})
 
 
 def a_gru(store: EpisodeStore) -> dict[str, GRUBaseline]:
@@ -345,7 +349,7 @@ def test_further_training_goes_down_the_loss_of_all_pairs_of_a_meta_batch() -> N
     for _ in range(2):
         tasks = sample_tasks(store, 4, rng)
         both = [store.support("train", tasks), store.query("train", tasks)]
-        scores = torch.cat([model.pair_scores(x).flatten(0, 1) for x in both])
+        scores = torch.cat([gru_pair_scores(model, x).flatten(0, 1) for x in both])
         label = torch.cat([x.label.flatten() for x in both])
         assert len(label) == 4 * (store.support_size + store.query_size)
         losses.append(torch.nn.functional.cross_entropy(scores, label - 1))

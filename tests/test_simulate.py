@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 
-from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.settings.data import SyntheticParams
 from mooc_maml.sources import SOURCES
 from mooc_maml.sources.events import ReadReport
 from mooc_maml.synthetic.activity import SyntheticActivity, simulate

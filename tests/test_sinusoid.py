@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from benchmarks.sinusoid import NETS, draw_tasks, error_after, network, squared_error, train
+from experiments.sinusoid import NETS, draw_tasks, error_after, network, squared_error, train
 from mooc_maml.common.randomness import torch_generator
 
 
@@ -33,6 +33,7 @@ def test_the_paper_net() -> None:
     assert shapes == [(40, 1), (40,), (40, 40), (40,), (1, 40), (1,)]
 
 
+@pytest.mark.thorough
 def test_one_gradient_step_is_enough_if_meta_trained_for_it() -> None:
     how = {"shots": 10, "iterations": 600, "seed": 0, "meta_lr": 0.003}  # faster than the paper's
     net = network(torch_generator(0, "sinusoid-weights"))

@@ -39,6 +39,7 @@ def test_too_few_samples_are_refused() -> None:
         soak.judged([(n, 1.0 * n, 1.0) for n in range(11)])
 
 
+@pytest.mark.thorough
 def test_the_stage_is_run_to_its_end_and_drawn(tmp_path: Path, monkeypatch, capfd) -> None:
     write_episodes(tmp_path / "episodes", small_store())
     settings = tiny_params(eval_interval=100, checkpoint_interval=50, early_stopping_patience=1)

@@ -3,6 +3,7 @@ import pytest
 import scipy.stats
 
 from mooc_maml.common.randomness import generator
+from mooc_maml.evaluation import statistics
 from mooc_maml.evaluation.statistics import (
     bootstrap_mean,
     bootstrap_share,
@@ -11,7 +12,6 @@ from mooc_maml.evaluation.statistics import (
     paired_permutation_test,
     t_interval,
 )
-from mooc_maml.ranking.query_ranks import statistics
 
 
 def rng(index: int = 0) -> np.random.Generator:

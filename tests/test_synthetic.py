@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.settings.data import SyntheticParams
 from mooc_maml.synthetic.activity import (
     END_SECOND,
     FIRST_SECOND,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pipeline_files import ROOT
 
-from benchmarks import tables
+from experiments import tables
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import write_json
 from mooc_maml.report.readme import with_tables
@@ -78,7 +78,7 @@ def test_the_committed_tables_are_those_of_the_json_files() -> None:
 
 def test_every_table_is_shown_as_it_is() -> None:
     shown = []
-    for path in (ROOT / "README.md", ROOT / tables.FOLDER / "README.md"):
+    for path in (ROOT / "docs" / "evidence.md", ROOT / tables.FOLDER / "README.md"):
         text = path.read_text(encoding="utf-8")
         assert with_tables(text, ROOT) == text, f"{path}: run `make readme`"
         shown += re.findall(rf"<!-- table: {tables.FOLDER}/(\w+)\.md -->", text)

@@ -1,6 +1,5 @@
 """Courses that cannot come again are left out of every loss: training, meta-training, adapting."""
 
-from collections.abc import Sequence
 from math import log
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from episode_helpers import steps
-from meta_helpers import Pair, Weights, assemble, by_autograd, gru_loss, gru_weights, pairs_of
+from meta_helpers import Weights, assemble, by_autograd, gru_loss, gru_weights, left_out, pairs_of
 from test_counting_baselines import store_of
 from test_meta_exact import CASES, HOW, assert_exact
 from torch.func import functional_call
@@ -23,7 +22,7 @@ from mooc_maml.composites.gru_fine_tuned import FineTunedGRU
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.meta.files import keep_model
-from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.model import read_meta_model
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.meta.train import MetaTrainer
@@ -39,13 +38,6 @@ COURSES = 7
 PADDED = [pairs_of([1, 4]), pairs_of([5, 2, 3])], [pairs_of([1, 2, 3]), pairs_of([1, 6])]
 OWN_CASES = {**CASES, "padding after course 1": PADDED}
 del OWN_CASES["prefixes cut at 50"]  # all courses but the label are left out, slowly
-Left = tuple[list[int], int, set[int]]
-
-
-def left_out(pairs: Sequence[Pair], shown: Sequence[Pair] = ()) -> list[Left]:
-    """Pairs with what is left out of their loss: their own prefix and all that `shown` shows."""
-    before = {course for prefix, label in shown for course in (*prefix, label)}
-    return [(prefix, label, ({*prefix} | before) - {label}) for prefix, label in pairs]
 
 
 def enrolments() -> EpisodeStore:
@@ -75,7 +67,7 @@ def test_the_meta_gradient_equals_plain_autograd(
     how, weights = HOW | {"second_order": second_order}, gru_weights(COURSES)
     batch = [left_out(own) for own in support], own_query
     expected = by_autograd(gru_loss, weights, *batch, **how)
-    learner = GRULearner(CPU, torch.float64, taken)
+    learner = GRUTaskModel(CPU, torch.float64, taken)
     found = meta_gradient(learner, weights, assemble(support), assemble(query), **how)
     assert_exact(found[:2], expected, torch.float64)
     plain, _ = by_autograd(gru_loss, weights, support, query, **how)
@@ -84,7 +76,7 @@ def test_the_meta_gradient_equals_plain_autograd(
 
 def test_nothing_is_laid_out_where_nothing_is_left_out() -> None:
     support = assemble(CASES["one session"][0])
-    assert GRULearner(CPU, torch.float64).prepare(support).left_out is None
+    assert GRUTaskModel(CPU, torch.float64).prepare(support).left_out is None
 
 
 def test_scores_are_given_to_every_course() -> None:
@@ -92,7 +84,7 @@ def test_scores_are_given_to_every_course() -> None:
     support, query = (assemble(tasks) for tasks in CASES["ragged sessions"])
     scores = []
     for taken in (ALL, NONE_LEFT_OUT):
-        learner = GRULearner(CPU, torch.float64, taken)
+        learner = GRUTaskModel(CPU, torch.float64, taken)
         fast = learner.initial(gru_weights(COURSES), learner.prepare(support))
         scores.append(learner.scores(fast, learner.prepare(query, support)))
     assert torch.equal(*scores)
@@ -146,7 +138,7 @@ def test_of_a_history_only_what_no_later_session_repeats_is_left_out(
 def test_meta_training_leaves_out_in_loss_and_validation() -> None:
     trainers = [MetaTrainer(STORE, tiny_params(**own), CPU) for own in ({}, AUTO)]
     as_is, auto = (run(trainer, 1) for trainer in trainers)
-    assert auto.learner.taken[:2] == (True, True)
+    assert auto.taken[:2] == (True, True)
     assert auto.progress.losses[0] < as_is.progress.losses[0], "fewer courses to choose from"
     for mode, inner in (("zero_shot", 0), ("few_shot", 2)):
         start = MetaTrainer(STORE, tiny_params(**AUTO), CPU)
@@ -187,7 +179,9 @@ def test_learners_adapt_on_the_loss_that_leaves_out(tmp_path: Any) -> None:
     support, query = STORE.support("test", test), STORE.query("test", test)
     expected = torch.stack([by_hand(model, task, 0.3) for task in test])
     grid = {"gru_fine_tuned": {"rates": (0.3,), "steps": (2,)}}
-    tuned = FineTunedGRU.train(STORE, tiny_params(**AUTO, baselines=grid), CPU, lambda _: None, gru)
+    tuned = FineTunedGRU.train(
+        STORE, tiny_params(**AUTO, composites=grid), CPU, lambda _: None, gru
+    )
     torch.testing.assert_close(tuned.scores(support, query), expected)
     tuned.write(tmp_path / "f.npz")
     again = FineTunedGRU.read(tmp_path / "f.npz", 12, CPU, gru)

@@ -20,7 +20,9 @@ from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.store import sample_tasks
 from mooc_maml.meta import files as training_files
 from mooc_maml.meta import train as training
-from mooc_maml.meta.train import MetaTrainer, Progress, meta_train, warning_signs
+from mooc_maml.meta.diagnostics import Curves, diagnose, loss_change
+from mooc_maml.meta.run import curves_of
+from mooc_maml.meta.train import MetaTrainer, Progress, meta_train
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.gru import read_model
 
@@ -206,6 +208,15 @@ def test_a_gradient_that_is_not_finite_stops_and_changes_nothing(bad, monkeypatc
     assert whole_state(trainer) == before
 
 
+def test_a_state_of_another_variant_is_not_taken_up():
+    state = run(tiny_trainer(meta={"variant": "proximal"}), 1).state()
+    trainer = tiny_trainer()
+    before = whole_state(trainer)
+    with pytest.raises(UserError, match=r"meta\.variant gru proximal, the settings say gru maml"):
+        trainer.restore(state)
+    assert whole_state(trainer) == before
+
+
 def test_a_large_gradient_is_scaled_down_to_the_norm_allowed():
     trainer = tiny_trainer(max_grad_norm=0.001)
     trainer.step()
@@ -237,18 +248,46 @@ def test_another_runtime_error_is_not_taken_for_that(monkeypatch):
         list(meta_train(trainer, lambda _: None))
 
 
-def look(hr1: float) -> dict:
-    return {"iteration": 0, "few_shot": {"HR@1": hr1}}
+def evaluated(*hr1: float) -> list[dict]:
+    return [{"iteration": 0, "few_shot": {"HR@1": x}} for x in hr1]
 
 
-def test_warning_signs():
-    level, falling = [1.0] * 2000, [1.0] * 1900 + [0.9] * 100
-    flat, rising = [look(0.1), look(0.1), look(0.105)], [look(0.1), look(0.15), look(0.2)]
-    assert warning_signs(Progress(2000, falling, rising)) == []
-    assert ["loss has not fallen" in s for s in warning_signs(Progress(2000, level, rising))] == [1]
-    assert ["HR@1 is flat" in s for s in warning_signs(Progress(2000, falling, flat))] == [1]
-    assert warning_signs(Progress(1999, level[1:], flat)) == [], "too early to tell"
-    assert warning_signs(Progress(2000, falling, [look(0.4)] * 3)) == [], "flat, but good"
+FALLING, LEVEL = [1.0] * 1500 + [0.9] * 500, [1.0] * 2000
+RISING, FLAT = evaluated(0.1, 0.1, 0.15, 0.2), evaluated(0.1, 0.1, 0.104, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("losses", "validation", "expected"),
+    [
+        (FALLING, RISING, []),
+        (LEVEL, RISING, ["loss"]),
+        (FALLING, FLAT, ["validation_flat"]),
+        (FALLING, FLAT[:3], []),  # three evaluations tell nothing
+        (FALLING, evaluated(0.4, 0.4, 0.4, 0.4), []),  # flat, but good
+        (LEVEL[1:], FLAT, []),  # too early to tell
+        ([*LEVEL[1:], math.nan], RISING, ["loss_not_finite", "loss"]),
+        ([math.inf], [], ["loss_not_finite"]),
+        ([], [], []),
+    ],
+)
+def test_diagnostics_of_a_run_under_way(losses, validation, expected):
+    curves = curves_of(Progress(len(losses), losses, validation))
+    assert [warning.key for warning in diagnose(curves, ended=False)] == expected
+
+
+def test_what_is_too_early_to_tell_is_told_at_the_end():
+    curves = curves_of(Progress(1999, LEVEL[1:], FLAT))
+    found = dict(diagnose(curves, ended=True))
+    assert list(found) == ["loss", "validation_flat"]
+    assert "by iteration 1,999 (1.00 at first, 1.00 then)" in found["loss"]
+    assert "below 30 % (best 10.4 %)" in found["validation_flat"]
+
+
+def test_the_change_of_the_loss_by_hand():
+    """Blocks that end at 500, ..., 2500: of the four till 2000 the first and the last count."""
+    curves = Curves([500, 1000, 1500, 2000, 2500], [4.0, 3.0, 2.0, 1.5, 9.0], [])
+    assert loss_change(curves) == (4.0, 1.5, 2000)
+    assert loss_change(Curves([1, 2, 3], [3.0, 2.0, 1.0], [])) is None
 
 
 def test_files_hold_the_best_weights_and_those_of_a_moment(tmp_path: Path, uninterrupted):

@@ -14,20 +14,20 @@ from training_helpers import CPU, STORE, run, tiny_params, tiny_trainer
 from benchmarks.ways import relative_error
 from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.meta.dense import DenseLearner
+from mooc_maml.meta.dense import DenseTaskModel
 from mooc_maml.meta.files import keep_model
-from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.model import read_meta_model
 from mooc_maml.meta.train import MetaTrainer
 from mooc_maml.meta.variant import model_weights
-from mooc_maml.meta.variants import VARIANTS, variant_of
+from mooc_maml.meta.variants import VARIANTS, Context, variant_of
 from mooc_maml.models.gru import read_model, write_model
 from mooc_maml.ranking.seen import NONE_LEFT_OUT
 
 COURSES, STEPS, LR, PULL = 7, 3, 0.3, 0.7
 SUPPORT = [pairs_of([1, 2, 3, 2]), pairs_of([4, 5]) + pairs_of([6, 7, 1])]
 QUERY = [pairs_of([1, 2, 3, 2, 5]), pairs_of([7, 1, 4])]
-LEARNER = GRULearner(CPU, torch.float64)
+LEARNER = GRUTaskModel(CPU, torch.float64)
 Rate = Callable[[int, str], Tensor | None]  # (step, parameter) -> its step size
 
 
@@ -133,6 +133,17 @@ def test_equals_plain_autograd(
     assert relative_error(found[1], expected[1]) < 1e-9
 
 
+def test_steps_of_the_recurrent_bias_alone_equal_plain_autograd() -> None:
+    """A direction that has a bias and no matrix, inside the recurrence."""
+    meta = {name: x.detach().requires_grad_() for name, x in gru_weights(COURSES).items()}
+    expected = by_autograd(meta, of_part("gru.bias_hh"), True, LAST)
+    chosen = Context(settings("context"), {"context": "gru.bias_hh"})
+    values = {name: x.detach() for name, x in meta.items()}
+    batch = assemble(SUPPORT), assemble(QUERY)
+    _, found = chosen.meta_gradient(LEARNER, values, *batch, 0)
+    assert relative_error(found, expected[1]) < 1e-9
+
+
 def test_maml_plus_plus_is_first_order_at_first_and_weighs_all_steps_alike() -> None:
     meta = {n: x.detach().requires_grad_() for n, x in learned("maml_plus_plus").items()}
     expected = by_autograd(
@@ -171,7 +182,7 @@ def test_proximal_in_numbers() -> None:
     """
     own = {"variant": "proximal", "proximal": 2.0}
     chosen: Any = variant_of(tiny_params(inner_lr=0.25, num_inner_steps=2, meta=own))
-    learner = DenseLearner(half_square)
+    learner = DenseTaskModel(half_square)
     start, support, query = {"w": torch.ones(1)}, Aim(torch.tensor([[5.0]])), Aim(torch.zeros(1, 1))
     moved = [chosen.adapt(learner, start, support, n).values["w"].item() for n in (1, 2)]
     assert moved == [2, 2.25]
@@ -272,10 +283,12 @@ def test_what_was_trained_is_what_is_read(variant: str, tmp_path: Any) -> None:
     meta = read_meta_model(tmp_path, trainer.params, STORE.num_courses, NONE_LEFT_OUT)
     assert meta.weights.keys() == trainer.best.keys()
     assert all(torch.equal(x, trainer.best[name]) for name, x in meta.weights.items())
-    other = tiny_params(meta={"variant": "meta_sgd" if variant != "meta_sgd" else "maml"})
-    if variant in ("meta_sgd", "maml_plus_plus"):
-        with pytest.raises(UserError, match=r"as another variant than meta\.variant says"):
-            read_meta_model(tmp_path, other, STORE.num_courses, NONE_LEFT_OUT)
+    other = "proximal" if variant != "proximal" else "maml"  # whose shapes fit, of most
+    said = rf"meta\.variant {variant}, the settings say gru and {other}"
+    with pytest.raises(UserError, match=said):
+        read_meta_model(
+            tmp_path, tiny_params(meta={"variant": other}), STORE.num_courses, NONE_LEFT_OUT
+        )
 
 
 def test_a_learned_step_size_learns() -> None:

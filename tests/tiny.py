@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 import yaml
-from pipeline_files import ROOT, leaves
+from filelock import FileLock
+from pipeline_files import ROOT, leaves, stages
 
-from mooc_maml.composites.registry import BASELINES
+from mooc_maml.baselines.registry import BASELINES
+from mooc_maml.composites.registry import COMPOSITES
 
 SETTINGS = {
     "inner_lr": 0.1,
@@ -34,16 +37,17 @@ SETTINGS = {
     "model.embedding_dim": 8,
     "model.hidden_dim": 16,
     "baselines.models": list(BASELINES),
-    "baselines.epochs": 1,
+    "composites.models": list(COMPOSITES),
+    "baselines.gru.epochs": 1,
     "baselines.gru_tuned.hidden_dim": 16,
     "baselines.gru_tuned.epochs": 1,
-    "baselines.gru_fine_tuned.rates": [0.1],
-    "baselines.gru_fine_tuned.steps": [1],
-    "baselines.mixture.updates": 3,
-    "baselines.mixture.learners": 4,
-    "baselines.gru_further.epochs": 1,
-    "baselines.gru_further.updates": 2,
-    "baselines.gru_further.batch_size": 4,
+    "composites.gru_fine_tuned.rates": [0.1],
+    "composites.gru_fine_tuned.steps": [1],
+    "composites.mixture.updates": 3,
+    "composites.mixture.learners": 4,
+    "composites.gru_further.epochs": 1,
+    "composites.gru_further.updates": 2,
+    "composites.gru_further.batch_size": 4,
     "baselines.sasrec.dim": 8,
     "baselines.sasrec.epochs": 1,
     "ablations.support_sizes": [1, 3],
@@ -174,6 +178,23 @@ def tiny_project(path: Path) -> Project:
     project.git("init", "--quiet")
     project.commit("Tiny settings")
     return project
+
+
+def done_project(temporary: pytest.TempPathFactory) -> Project:
+    """A copy of the tiny project in which `dvc repro` has run, its results committed.
+
+    The first that asks for it makes it; the other workers of pytest-xdist wait for it.
+    """
+    base = temporary.getbasetemp()  # of one worker
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "pipeline"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            project = tiny_project(temporary.mktemp("pipeline") / "made")
+            said = project.dvc("repro")
+            assert said.count("Running stage") == len(stages())
+            project.commit("Results")
+            project.path.rename(shared)
+    return Project(shared).copy(temporary.mktemp("pipeline") / "done")
 
 
 def set_params(project: Project, changes: Mapping[str, Any]) -> None:

@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 import torch
-from episode_helpers import params, small_store
+from episode_helpers import merged, params, small_store
 
 from mooc_maml.meta.train import MetaTrainer, meta_train
 from mooc_maml.settings.params import Params
@@ -29,9 +29,7 @@ def tiny_params(**changes: object) -> Params:
         "model": {"embedding_dim": 3, "hidden_dim": 4},
         "hardware": {"device": "cpu", "threads": 1, "processes": 1, "precision": "float64"},
     }
-    for name, value in changes.items():
-        settings[name] = {**settings.get(name, {}), **value} if isinstance(value, dict) else value
-    return params(**settings)
+    return params(**merged(settings, changes))
 
 
 def tiny_trainer(**changes: object) -> MetaTrainer:

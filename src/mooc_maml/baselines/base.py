@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -24,9 +24,20 @@ class Baseline(Protocol):
     """A recommender trained on the training learners, to be compared with the meta-model.
 
     Attributes:
+        name: in settings, files and results.
+        label: for people, in tables and figures.
+        ending: of the name of its file.
+        made_of: names of the models that it cannot do without.
+        reads_support: whether its scores depend on the support pairs; others look at the query's
+            prefix alone.
         history: plain values, one entry a pass over the data; empty if there are no passes.
     """
 
+    name: ClassVar[str]
+    label: ClassVar[str]
+    ending: ClassVar[str]
+    made_of: ClassVar[tuple[str, ...]]
+    reads_support: ClassVar[bool]
     history: list[dict[str, Any]]
 
     @classmethod
@@ -77,6 +88,18 @@ class Baseline(Protocol):
             UserError: the file is missing, is damaged, or ranks another number of courses.
         """
         ...
+
+
+@runtime_checkable
+class FittedOnValidation(Protocol):
+    """A model with so many weights fitted on the validation learners that these flatter it.
+
+    Wherever its figures on validation are shown or chosen by, they are those below.
+    """
+
+    @property
+    def left_out_validation(self) -> Mapping[str, float]:
+        """Metric -> mean over the validation learners, each ranked by a fit without that one."""
 
 
 @runtime_checkable

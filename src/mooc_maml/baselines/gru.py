@@ -12,19 +12,21 @@ from mooc_maml.settings.params import Params
 class GRUBaseline(SequenceBaseline[GRURecommender]):
     """The recommender in the study's shape, after all epochs that it is given."""
 
+    name = "gru"
+    label = "GRU"
     kind = GRURecommender
 
     @classmethod
     def build(cls, store: EpisodeStore, params: Params, parts: Parts = NO_PARTS) -> GRURecommender:
         """A GRU of the shape that the meta-model has."""
         start = torch_generator(params.seed, "baseline-gru-weights")
-        return GRURecommender(store.num_courses, **params.model.model_dump(), generator=start)
+        return GRURecommender(store.num_courses, **params.model.gru_shape(), generator=start)
 
     @classmethod
     def plan(cls, params: Params) -> Plan:
         """Without early stopping."""
-        metric = params.evaluation.validation_metric
-        return Plan("gru", "baselines", params.baselines, metric, 0, params.seed)
+        own, metric = params.baselines.gru, params.evaluation.validation_metric
+        return Plan("gru", "baselines.gru", own, metric, 0, params.seed)
 
 
 def gru_of(parts: Parts) -> GRURecommender:

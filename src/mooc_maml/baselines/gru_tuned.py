@@ -12,6 +12,8 @@ from mooc_maml.settings.params import Params
 class TunedGRU(SequenceBaseline[GRURecommender]):
     """A larger GRU with dropout, trained until validation no longer improves."""
 
+    name = "gru_tuned"
+    label = "GRU, tuned"
     kind = GRURecommender
 
     @classmethod

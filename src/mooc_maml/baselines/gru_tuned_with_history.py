@@ -9,3 +9,4 @@ class TunedGRUWithHistory(WithHistory[GRURecommender], TunedGRU):
     """See `WithHistory`; shape and training are those of `baselines.gru_tuned`."""
 
     name = "gru_tuned_with_history"
+    label = "GRU, tuned, with history"

@@ -9,3 +9,4 @@ class GRUWithHistory(WithHistory[GRURecommender], GRUBaseline):
     """See `WithHistory`."""
 
     name = "gru_with_history"
+    label = "GRU, with history"

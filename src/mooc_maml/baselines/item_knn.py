@@ -5,7 +5,7 @@ item-KNN is the cosine of the courses' vectors of sessions; there of the current
 with what earlier courses add, divided by the steps back to them.
 """
 
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import torch
@@ -29,6 +29,9 @@ class ItemKNN(SparseBaseline):
 
     They are the matrix, in which no course is paired with itself.
     """
+
+    name: ClassVar[str] = "item_knn"
+    label: ClassVar[str] = "Item-kNN"
 
     @classmethod
     def train(

@@ -1,6 +1,6 @@
 """First-order Markov chain: what training learners opened next after the current course."""
 
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -24,6 +24,9 @@ class Markov(SparseBaseline):
 
     The matrix holds the counts: rows current courses, columns next courses.
     """
+
+    name: ClassVar[str] = "markov"
+    label: ClassVar[str] = "Markov chain"
 
     @classmethod
     def train(

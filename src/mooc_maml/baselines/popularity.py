@@ -1,7 +1,7 @@
 """Popularity: every learner is told what training learners opened next most often."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -22,6 +22,12 @@ class Popularity:
     Args:
         counts: int64 [C], of courses 1..C.
     """
+
+    name: ClassVar[str] = "popularity"
+    label: ClassVar[str] = "Popularity"
+    ending: ClassVar[str] = ".npy"
+    made_of: ClassVar[tuple[str, ...]] = ()
+    reads_support: ClassVar[bool] = False
 
     def __init__(self, counts: Tensor) -> None:
         self.counts = counts

@@ -1,7 +1,7 @@
 """Repeat what this learner repeats: courses of the learner's own past, the most frequent first."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -29,6 +29,12 @@ class Repeat:
         stays: whether a course can follow itself.
         device: of the scores.
     """
+
+    name: ClassVar[str] = "repeat"
+    label: ClassVar[str] = "Repeat own courses"
+    ending: ClassVar[str] = ".npz"
+    made_of: ClassVar[tuple[str, ...]] = ()
+    reads_support: ClassVar[bool] = True
 
     def __init__(self, share: NDArray[np.float64], stays: bool, device: torch.device) -> None:
         self.share, self.stays, self.device = share, stays, device

@@ -17,6 +17,8 @@ from mooc_maml.settings.params import Params
 class SASRecBaseline(SequenceBaseline[SASRec]):
     """A Transformer read at the last course of every prefix, with early stopping."""
 
+    name = "sasrec"
+    label = "SASRec"
     kind = SASRec
 
     @classmethod

@@ -9,3 +9,4 @@ class SASRecWithHistory(WithHistory[SASRec], SASRecBaseline):
     """See `WithHistory`; of a long history the latest courses."""
 
     name = "sasrec_with_history"
+    label = "SASRec, with history"

@@ -32,13 +32,18 @@ Model = TypeVar("Model", bound=nn.Module)
 class SequenceBaseline(Generic[Model]):
     """A trained recommender, applied to every learner as it is.
 
-    A subclass says which model it is, how it is built and how it is trained.
+    A subclass says what it is called, which model it is, how it is built and how it is trained.
 
     Args:
         model: on the device that it is to run on.
         history: one entry an epoch, see `SequenceTraining`.
     """
 
+    name: ClassVar[str]
+    label: ClassVar[str]
+    ending: ClassVar[str] = ".pth"
+    made_of: ClassVar[tuple[str, ...]] = ()
+    reads_support: ClassVar[bool] = False
     kind: ClassVar[type[nn.Module]]
     separators: ClassVar[int] = 0  # what the model counts as courses and are none, after the others
 

@@ -1,7 +1,7 @@
 """What the baselines have in common that are one sparse matrix and the courses' popularity."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ class SparseBaseline:
         share: float64 [C], popularity, adds up to 1.
         device: of the scores.
     """
+
+    ending: ClassVar[str] = ".npz"
+    made_of: ClassVar[tuple[str, ...]] = ()
+    reads_support: ClassVar[bool] = False
 
     def __init__(
         self, matrix: SparseRows, share: NDArray[np.float64], device: torch.device

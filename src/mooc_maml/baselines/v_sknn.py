@@ -9,7 +9,7 @@ course of it less if it stands further from the latest shared one, or before tha
 """
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -40,6 +40,12 @@ class VSKNN:
         device: of the scores.
     """
 
+    name: ClassVar[str] = "v_sknn"
+    label: ClassVar[str] = "V-SKNN"
+    ending: ClassVar[str] = ".npz"
+    made_of: ClassVar[tuple[str, ...]] = ()
+    reads_support: ClassVar[bool] = False
+
     def __init__(
         self,
         sessions: SparseRows,
@@ -69,7 +75,7 @@ class VSKNN:
         position = np.arange(len(session)) - start[session]
         log(f"v_sknn: {len(size)} training sessions of {len(session)} steps")
         sessions = SparseRows(start, course, position.astype(np.float64))
-        return cls(sessions, popularity_shares(store), params.baselines.neighbours, device)
+        return cls(sessions, popularity_shares(store), params.baselines.v_sknn.neighbours, device)
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Share of the votes for every query pair: float64 [tasks, Q, C]."""

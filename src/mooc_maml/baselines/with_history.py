@@ -24,6 +24,7 @@ class WithHistory(SequenceBaseline[Model]):
     """
 
     name: ClassVar[str]
+    reads_support: ClassVar[bool] = True
     separators: ClassVar[int] = 1
 
     @classmethod

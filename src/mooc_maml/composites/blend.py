@@ -2,7 +2,7 @@
 
 from itertools import product
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import episode_groups, summary
 from mooc_maml.ranking.seen import TakenCourses, taken_courses
-from mooc_maml.settings.baselines import PARTS
+from mooc_maml.settings.composites.blend import BlendParams
 from mooc_maml.settings.params import Params
 
 _PER_WEIGHT = 10  # weights are tenths
@@ -27,12 +27,18 @@ class Blend:
     """A mixture of the parts' probabilities, the same for every learner.
 
     Args:
-        parts: baselines, those of `PARTS["blend"]` among them.
+        parts: baselines, those of `made_of` among them.
         weights: one for each of them, in that order; they add up to 1.
         taken: courses that are left out; a part's probabilities are those among the others.
         num_courses: C.
         history: one entry a mixture tried: weights, validation metrics.
     """
+
+    name: ClassVar[str] = "blend"
+    label: ClassVar[str] = "Blend"
+    ending: ClassVar[str] = ".npz"
+    made_of: ClassVar[tuple[str, ...]] = BlendParams.made_of
+    reads_support: ClassVar[bool] = True  # as its GRU may
 
     def __init__(
         self,
@@ -43,7 +49,7 @@ class Blend:
         history: list[dict[str, Any]],
     ) -> None:
         gru = next(name for name in _GRUS if name in parts)
-        names = [gru if name == "gru" else name for name in PARTS["blend"]]
+        names = [gru if name == "gru" else name for name in self.made_of]
         self.parts = {name: parts[name] for name in names}
         self.weights, self.taken = weights, taken
         self.num_courses, self.history = num_courses, history

@@ -10,7 +10,6 @@ from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.ranking.seen import TakenCourses
-from mooc_maml.settings.baselines import READ_SUPPORT
 
 _LEAST = 1e-5  # added to probabilities, so that a part that excludes a course does not decide alone
 _USUAL_LENGTH = 2.0  # logarithm of a prefix's length from which lengths are counted
@@ -47,7 +46,7 @@ def said_of(
     """
     return {
         name: known[name]
-        if known is not None and name not in READ_SUPPORT
+        if known is not None and not part.reads_support
         else _probabilities(part, support, query)
         for name, part in parts.items()
     }
@@ -83,7 +82,7 @@ def support_evidence(
     parts: Mapping[str, Baseline], taken: TakenCourses, support: Examples
 ) -> Evidence:
     """What the parts say of each support pair, told of those before it and of nothing later."""
-    blind = {name: part for name, part in parts.items() if name not in READ_SUPPORT}
+    blind = {name: part for name, part in parts.items() if not part.reads_support}
     whole, found = said_of(blind, first(support, 0), support), []
     for number in range(support.label.shape[1]):
         told, pair = first(support, number), _only(support, number)

@@ -1,7 +1,7 @@
 """The plain GRU after gradient steps on the support pairs: adaptation without meta-learning."""
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from mooc_maml.baselines.gru import gru_of
 from mooc_maml.baselines.sequence_training import pair_scores
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
-from mooc_maml.meta.gru.learner import GRUFastWeights, GRULearner
+from mooc_maml.meta.gru.task_model import GRUFastWeights, GRUTaskModel
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.settings.composites.gru_fine_tuned import FineTunedGRUParams
 from mooc_maml.settings.params import Params
 
 
@@ -32,6 +33,12 @@ class FineTunedGRU:
         history: one entry a setting tried: rate, steps, validation.
     """
 
+    name: ClassVar[str] = "gru_fine_tuned"
+    label: ClassVar[str] = "GRU, fine-tuned"
+    ending: ClassVar[str] = ".npz"
+    made_of: ClassVar[tuple[str, ...]] = FineTunedGRUParams.made_of
+    reads_support: ClassVar[bool] = True
+
     def __init__(
         self,
         model: GRURecommender,
@@ -43,7 +50,7 @@ class FineTunedGRU:
         self.taken, self.rate, self.steps, self.history = taken, rate, steps, history
         self.num_courses = int(model.settings["num_courses"])
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
-        learner = GRULearner(model.head.weight.device, model.head.weight.dtype, taken)
+        learner = GRUTaskModel(model.head.weight.device, model.head.weight.dtype, taken)
         self.model = model
 
         def adapted(support: Examples) -> GRUFastWeights:
@@ -64,7 +71,7 @@ class FineTunedGRU:
     ) -> Self:
         """Choose rate and steps by the validation metric (the first of equals)."""
         model, metric = gru_of(parts), params.evaluation.validation_metric
-        validate, own = validator(store, params, device), params.baselines.gru_fine_tuned
+        validate, own = validator(store, params, device), params.composites.gru_fine_tuned
         taken, history = taken_courses(store, params), list[dict[str, Any]]()
         for rate in own.rates:
             for steps in own.steps:

@@ -11,6 +11,7 @@ from mooc_maml.baselines.sequence_training import Plan
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore, sample_tasks
 from mooc_maml.models.gru import GRURecommender
+from mooc_maml.settings.composites.gru_further import FurtherGRUParams
 from mooc_maml.settings.params import Params
 
 
@@ -21,6 +22,10 @@ class FurtherGRU(GRUBaseline):
     goes down the mean cross-entropy of all support and query pairs of its learners.
     """
 
+    name = "gru_further"
+    label = "GRU, trained further"
+    made_of = FurtherGRUParams.made_of
+
     @classmethod
     def build(cls, store: EpisodeStore, params: Params, parts: Parts = NO_PARTS) -> GRURecommender:
         """A copy of the trained GRU."""
@@ -29,13 +34,13 @@ class FurtherGRU(GRUBaseline):
     @classmethod
     def plan(cls, params: Params) -> Plan:
         """With early stopping."""
-        own, metric = params.baselines.gru_further, params.evaluation.validation_metric
-        return Plan("gru_further", "baselines.gru_further", own, metric, own.patience, params.seed)
+        own, metric = params.composites.gru_further, params.evaluation.validation_metric
+        return Plan("gru_further", "composites.gru_further", own, metric, own.patience, params.seed)
 
     @classmethod
     def batches(cls, store: EpisodeStore, params: Params) -> "EpisodeBatches":
         """Meta-batches."""
-        own = params.baselines.gru_further
+        own = params.composites.gru_further
         return EpisodeBatches(store, own.batch_size, own.updates)
 
 
@@ -58,7 +63,7 @@ class EpisodeBatches:
             UserError: there are fewer learners than that.
         """
         for number in range(self.updates):
-            setting = "baselines.gru_further.batch_size"
+            setting = "composites.gru_further.batch_size"
             tasks = sample_tasks(self.store, self.learners, rng, setting)
             if number >= start:
                 parts = (self.store.support_pairs, self.store.query_pairs)

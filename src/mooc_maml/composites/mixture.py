@@ -13,8 +13,10 @@ Its data are windows of the validation learners, as for the weights of the blend
 learners its parts have been trained, and are better than they will be on anyone else.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -24,9 +26,9 @@ from torch import Tensor
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts
+from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator
-from mooc_maml.common.ranges import ranges
 from mooc_maml.composites.evidence import (
     CONTEXT,
     Evidence,
@@ -35,18 +37,23 @@ from mooc_maml.composites.evidence import (
     said_of,
     support_evidence,
 )
+from mooc_maml.composites.pooling import mixture_loss, pooled
+from mooc_maml.composites.windows import windows
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore, sample_tasks
-from mooc_maml.meta.dense import DenseLearner
+from mooc_maml.meta.dense import DenseTaskModel
 from mooc_maml.meta.inner import Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.ranking.metrics import METRICS
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.ranking.seen import TakenCourses, taken_courses
-from mooc_maml.settings.baselines import MIXED
+from mooc_maml.settings.composites.mixture import MixtureParams
 from mooc_maml.settings.params import Params
 
+Metrics = Mapping[str, float]
+NO_METRICS: Metrics = MappingProxyType({})
 _FIRST_RATE = 0.01  # step sizes before they are learned
-_OUT = -1e9  # score of a course that the loss leaves out
+_LEFT_OUT = ("left_out_validation", "left_out_zero_shot")
 
 
 class Mixture:
@@ -61,9 +68,14 @@ class Mixture:
         steps: gradient steps on the support pairs; 0: the weights stay as they were learned.
         num_courses: C.
         history: one entry: weights by part, validation metrics of learners that were left out.
+        left_out_validation: see `FittedOnValidation`; empty if not measured.
+        left_out_zero_shot: the same before adaptation, told of no support pair.
     """
 
     name: ClassVar[str] = "mixture"
+    label: ClassVar[str] = "Mixture few-shot"
+    ending: ClassVar[str] = ".npz"
+    made_of: ClassVar[tuple[str, ...]] = MixtureParams.made_of
     reads_support: ClassVar[bool] = True
 
     def __init__(
@@ -74,10 +86,14 @@ class Mixture:
         steps: int,
         num_courses: int,
         history: list[dict[str, Any]],
+        left_out_validation: Metrics = NO_METRICS,
+        left_out_zero_shot: Metrics = NO_METRICS,
     ) -> None:
         self.parts, self.taken, self.weights = dict(parts), taken, weights
+        self.left_out_validation: Metrics = dict(left_out_validation)
+        self.left_out_zero_shot: Metrics = dict(left_out_zero_shot)
         self.steps, self.num_courses, self.history = steps, num_courses, history
-        self.learner = DenseLearner(mixture_loss)
+        self.learner = DenseTaskModel(mixture_loss)
 
     @classmethod
     def train(
@@ -89,35 +105,65 @@ class Mixture:
         parts: Parts = NO_PARTS,
     ) -> Self:
         """Meta-learn on the validation learners; measure on halves of them, each left out once."""
-        mixed = _mixed(parts)
-        taken, steps = taken_courses(store, params), cls.steps_of(params)
-        own = store.episodes["validation"][:, 0]
-        order = generator(params.seed, "mixture-halves").permutation(len(own))
-        ranks = np.zeros((len(own), store.query_size), dtype=np.int64)
+        own, metric = store.episodes["validation"][:, 0], params.evaluation.validation_metric
+        left_out = cls._left_out(store, params, device, parts)
+        found = cls._fitted(store, params, device, parts, own)
+        metrics = found.left_out_validation = left_out[0]
+        found.left_out_zero_shot = left_out[1] if found.steps else {}
+        found.history = [{"weights": found.in_words(), "left_out_validation": metrics}]
+        log(
+            f"{cls.name} of {', '.join(found.parts)}: "
+            f"left-out validation {metric} {metrics[metric]:.4f}"
+        )
+        return found
+
+    @classmethod
+    def _fitted(
+        cls,
+        store: EpisodeStore,
+        params: Params,
+        device: torch.device,
+        parts: Parts,
+        learners: NDArray[np.int64],
+    ) -> Self:
+        """The mixture fitted on all windows of some learners."""
+        mixed, taken = _mixed(parts), taken_courses(store, params)
+        start, steps = _start(len(mixed), device), cls.steps_of(params)
+        found = cls(mixed, taken, start, steps, store.num_courses, [])
+        found._learn(windows(store, learners), params, device)
+        return found
+
+    @classmethod
+    def _left_out(
+        cls, store: EpisodeStore, params: Params, device: torch.device, parts: Parts
+    ) -> tuple[Metrics, Metrics]:
+        """Metrics of the validation learners, each half ranked by a fit on the other.
+
+        Returns:
+            Those of the mixture, and those of it without support pairs.
+        """
+        episodes, taken = store.episodes["validation"], taken_courses(store, params)
+        order = generator(params.seed, "mixture-halves").permutation(len(episodes))
+        ranks = np.zeros((2, len(episodes), store.query_size), dtype=np.int64)
+        at_once = params.hardware.tasks_at_once
         for half in (order[::2], order[1::2]):
             others = np.setdiff1d(order, half)
-            found = cls(mixed, taken, _start(len(mixed), device), steps, store.num_courses, [])
-            found._learn(windows(store, own[others]), params, device)
-            view = replace(store, episodes={"validation": store.episodes["validation"][half]})
-            score, at_once = taken.without(found.scores), params.hardware.tasks_at_once
-            ranks[half] = query_ranks(
-                score, view, "validation", tasks_at_once=at_once, device=device
-            )
-        found = cls(mixed, taken, _start(len(mixed), device), steps, store.num_courses, [])
-        found._learn(windows(store, own), params, device)
-        metrics, metric = summary(ranks), params.evaluation.validation_metric
-        found.history = [{"weights": found.in_words(), "left_out_validation": metrics}]
-        log(f"{cls.name} of {', '.join(mixed)}: left-out validation {metric} {metrics[metric]:.4f}")
-        return found
+            fit = cls._fitted(store, params, device, parts, episodes[others, 0])
+            view = replace(store, episodes={"validation": episodes[half]})
+            for own, score in zip(ranks, (fit.scores, fit.zero_shot_scores), strict=True):
+                own[half] = query_ranks(
+                    taken.without(score), view, "validation", tasks_at_once=at_once, device=device
+                )
+        return summary(ranks[0]), summary(ranks[1])
 
     @classmethod
     def steps_of(cls, params: Params) -> int:
         """Gradient steps of a learner's weights, in training and in testing."""
-        return params.baselines.mixture.steps
+        return params.composites.mixture.steps
 
     def _learn(self, store: EpisodeStore, params: Params, device: torch.device) -> None:
         """Adam on the loss with and without adaptation, its rate falling to 0 in a line."""
-        own = params.baselines.mixture
+        own = params.composites.mixture
         optimiser = torch.optim.Adam(self.weights.values(), lr=own.learning_rate)
         learners = min(own.learners, len(store.task_ranges.start))
         for update in range(own.updates):
@@ -130,8 +176,8 @@ class Mixture:
                 self.weights[name].grad = gradient / learners
             if not all(bool(weight.grad.isfinite().all()) for weight in self.weights.values()):  # type: ignore[union-attr]
                 raise UserError(
-                    f"the gradient of baseline {self.name} is not finite in update {update + 1}; "
-                    "lower baselines.mixture.learning_rate"
+                    f"the gradient of {self.name} is not finite in update {update + 1}; "
+                    "lower composites.mixture.learning_rate"
                 )
             optimiser.step()
 
@@ -190,6 +236,10 @@ class Mixture:
         seen = evidence_of(said_of(self.parts, told, query), self.taken, told, query)
         return pooled(self.adapted(told), seen)
 
+    def zero_shot_scores(self, support: Examples, query: Examples) -> Tensor:
+        """The same without a look at the support pairs."""
+        return self.scores(first(support, 0), query)
+
     def in_words(self) -> dict[str, dict[str, float]]:
         """Weights and, if steps are taken, step sizes by part, as plain values."""
         names, found = [*self.parts, "mean"], {}
@@ -206,6 +256,7 @@ class Mixture:
             "names": np.array(list(self.parts)),
             "steps": np.array(self.steps),
             "taken": np.array([self.taken.prefix, self.taken.support]),
+            **{name: _values(getattr(self, name)) for name in _LEFT_OUT},
         }
         write_arrays(path, self.num_courses, **arrays, **content)
 
@@ -220,72 +271,28 @@ class Mixture:
                 other baselines than there are.
         """
         keys = ["weight", "log_rate"]
-        found = read_arrays(path, num_courses, [*keys, "names", "steps", "taken"])
+        found = read_arrays(path, num_courses, [*keys, "names", "steps", "taken", *_LEFT_OUT])
         mixed = _mixed(parts)
         if found["names"].tolist() != list(mixed):
             raise UserError(
                 f"{path}: mixes {', '.join(found['names'].tolist())}, expected "
-                f"{', '.join(mixed)}; baselines.models was changed, run `dvc repro`"
+                f"{', '.join(mixed)}; the models in params.yaml were changed, run `dvc repro`"
             )
         prefix, support = found["taken"].tolist()
         weights = {key: torch.from_numpy(found[key]).to(device) for key in keys}
         taken = TakenCourses(prefix, support, None)
-        return cls(mixed, taken, weights, int(found["steps"]), num_courses, [])
-
-
-class MixtureZeroShot(Mixture):
-    """The mixture before adaptation, told nothing of the support pairs."""
-
-    reads_support = False
-
-    @classmethod
-    def train(
-        cls,
-        store: EpisodeStore,
-        params: Params,
-        device: torch.device,
-        log: Log,
-        parts: Parts = NO_PARTS,
-    ) -> Self:
-        """Nothing is left to learn: the weights are the mixture's."""
-        whole = parts["mixture"]
-        assert isinstance(whole, Mixture)
-        return cls(whole.parts, whole.taken, whole.weights, 0, whole.num_courses, [])
-
-
-def mixture_loss(weights: Weights, pairs: Any) -> Tensor:
-    """Mean cross-entropy over the pairs of one task.
-
-    Args:
-        weights: "weight", float [3, E].
-        pairs: `Evidence` of one task, without the leading axis.
-    """
-    log_p = pooled(weights["weight"], pairs)
-    log_p = log_p.masked_fill(pairs[2], _OUT).log_softmax(-1)
-    loss: Tensor = -log_p.gather(-1, pairs[3][..., None]).mean()
-    return loss
-
-
-def pooled(weight: Tensor, pairs: Any) -> Tensor:
-    """Scores [..., pairs, C] from weights [..., 3, E] and evidence with the same leading axes."""
-    log_p, context = pairs[0], pairs[1]
-    scores: Tensor = (log_p @ (context @ weight)[..., None]).squeeze(-1)
-    return scores
-
-
-def windows(store: EpisodeStore, learners: NDArray[np.int64]) -> EpisodeStore:
-    """The same pairs with every window of K + Q of these learners as a training episode."""
-    start, end = store.learner_start[learners], store.learner_start[learners + 1]
-    number = end - start - (store.support_size + store.query_size) + 1
-    opening = ranges(start, number)
-    before = store.pair_time[opening + store.support_size - 1]
-    strict = before < store.pair_time[opening + store.support_size]
-    found = np.stack([np.repeat(learners, number), opening], axis=1)[strict]
-    return replace(store, episodes={**store.episodes, "train": found})
+        left_out = [dict(zip(METRICS, found[name].tolist(), strict=False)) for name in _LEFT_OUT]
+        return cls(mixed, taken, weights, int(found["steps"]), num_courses, [], *left_out)
 
 
 def _mixed(parts: Parts) -> dict[str, Baseline]:
-    return {name: parts[name] for name in MIXED if name in parts}
+    """Those that are mixed: all baselines but chance, which has nothing to say of a learner."""
+    return {name: parts[name] for name in BASELINES if name in parts and name != "random"}
+
+
+def _values(metrics: Metrics) -> NDArray[np.float64]:
+    """In the order of `METRICS`: float64 [metrics], [0] if there are none."""
+    return np.array([metrics[name] for name in METRICS if name in metrics])
 
 
 def _start(parts: int, device: torch.device) -> Weights:

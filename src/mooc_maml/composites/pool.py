@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from mooc_maml.composites.mixture import Mixture
+from mooc_maml.settings.composites.pool import PoolParams
 from mooc_maml.settings.params import Params
 
 
@@ -14,6 +15,8 @@ class Pool(Mixture):
     """
 
     name: ClassVar[str] = "pool"
+    label: ClassVar[str] = "Pool, not meta-learned"
+    made_of: ClassVar[tuple[str, ...]] = PoolParams.made_of
 
     @classmethod
     def steps_of(cls, params: Params) -> int:

@@ -1,17 +1,14 @@
-"""The result files of testing: every model on the same queries, with intervals and paired tests."""
+"""Every model on the same queries: intervals, paired tests, effect sizes, Holm's correction."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import torch
 from numpy.typing import NDArray
 
-from mooc_maml.common.files import atomic_path, read_parquet
 from mooc_maml.common.randomness import generator
-from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.control_names import difference_name
+from mooc_maml.evaluation.schema import TestResult
 from mooc_maml.evaluation.statistics import (
     Interval,
     bootstrap_mean,
@@ -20,9 +17,12 @@ from mooc_maml.evaluation.statistics import (
     paired_cohens_d,
     paired_permutation_test,
 )
-from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import learner_metrics
-from mooc_maml.synthetic.oracle import Oracle
+from mooc_maml.settings.composites_section import ADAPTED, OURS
+from mooc_maml.settings.params import Params
+
+# What adapts, and the same before it does.
+ADAPTING = (("few_shot", "zero_shot"), ADAPTED)
 
 Ranks = NDArray[np.int64]  # [learners, Q]
 LearnerMetrics = Mapping[str, NDArray[np.float64]]  # metric -> [learners]
@@ -100,7 +100,7 @@ def shares_of_the_way(
         seed: root of the draws.
 
     Returns:
-        A row a metric: the share with its 95 % interval (low, high), learners drawn anew; all None
+        A row a metric: the share with its 95 % interval (low, high), learners drawn again; all None
         where the end is no better than the start.
     """
     rows = []
@@ -117,7 +117,9 @@ def strongest(validation: Mapping[str, Mapping[str, float]], metric: str) -> str
     return max(validation, key=lambda name: validation[name][metric])
 
 
-def improvement_percent(few_shot: dict[str, float], gru: dict[str, float]) -> dict[str, Any]:
+def improvement_percent(
+    few_shot: Mapping[str, float], gru: Mapping[str, float]
+) -> dict[str, float | None]:
     """How much better few-shot is than the GRU, in percent of the GRU; None where that is 0."""
     return {
         metric: 100 * (value / gru[metric] - 1) if gru[metric] else None
@@ -125,55 +127,61 @@ def improvement_percent(few_shot: dict[str, float], gru: dict[str, float]) -> di
     }
 
 
-def oracle_ranks(store: EpisodeStore, episode_set: str, oracle: Oracle, pairs: Path) -> Ranks:
-    """Rank of the true course under the law that the synthetic learners really follow.
+def compare(
+    ranks: Mapping[str, Ranks],
+    validation: Mapping[str, Mapping[str, float]],
+    params: Params,
+    about: Mapping[str, Any],
+) -> TestResult:
+    """Compare all models on the test queries; the strongest baseline is chosen on validation.
 
     Args:
-        store: the episodes.
-        episode_set: "validation", "test" or another set of it.
-        oracle: the truth, which knows learners and courses by their ids.
-        pairs: the folder of `preprocess`, whose vocabularies give the ids.
-
-    Raises:
-        UserError: a vocabulary is missing or damaged.
+        ranks: model -> ranks of the test queries.
+        validation: model -> metric -> mean over the validation learners.
+        params: the settings.
+        about: what the result file begins with, and `seen_courses`.
     """
-    course_ids, learner_ids = _ids(pairs, "course"), _ids(pairs, "learner")
-    indices = np.arange(len(store.episodes[episode_set]))
-    rows = store.query_pairs(episode_set, indices)
-    session, length = store.pair_session[rows.ravel()], store.pair_position[rows.ravel()]
-    start = store.session_start[session]
-    steps = [store.courses[a : a + n] for a, n in zip(start, length, strict=True)]
-    prefixes = [[course_ids[course - 1] for course in prefix] for prefix in steps]
-    learners = [learner_ids[i] for i in store.episodes[episode_set][:, 0].repeat(rows.shape[1])]
-    scores = oracle.scores(learners, prefixes, course_ids)
-    labels = store.courses[start + length].astype(np.int64)
-    return as_ranks(scores, labels).reshape(rows.shape)
+    found = intervals(ranks, params.seed)
+    mean = {model: means(metrics) for model, metrics in found.items()}
+    own: dict[str, Any] = {
+        name: mean.pop(name) for name in ("zero_shot", "few_shot", "oracle") if name in mean
+    }
+    choice = {name: validation[name] for name in mean if name not in OURS}
+    best = strongest(choice, params.evaluation.validation_metric)
+    metrics = {name: learner_metrics(of_one) for name, of_one in ranks.items()}
+    content: dict[str, Any] = {
+        **about,
+        **own,
+        "baselines": mean,
+        "validation": [{"model": name, **values} for name, values in validation.items()],
+        "strongest_baseline": best,
+        "improvement_over_gru_percent": improvement_percent(own["few_shot"], mean["gru"]),
+        "intervals_95": {
+            model: {metric: (x.low, x.high) for metric, x in of_one.items()}
+            for model, of_one in found.items()
+        },
+        "differences": _differences(metrics, best, params.seed),
+    }
+    if {*ADAPTED, "oracle"} <= set(metrics):
+        after, before, end = (metrics[name] for name in (*ADAPTED, "oracle"))
+        share = shares_of_the_way(before, after, end, params.seed)
+        content["share_of_the_way_to_the_oracle"] = {ADAPTED[0]: share}
+    return TestResult.model_validate(content)
 
 
-def _ids(pairs: Path, name: str) -> list[str]:
-    """The ids of courses or learners, in order of their numbers."""
-    table = read_parquet(pairs / f"{name}s.parquet", [name, "id"])
-    ids: list[str] = table.sort_by(name)["id"].to_pylist()
-    return ids
+def _differences(
+    metrics: Mapping[str, LearnerMetrics], best: str, seed: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Each model that adapts minus its zero-shot, the GRU and the strongest of the others.
 
-
-def as_ranks(scores: NDArray[np.float64], labels: Ranks) -> Ranks:
-    """Ranks [n] of the true courses under scores [n, C]."""
-    found: Ranks = ranks(torch.from_numpy(scores), torch.from_numpy(labels)).numpy()
-    return found
-
-
-def write_comparison(path: Path, found: Intervals) -> None:
-    """comparison.csv: model, metric, value, low, high."""
-    rows = [
-        {"model": model, "metric": metric, "value": x.mean, "low": x.low, "high": x.high}
-        for model, metrics in found.items()
-        for metric, x in metrics.items()
-    ]
-    write_table(path, pd.DataFrame(rows))
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """A CSV that appears whole or not at all."""
-    with atomic_path(path) as temporary:
-        table.to_csv(temporary, index=False)
+    The mixture also minus what it would be without meta-learning.
+    """
+    pairs = [(few, other) for few, zero in ADAPTING for other in (zero, "gru", best)]
+    pairs.append(("mixture", "pool"))
+    return with_holm(
+        {
+            difference_name(a, b): paired(metrics[a], metrics[b], seed)
+            for a, b in pairs
+            if a in metrics and b in metrics
+        }
+    )

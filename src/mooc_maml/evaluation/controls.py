@@ -1,29 +1,47 @@
-"""Adaptation on support pairs that are not what they should be: negative controls.
+"""Adaptation on corrupted support pairs: negative controls.
 
 A model that gains as much from wrong support pairs as from right ones has not adapted to the
 learner, whatever its few-shot figures are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from functools import partial
+from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mooc_maml.common.randomness import generator
 from mooc_maml.composites.mixture import Mixture
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.comparison import (
+    LearnerMetrics,
+    paired,
+    shares_of_the_way,
+    with_holm,
+)
+from mooc_maml.evaluation.contenders import ORACLE, Contenders
+from mooc_maml.evaluation.control_names import (
+    CONTROLLED,
+    WITHOUT_STEPS,
+    difference_name,
+)
+from mooc_maml.evaluation.ranker import about
+from mooc_maml.evaluation.schema import ControlsResult
 from mooc_maml.ranking.metrics import ranks
-from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups
+from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups, learner_metrics
 from mooc_maml.ranking.seen import TakenCourses
-from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.settings.composites_section import ADAPTED
+from mooc_maml.settings.params import Params
 
 # (indices of test episodes, their support pairs) -> the support pairs to adapt on
-Spoil = Callable[[NDArray[np.int64], Examples], Examples]
+Corrupt = Callable[[NDArray[np.int64], Examples], Examples]
 
 
-def shuffled_labels(store: EpisodeStore, rng: np.random.Generator) -> Spoil:
+def shuffled_labels(store: EpisodeStore, rng: np.random.Generator) -> Corrupt:
     """The next courses of each learner's support pairs in random order.
 
     What follows what is lost; which courses the learner opens is not.
@@ -31,13 +49,13 @@ def shuffled_labels(store: EpisodeStore, rng: np.random.Generator) -> Spoil:
     own_order = np.tile(np.arange(store.support_size), (len(store.episodes["test"]), 1))
     order = torch.from_numpy(rng.permuted(own_order, axis=1))  # [episodes, K]
 
-    def spoil(indices: NDArray[np.int64], support: Examples) -> Examples:
+    def corrupt(indices: NDArray[np.int64], support: Examples) -> Examples:
         return support._replace(label=support.label.gather(1, order[indices]))
 
-    return spoil
+    return corrupt
 
 
-def exchanged_supports(store: EpisodeStore, rng: np.random.Generator) -> Spoil:
+def exchanged_supports(store: EpisodeStore, rng: np.random.Generator) -> Corrupt:
     """The support pairs of another test learner, each learner's given to one other.
 
     A single learner keeps its own.
@@ -46,54 +64,27 @@ def exchanged_supports(store: EpisodeStore, rng: np.random.Generator) -> Spoil:
     giver = np.empty_like(ring)
     giver[ring] = np.roll(ring, 1)
 
-    def spoil(indices: NDArray[np.int64], _: Examples) -> Examples:
+    def corrupt(indices: NDArray[np.int64], _: Examples) -> Examples:
         return store.support("test", giver[indices])
 
-    return spoil
+    return corrupt
 
 
-CONTROLS: Mapping[str, Callable[[EpisodeStore, np.random.Generator], Spoil]] = {
+CONTROLS: Mapping[str, Callable[[EpisodeStore, np.random.Generator], Corrupt]] = {
     "shuffled": shuffled_labels,
     "exchanged": exchanged_supports,
 }
 
 
-WITHOUT_STEPS = "mixture_without_steps"  # told of the support pairs, its weights as learned
-
-
-class Controlled(NamedTuple):
-    """Names of a model, of the same before adaptation, and what its controls' names begin with."""
-
-    few_shot: str
-    zero_shot: str
-    prefix: str
-
-    def comparisons(self) -> list[tuple[str, str]]:
-        """What is laid beside what: few-shot and its controls beside zero-shot, then few-shot
-        beside its controls; of the mixture also what it is told beside what its steps add."""
-        spoilt = [self.prefix + name for name in CONTROLS]
-        against_zero = [(name, self.zero_shot) for name in (self.few_shot, *spoilt)]
-        found = against_zero + [(self.few_shot, name) for name in spoilt]
-        if self.few_shot == ADAPTED[0]:
-            found += [(WITHOUT_STEPS, self.zero_shot), (self.few_shot, WITHOUT_STEPS)]
-        return found
-
-
-CONTROLLED = (
-    Controlled("few_shot", "zero_shot", ""),
-    Controlled(*ADAPTED, prefix="mixture_"),
-)
-
-
 def without_steps(mixture: Mixture) -> ScoreFunction:
-    """The mixture told of the support pairs, but without gradient steps on them."""
+    """The mixture given the support pairs, but without gradient steps on them."""
     return _changed(mixture, mixture.taken, 0).scores
 
 
 def told_of_others(mixture: Mixture) -> ScoreFunction:
     """The mixture for support pairs of another learner: what these took is not left out.
 
-    What the learner itself has taken is left out by `spoilt_ranks`.
+    What the learner itself has taken is left out by `ranks_on_corrupted`.
     """
     return _changed(mixture, mixture.taken._replace(support=False), mixture.steps).scores
 
@@ -102,22 +93,22 @@ def _changed(mixture: Mixture, taken: TakenCourses, steps: int) -> Mixture:
     return Mixture(mixture.parts, taken, mixture.weights, steps, mixture.num_courses, [])
 
 
-def spoilt_ranks(
+def ranks_on_corrupted(
     score: ScoreFunction,
-    spoil: Spoil,
+    corrupt: Corrupt,
     store: EpisodeStore,
     taken: TakenCourses,
     *,
     tasks_at_once: int,
     device: torch.device,
 ) -> NDArray[np.int64]:
-    """Ranks of the test queries after adaptation on spoilt support pairs.
+    """Ranks of the test queries after adaptation on corrupted support pairs.
 
     Courses that the learner has taken are left out of the ranking by the learner's own pairs.
 
     Args:
         score: adapts and scores.
-        spoil: changes the support pairs that it adapts on.
+        corrupt: changes the support pairs that it adapts on.
         store: the episodes.
         taken: which courses are ranked.
         tasks_at_once: episodes scored together; bounds memory.
@@ -128,10 +119,10 @@ def spoilt_ranks(
     """
     found = np.zeros((len(store.episodes["test"]), store.query_size), dtype=np.int64)
     for indices, own, query in episode_groups(store, "test", tasks_at_once):
-        spoilt = spoil(indices, own).to(device)
+        corrupted = corrupt(indices, own).to(device)
 
-        def scores(_: Examples, asked: Examples, spoilt: Examples = spoilt) -> torch.Tensor:
-            return score(spoilt, asked).detach()
+        def scores(_: Examples, asked: Examples, corrupted: Examples = corrupted) -> torch.Tensor:
+            return score(corrupted, asked).detach()
 
         support, asked = own.to(device), query.to(device)
         found[indices] = ranks(taken.without(scores)(support, asked), asked.label).cpu().numpy()
@@ -151,3 +142,72 @@ def helps(rows: list[dict[str, Any]], metric: str) -> bool:
         metric: the one that counts.
     """
     return any(row["low"] > 0 for row in rows if row["metric"] == metric)
+
+
+def negative_controls(contenders: Contenders, params: Params) -> ControlsResult:
+    """Adapt on right and on corrupted support pairs of the test learners; compare with zero-shot.
+
+    Where there is an oracle, also how far few-shot has gone towards it: a positive control.
+    """
+    found = _metrics(contenders, params)
+    pairs = [x for own in CONTROLLED if own.few_shot in found for x in own.comparisons()]
+    differences = {difference_name(a, b): paired(found[a], found[b], params.seed) for a, b in pairs}
+    metric, zero = params.evaluation.validation_metric, {own.zero_shot for own in CONTROLLED}
+    content: dict[str, Any] = {
+        **about(params, contenders.ranker.store),
+        "repeats": params.ablations.control_repeats,
+        "judged_by": metric,
+        "models": {
+            name: {metric: float(values.mean()) for metric, values in of_one.items()}
+            for name, of_one in found.items()
+        },
+        "differences": with_holm(differences),
+        "helps": {
+            a: helps(differences[difference_name(a, b)], metric) for a, b in pairs if b in zero
+        },
+    }
+    if ORACLE in found:
+        share = shares_of_the_way(found["zero_shot"], found["few_shot"], found[ORACLE], params.seed)
+        content["share_of_the_way_to_the_oracle"] = {"few_shot": share}
+    return ControlsResult.model_validate(content)
+
+
+def _metrics(contenders: Contenders, params: Params) -> dict[str, LearnerMetrics]:
+    """Model -> metric -> [learners]; of a control the mean over its repeats."""
+    ranker, oracle, scorers = contenders.ranker, contenders.oracle, contenders.scorers
+    corruptible = {"few_shot": scorers["few_shot"]}
+    scores = {name: scorers[name] for name in ("zero_shot", "few_shot")}
+    mixture = contenders.baselines.get(ADAPTED[0])
+    if isinstance(mixture, Mixture) and ADAPTED[1] in scorers:
+        scores |= {name: scorers[name] for name in ADAPTED}
+        scores[WITHOUT_STEPS] = without_steps(mixture)
+        corruptible[ADAPTED[0]] = told_of_others(mixture)
+    found: dict[str, LearnerMetrics] = {
+        name: learner_metrics(ranker.ranks(score, "test")) for name, score in scores.items()
+    }
+    for own, control in product(CONTROLLED, CONTROLS):
+        if own.few_shot in corruptible:
+            score = corruptible[own.few_shot]
+            found[own.prefix + control] = _controlled(contenders, params, control, score)
+    if oracle is not None:
+        found[ORACLE] = learner_metrics(oracle.answers(ranker.store, "test").ranks)
+    return found
+
+
+def _controlled(
+    contenders: Contenders, params: Params, control: str, score: ScoreFunction
+) -> LearnerMetrics:
+    """Metric -> [learners] after adaptation on corrupted pairs, the mean over the repeats."""
+    ranker = contenders.ranker
+    ranked = partial(ranks_on_corrupted, tasks_at_once=ranker.tasks_at_once, device=ranker.device)
+    draws = [
+        generator(params.seed, f"control {control}", repeat)
+        for repeat in range(params.ablations.control_repeats)
+    ]
+    corruptions = [CONTROLS[control](ranker.store, rng) for rng in draws]
+    return mean_of(
+        [
+            learner_metrics(ranked(score, corrupt, ranker.store, ranker.seen))
+            for corrupt in corruptions
+        ]
+    )

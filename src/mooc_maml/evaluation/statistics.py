@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit  # quantiles of Student's t
 
 _VALUES_AT_ONCE = 4_000_000  # bounds the memory of resampling to some 64 MB
 
@@ -43,22 +44,18 @@ def bootstrap_mean(
 def t_interval(values: NDArray[np.float64]) -> Interval:
     """Mean with its 95 % interval by Student's t ("The Probable Error of a Mean", 1908).
 
-    With n - 1 = f degrees of freedom |t| < sqrt(f) tan(x) has the probability of cos^(f - 1) over
-    0 to x, as a share of 0 to pi/2. One value has no interval: its ends are nan.
+    One value has no interval: its ends are nan.
 
     Args:
         values: float [n], independent repetitions, such as one a seed.
     """
     values = _checked(values)
-    freedom, mean = len(values) - 1, float(values.mean())
-    if not freedom:
+    mean = float(values.mean())
+    if len(values) == 1:
         return Interval(mean, float("nan"), float("nan"))
-    angle = np.linspace(0, np.pi / 2, 100_001)
-    density = np.cos(angle) ** (freedom - 1)
-    area = np.cumsum((density[1:] + density[:-1]) / 2)
-    x = np.interp(0.95, area / area[-1], angle[1:])
-    half = np.sqrt(freedom) * np.tan(x) * values.std(ddof=1) / np.sqrt(len(values))
-    return Interval(mean, mean - float(half), mean + float(half))
+    error = values.std(ddof=1) / np.sqrt(len(values))
+    half = float(stdtrit(len(values) - 1, 0.975) * error)
+    return Interval(mean, mean - half, mean + half)
 
 
 def bootstrap_share(

@@ -1,4 +1,4 @@
-"""A learner for any differentiable model: dense fast weights and torch's own derivatives."""
+"""A task model of any differentiable loss: dense fast weights and torch's own derivatives."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class DenseWeights:
         return {name: x.sum(0) for name, x in self.values.items()}
 
 
-class DenseLearner:
+class DenseTaskModel:
     """Adapts any model whose loss on one task is a function of (weights, that task's examples).
 
     A new backbone needs nothing but this function; `torch.func` gives its gradient, `vmap` gives
@@ -76,10 +76,10 @@ class DenseLearner:
     def gradient(
         self, fast: DenseWeights, examples: Any
     ) -> tuple[Tensor, DenseWeights, tuple[Weights, Any]]:
-        """See `Learner`; the tape is the weights and the examples themselves."""
+        """See `Adaptable`; the tape is the weights and the examples themselves."""
         gradient, losses = self._gradient(fast.values, examples)
         return losses, DenseWeights(gradient), (fast.values, examples)
 
     def hessian_product(self, tape: tuple[Weights, Any], direction: DenseWeights) -> DenseWeights:
-        """See `Learner`."""
+        """See `Adaptable`."""
         return DenseWeights(self._product(*tape, direction.values))

@@ -11,7 +11,6 @@ from mooc_maml.meta.inner import Weights
 from mooc_maml.meta.model import model_path
 from mooc_maml.meta.train import MODES, MetaTrainer, Progress
 from mooc_maml.meta.variant import model_weights
-from mooc_maml.models.gru import GRURecommender, write_model
 
 MAML_SETTINGS = (
     "seed",
@@ -36,13 +35,14 @@ def keep_checkpoint(folder: Path, trainer: MetaTrainer) -> None:
 
 
 def _write(path: Path, trainer: MetaTrainer, weights: Weights) -> None:
-    model = GRURecommender(trainer.store.num_courses, **trainer.params.model.model_dump())
-    own = model_weights(weights)
-    model.to(trainer.learner.dtype).load_state_dict(own)
-    settings: dict[str, Any] = {name: getattr(trainer.params, name) for name in MAML_SETTINGS}
-    settings["meta"] = trainer.params.meta.model_dump()
+    """With the backbone, the variant, and the settings that it is adapted with."""
+    params, own = trainer.params, model_weights(weights)
+    model = trainer.backbone.build(trainer.store.num_courses, params, None)
+    model.to(trainer.task_model.dtype).load_state_dict(own)
+    settings: dict[str, Any] = {name: getattr(params, name) for name in MAML_SETTINGS}
+    settings["meta"] = params.meta.model_dump()
     learned = {name: x for name, x in weights.items() if name not in own}
-    write_model(path, model, settings, learned)
+    trainer.backbone.write(path, model, settings, learned)
 
 
 def write_curves(folder: Path, progress: Progress) -> None:

@@ -4,14 +4,16 @@ Source: Finn, Abbeel, Levine, "Model-Agnostic Meta-Learning for Fast Adaptation 
 Networks", ICML 2017, algorithm 1, lines 5 and 6. It exists once: training, validation, testing
 and ablation all call `adapt`.
 
-Two things vary with the model and are hidden behind `Learner`: how weights that differ from task
-to task are held, and how gradients and Hessian-vector products are computed. `DenseLearner` does
-both for any module; `GRULearner` does them fast for the GRU.
+Two things vary with the model and are hidden behind `TaskModel`: how weights that differ from task
+to task are held, and how gradients and Hessian-vector products are computed. `DenseTaskModel` does
+both for any module; `GRUTaskModel` does them fast for the GRU. Which module it is, and how it is
+built, read and written, says `Backbone`.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, Self
 
+import torch
 from torch import Tensor
 
 Weights = dict[str, Tensor]
@@ -40,10 +42,11 @@ class TaskWeights(Protocol):
         """The sum over tasks as ordinary tensors, by parameter name."""
 
 
-class Learner(Protocol):
+class Adaptable(Protocol):
     """A loss per task, with its gradient and Hessian, for weights that differ per task.
 
-    `examples` holds several tasks; every loss is the mean over a task's own examples.
+    It is all that the inner and the outer loop need. `examples` holds several tasks; every loss is
+    the mean over a task's own examples.
     """
 
     def prepare(self, examples: Any, support: Any = None) -> Any:
@@ -62,6 +65,24 @@ class Learner(Protocol):
         """The Hessian of each task's loss, where the tape was recorded, times a direction."""
 
 
+class TaskModel(Adaptable, Protocol):
+    """A recommender with weights of each task's own: what training, testing and ablation run."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights lie."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights."""
+
+    def scores(self, fast: Any, examples: Any) -> Tensor:
+        """Scores [tasks, pairs, C] of prepared pairs; column j is course j + 1."""
+
+    def relative_changes(self, weights: Weights, fast: Any) -> dict[str, Tensor]:
+        """||theta' - theta|| / ||theta|| of every task, float64 [tasks], by layer of the model."""
+
+
 class Step(NamedTuple):
     """One step of the inner loop: the weights before it, their gradient, its tape, its sizes."""
 
@@ -72,7 +93,7 @@ class Step(NamedTuple):
 
 
 def adapt(
-    learner: Learner,
+    task_model: Adaptable,
     weights: Weights,
     support: Any,
     steps: int,
@@ -89,10 +110,10 @@ def adapt(
     Returns:
         The adapted (fast) weights, and the steps, first to last.
     """
-    start = fast = learner.initial(weights, support)
+    start = fast = task_model.initial(weights, support)
     taken = []
     for number in range(steps):
-        _, gradient, tape = learner.gradient(fast, support)
+        _, gradient, tape = task_model.gradient(fast, support)
         rates = rates_of(inner_lr, number)
         taken.append(Step(fast, gradient, tape, rates))
         if isinstance(rates, float):

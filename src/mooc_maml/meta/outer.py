@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from mooc_maml.meta.inner import Learner, StepSizes, Weights, adapt
+from mooc_maml.meta.inner import Adaptable, StepSizes, Weights, adapt
 
 
 class MetaGradient(NamedTuple):
@@ -36,7 +36,7 @@ class MetaGradient(NamedTuple):
 
 
 def meta_gradient(
-    learner: Learner,
+    task_model: Adaptable,
     weights: Weights,
     support: Any,
     query: Any,
@@ -52,9 +52,9 @@ def meta_gradient(
         step_weights: weight of the query loss after each of the `steps` steps, in the sum that is
             differentiated; None: 1 for the last, 0 for the others.
     """
-    fast, taken = adapt(learner, weights, learner.prepare(support), steps, inner_lr)
-    prepared = learner.prepare(query, support)
-    losses, direction, _ = learner.gradient(fast, prepared)
+    fast, taken = adapt(task_model, weights, task_model.prepare(support), steps, inner_lr)
+    prepared = task_model.prepare(query, support)
+    losses, direction, _ = task_model.gradient(fast, prepared)
     if step_weights is not None:
         direction = direction.scaled(float(step_weights[-1]))
     rates: list[Weights] = []
@@ -62,15 +62,15 @@ def meta_gradient(
         step = taken.pop()
         if isinstance(step.rates, float):
             if second_order:
-                product = learner.hessian_product(step.tape, direction)
+                product = task_model.hessian_product(step.tape, direction)
                 direction = direction.plus(product, -step.rates)
         else:
             rates.append(direction.rate_gradient(step.gradient, step.rates))
             if second_order:
-                product = learner.hessian_product(step.tape, direction.scaled(step.rates))
+                product = task_model.hessian_product(step.tape, direction.scaled(step.rates))
                 direction = direction.plus(product, -1.0)
         if step_weights is not None and taken and step_weights[len(taken) - 1]:
-            _, earlier, _ = learner.gradient(step.fast, prepared)
+            _, earlier, _ = task_model.gradient(step.fast, prepared)
             direction = direction.plus(earlier, step_weights[len(taken) - 1])
     rates = [{name: -x for name, x in of_step.items()} for of_step in reversed(rates)]
     return MetaGradient(losses, direction.sum_over_tasks(), rates)

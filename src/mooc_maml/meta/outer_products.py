@@ -138,7 +138,7 @@ class OuterSum:
         """The matrix times u [tasks, n, in] (or int64 [tasks, n]) -> [tasks, n, out]; None is 0."""
         result = self.bias[:, None, :] if with_bias and self.bias is not None else None
         if self.is_zero:
-            return result
+            return None if result is None else result.expand(-1, u.shape[1], -1)
         attention = _gram(u, self.inputs.tensor, self.outputs.tensor.dtype)
         outputs = self.outputs.tensor
         return attention @ outputs if result is None else result.baddbmm(attention, outputs)

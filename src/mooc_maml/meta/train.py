@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from mooc_maml.common.early_stopping import is_best_last, is_out_of_patience
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator, torch_generator
 from mooc_maml.episodes.examples import Examples, costs, groups_by_size
 from mooc_maml.episodes.store import EpisodeStore, sample_tasks
-from mooc_maml.meta.gru.learner import GRULearner
+from mooc_maml.meta.backbone import weights_of
+from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.inner import Weights
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.meta.variants import variant_of
-from mooc_maml.models.gru import GRURecommender
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
 from mooc_maml.ranking.seen import taken_courses
 from mooc_maml.runtime.hardware import dtype
@@ -65,17 +65,17 @@ class MetaTrainer:
         params: Params,
         device: torch.device,
         world: World = ALONE,
-        start: GRURecommender | None = None,
+        start: nn.Module | None = None,
     ) -> None:
         self.store, self.params, self.world = store, params, world
-        self.variant = variant_of(params)
-        self.learner = GRULearner(device, dtype(params.hardware), taken_courses(store, params))
+        self.backbone, self.variant = backbone_of(params), variant_of(params)
+        self.taken = taken_courses(store, params)
         if start is None:
             drawn = torch_generator(params.seed, "meta-initial")
-            shape = params.model.model_dump()
-            start = GRURecommender(store.num_courses, **shape, generator=drawn)
-        start = start.to(device, dtype(params.hardware))
-        model = {name: weight.detach() for name, weight in start.named_parameters()}
+            start = self.backbone.build(store.num_courses, params, drawn)
+        how = device, dtype(params.hardware)
+        model = weights_of(start.to(*how))
+        self.task_model = self.backbone.task_model(start, *how, self.taken)
         self.weights: Weights = model | self.variant.learned(model)
         self.best = self._copy_of_weights()
         self.optimiser = torch.optim.Adam(self.weights.values(), lr=params.outer_lr)
@@ -87,6 +87,7 @@ class MetaTrainer:
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
         return {
+            "made_as": self._made_as(),
             "weights": self._copy_of_weights(),
             "best": self.best,
             "optimiser": self.optimiser.state_dict(),
@@ -94,12 +95,24 @@ class MetaTrainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up a run where `state` was taken."""
+        """Take up a run where `state` was taken.
+
+        Raises:
+            UserError: it was taken with another backbone or variant.
+        """
+        if state["made_as"] != self._made_as():
+            raise UserError(
+                f"the saved state is of model.backbone and meta.variant {state['made_as']}, the "
+                f"settings say {self._made_as()}; run with those, or delete the state"
+            )
         for name, weight in self.weights.items():
             weight.copy_(state["weights"][name])
         self.best = state["best"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.progress = Progress(**state["progress"])
+
+    def _made_as(self) -> str:
+        return f"{self.params.model.backbone} {self.params.meta.variant}"
 
     def is_finished(self) -> bool:
         """Whether the upper bound is reached, or validation has gone without a new best."""
@@ -128,11 +141,11 @@ class MetaTrainer:
             score = self.scores(self.weights, None if mode == "few_shot" else 0)
             found[mode] = summary(
                 query_ranks(
-                    self.learner.taken.without(score),
+                    self.taken.without(score),
                     self.store,
                     "validation",
                     tasks_at_once=self.params.hardware.tasks_at_once,
-                    device=self.learner.device,
+                    device=self.task_model.device,
                     world=self.world,
                 )
             )
@@ -143,8 +156,8 @@ class MetaTrainer:
 
     def scores(self, weights: Weights, steps: int | None = None) -> ScoreFunction:
         """A scorer of these meta-weights after so many steps; None: few-shot's; 0: zero-shot."""
-        adapt = partial(self.variant.adapt, self.learner, weights, steps=steps)
-        return adapted_scores(self.learner, adapt, self.variant.one_task_alone)
+        adapt = partial(self.variant.adapt, self.task_model, weights, steps=steps)
+        return adapted_scores(self.task_model, adapt, self.variant.one_task_alone)
 
     def step(self) -> float:
         """One meta-update; gives the mean query loss after adaptation.
@@ -197,7 +210,7 @@ class MetaTrainer:
     def _meta_gradient(self, tasks: NDArray[np.int64], world: World) -> tuple[float, Weights]:
         """Mean over the tasks of the query loss, and its gradient; the world shares the work."""
         loss, gradient = shared_meta_gradient(
-            partial(self.variant.meta_gradient, self.learner, update=self.progress.iteration),
+            partial(self.variant.meta_gradient, self.task_model, update=self.progress.iteration),
             self.weights,
             self.store.support("train", tasks),
             self.store.query("train", tasks),
@@ -265,16 +278,3 @@ _OUT_OF_MEMORY = (
     "out of memory; lower hardware.tasks_at_once (the results stay the same, to rounding), "
     "or meta_batch_size (they change)"
 )
-
-
-def warning_signs(progress: Progress) -> list[str]:
-    """The signs of a run that goes wrong, as the commissioning document names them, in words."""
-    signs = []
-    losses, looks = progress.losses, progress.validation
-    if len(losses) >= 2000 and sum(losses[-100:]) >= sum(losses[:100]):
-        signs.append("the training loss has not fallen; try another outer_lr or inner_lr")
-    recent = [look["few_shot"]["HR@1"] for look in looks[-3:]]
-    is_flat = len(recent) == 3 and max(recent) - min(recent) < 0.01
-    if progress.iteration >= 2000 and is_flat and max(recent) < 0.3:
-        signs.append("validation HR@1 is flat below 30 %; more data or another inner_lr may help")
-    return signs

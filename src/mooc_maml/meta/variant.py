@@ -5,15 +5,14 @@ the support pairs, and the meta-gradient. All give fast weights of the same kind
 ablation and the parameter change are the same for all.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.meta.gru.learner import GRULearner
-from mooc_maml.meta.inner import Rates, StepSizes, Weights, adapt
+from mooc_maml.meta.inner import Rates, StepSizes, TaskModel, Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.settings.params import Params
 
@@ -26,10 +25,18 @@ class GradientVariant:
 
     With `use_second_order: false` it is first-order MAML; the other variants, but Reptile, which
     has no second order, are then first-order too.
+
+    Attributes:
+        params: the settings.
+        parts: what the backbone names as parts of its weights, see `Backbone`.
+        part: the one of them that the variant moves alone, and so needs; None: it moves them all.
+        one_task_alone: whether the engine has to take every task for itself.
     """
 
     params: Params
-    one_task_alone = False  # whether the engine has to take every task for itself
+    parts: Mapping[str, str] = field(default_factory=dict)
+    part: ClassVar[str | None] = None
+    one_task_alone: ClassVar[bool] = False
 
     def learned(self, weights: Weights) -> Weights:
         """What is meta-learned besides the model's weights, as it starts, by name."""
@@ -44,22 +51,22 @@ class GradientVariant:
         return self.params.inner_lr
 
     def adapt(
-        self, learner: GRULearner, meta: Weights, support: Examples, steps: int | None = None
+        self, task_model: TaskModel, meta: Weights, support: Examples, steps: int | None = None
     ) -> Any:
         """Every task's own weights after `steps` steps on its support pairs; None: few-shot's."""
         steps = self.steps(support) if steps is None else steps
-        prepared, rates = learner.prepare(support), self.inner_lr(meta, support)
-        return adapt(learner, model_weights(meta), prepared, steps, rates)[0]
+        prepared, rates = task_model.prepare(support), self.inner_lr(meta, support)
+        return adapt(task_model, model_weights(meta), prepared, steps, rates)[0]
 
     def meta_gradient(
-        self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
+        self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
     ) -> tuple[Tensor, Weights]:
         """Query losses [tasks] and what meta-update number `update`, from 0, follows down.
 
         The second is summed over tasks, by name, for all that is meta-learned.
         """
         losses, gradient, rates = meta_gradient(
-            learner,
+            task_model,
             model_weights(meta),
             support,
             query,

@@ -1,6 +1,6 @@
 """Ways to adapt a model to a learner, and to learn how: the table of `meta.variant`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,29 +8,41 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.meta.gru.learner import GRULearner
-from mooc_maml.meta.inner import StepSizes, Weights, adapt
+from mooc_maml.meta.backbone import Backbone
+from mooc_maml.meta.backbones import backbone_of
+from mooc_maml.meta.inner import StepSizes, TaskModel, Weights, adapt
 from mooc_maml.meta.variant import GradientVariant, model_weights, named_rates, rates_by_step
-from mooc_maml.settings.params import RELIABILITY_STEPS, Params
+from mooc_maml.settings.meta import RELIABILITY_STEPS
+from mooc_maml.settings.params import Params
 
 
-@dataclass(frozen=True)
 class PartVariant(GradientVariant):
-    """Gradient steps of a part of the weights; the rest is shared by all learners.
-
-    `head`: ANIL (Raghu et al., "Rapid Learning or Feature Reuse?", ICLR 2020). `gru.bias_ih`: the
-    part is a vector that enters the state at every step, as the context parameters of CAVIA do
-    (Zintgraf et al., ICML 2019), which start at 0 and act through a learned matrix; here the start
-    is learned and there is no matrix.
-    """
-
-    part: str = "head"
+    """Gradient steps of one part of the weights; the rest is shared by all learners."""
 
     def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
         """One step size for the part, none for the rest."""
-        chosen = [name for name in model_weights(meta) if name.startswith(self.part)]
+        assert self.part is not None
+        begins = self.parts[self.part]
+        chosen = [name for name in model_weights(meta) if name.startswith(begins)]
         return [{name: meta[name].new_tensor(self.params.inner_lr) for name in chosen}]
+
+
+class ANIL(PartVariant):
+    """The head alone (Raghu et al., "Rapid Learning or Feature Reuse?", ICLR 2020)."""
+
+    part = "head"
+
+
+class Context(PartVariant):
+    """A vector that enters the state at every step alone.
+
+    As the context parameters of CAVIA do (Zintgraf et al., ICML 2019), which start at 0 and act
+    through a learned matrix; here the start is learned and there is no matrix.
+    """
+
+    part = "context"
 
 
 @dataclass(frozen=True)
@@ -101,13 +113,13 @@ class Reptile(GradientVariant):
     """
 
     def meta_gradient(
-        self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
+        self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
     ) -> tuple[Tensor, Weights]:
         """The mean loss before the first step, and the sum of the gradients met on the way."""
-        both = learner.prepare(joined(support, query))
+        both = task_model.prepare(joined(support, query))
         steps, inner_lr = self.params.num_inner_steps, self.params.inner_lr
-        _, taken = adapt(learner, meta, both, steps, inner_lr)
-        losses, _, _ = learner.gradient(taken[0].fast, both)
+        _, taken = adapt(task_model, meta, both, steps, inner_lr)
+        losses, _, _ = task_model.gradient(taken[0].fast, both)
         met = [step.gradient.sum_over_tasks() for step in taken]
         return losses, {name: sum_of([gradient[name] for gradient in met]) for name in meta}
 
@@ -130,24 +142,24 @@ class Proximal(GradientVariant):
     """
 
     def adapt(
-        self, learner: GRULearner, meta: Weights, support: Examples, steps: int | None = None
+        self, task_model: TaskModel, meta: Weights, support: Examples, steps: int | None = None
     ) -> Any:
         """See `GradientVariant`."""
         steps = self.steps(support) if steps is None else steps
-        prepared, pull = learner.prepare(support), self.params.meta.proximal
-        return adapt(learner, meta, prepared, steps, self.params.inner_lr, pull)[0]
+        prepared, pull = task_model.prepare(support), self.params.meta.proximal
+        return adapt(task_model, meta, prepared, steps, self.params.inner_lr, pull)[0]
 
     def meta_gradient(
-        self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
+        self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
     ) -> tuple[Tensor, Weights]:
         """See `GradientVariant`."""
-        params, prepared = self.params, learner.prepare(support)
+        params, prepared = self.params, task_model.prepare(support)
         alpha, pull = params.inner_lr, params.meta.proximal
-        fast, taken = adapt(learner, meta, prepared, params.num_inner_steps, alpha, pull)
-        losses, v, _ = learner.gradient(fast, learner.prepare(query, support))
+        fast, taken = adapt(task_model, meta, prepared, params.num_inner_steps, alpha, pull)
+        losses, v, _ = task_model.gradient(fast, task_model.prepare(query, support))
         total = v
         while taken and params.use_second_order:
-            product = learner.hessian_product(taken.pop().tape, v)
+            product = task_model.hessian_product(taken.pop().tape, v)
             total = total.plus(product, -alpha)
             v = v.scaled(1 - alpha * pull).plus(product, -alpha)
         return losses, total.sum_over_tasks()
@@ -175,18 +187,18 @@ class Reliability(GradientVariant):
         return self.params.inner_lr * support.reliability.item()
 
     def meta_gradient(
-        self, learner: GRULearner, meta: Weights, support: Examples, query: Examples, update: int
+        self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
     ) -> tuple[Tensor, Weights]:
         """The query loss as it is, and its gradient times the task's SRS."""
-        losses, gradient = super().meta_gradient(learner, meta, support, query, update)
+        losses, gradient = super().meta_gradient(task_model, meta, support, query, update)
         share = support.reliability.item()
         return losses, {name: x * share for name, x in gradient.items()}
 
 
-VARIANTS: dict[str, Callable[[Params], GradientVariant]] = {
+VARIANTS: dict[str, type[GradientVariant]] = {
     "maml": GradientVariant,
-    "anil": PartVariant,
-    "context": lambda params: PartVariant(params, part="gru.bias_ih"),
+    "anil": ANIL,
+    "context": Context,
     "meta_sgd": MetaSGD,
     "maml_plus_plus": MAMLPlusPlus,
     "reptile": Reptile,
@@ -196,8 +208,24 @@ VARIANTS: dict[str, Callable[[Params], GradientVariant]] = {
 
 
 def variant_of(params: Params) -> GradientVariant:
-    """The variant that the settings name."""
-    return VARIANTS[params.meta.variant](params)
+    """The variant that the settings name.
+
+    Raises:
+        UserError: it moves a part of the weights that the backbone does not have.
+    """
+    kind, backbone = VARIANTS[params.meta.variant], backbone_of(params)
+    if not _fits(kind, backbone):
+        fitting = [name for name, other in VARIANTS.items() if _fits(other, backbone)]
+        raise UserError(
+            f"meta.variant: found '{params.meta.variant}', which moves the {kind.part} alone, and "
+            f"model.backbone {backbone.name} has no weights of that kind; allowed with it are "
+            f"{', '.join(fitting)}"
+        )
+    return kind(params, backbone.parts)
+
+
+def _fits(kind: type[GradientVariant], backbone: Backbone) -> bool:
+    return kind.part is None or kind.part in backbone.parts
 
 
 def sum_of(tensors: Sequence[Tensor]) -> Tensor:

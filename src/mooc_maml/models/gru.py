@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mooc_maml.episodes.examples import Examples
 from mooc_maml.models.model_file import read_module, write_module
 
 
@@ -112,12 +111,6 @@ class GRURecommender(nn.Module):
             float [pairs, C].
         """
         return self.scores(self.hidden(courses, dropout_generator)[row, position])
-
-    def pair_scores(self, examples: Examples) -> Tensor:
-        """Scores of every pair of every task: float [tasks, pairs, C]."""
-        hidden = self.hidden(examples.courses)  # [tasks, rows, time, H]
-        task = torch.arange(examples.num_tasks, device=hidden.device)[:, None]
-        return self.scores(hidden[task, examples.row, examples.position])
 
 
 def write_model(

@@ -86,6 +86,16 @@ def read_module(
     return model
 
 
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read the settings that `write_module` wrote, the shape under "model" among them.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    settings: dict[str, Any] = _load(path)["settings"]
+    return settings
+
+
 def read_learned(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Read what `write_module` was given as `learned`, on the device and of the dtype of `like`.
 
@@ -96,8 +106,8 @@ def read_learned(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
     shapes = {name: tuple(x.shape) for name, x in found.items()}
     if shapes != {name: tuple(x.shape) for name, x in like.items()}:
         raise UserError(
-            f"{path}: meta-trained as another variant than meta.variant says; "
-            "run `dvc repro` to train this one"
+            f"{path}: what was learned besides the weights is not what meta.variant and "
+            "num_inner_steps say; run `dvc repro` to train it"
         )
     return {name: found[name].to(x) for name, x in like.items()}
 

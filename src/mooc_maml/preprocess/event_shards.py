@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import naming
-from mooc_maml.settings.params import DataParams
+from mooc_maml.settings.data import DataParams
 from mooc_maml.sources import SOURCES
 from mooc_maml.sources.events import ReadReport
 

@@ -8,7 +8,7 @@ is read by its time; so the result is the same whatever order an engine puts the
 ordered by their bytes (UTF-8).
 """
 
-from mooc_maml.settings.params import SessionParams
+from mooc_maml.settings.sessions import SessionParams
 
 # Ids become numbers in the order of their texts, so that all that follows compares, orders and
 # holds numbers: half the time and half the memory. A window over all rows is the work of one

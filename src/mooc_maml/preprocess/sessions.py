@@ -14,7 +14,8 @@ from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import atomic_path, sha256
 from mooc_maml.preprocess.engines import ENGINES, Engine
 from mooc_maml.preprocess.session_tables import COUNTS, OUTPUTS, PREFIX_LENGTHS, session_tables
-from mooc_maml.settings.params import DataParams, Params
+from mooc_maml.settings.data import DataParams
+from mooc_maml.settings.params import Params
 from mooc_maml.sources import check_boundary, has_clock
 from mooc_maml.sources.events import ReadReport
 from mooc_maml.sources.raw_files import find_raw_files, location

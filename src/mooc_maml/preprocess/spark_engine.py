@@ -21,7 +21,8 @@ from mooc_maml.preprocess.spark_session import (
     spark_errors,
     spark_session,
 )
-from mooc_maml.settings.params import DataParams, Params
+from mooc_maml.settings.data import DataParams
+from mooc_maml.settings.params import Params
 from mooc_maml.sources.events import ReadReport
 
 _SECONDS_WITHOUT_WORKERS = 60.0

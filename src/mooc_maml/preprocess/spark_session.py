@@ -13,7 +13,8 @@ from typing import Any
 
 import mooc_maml
 from mooc_maml.common.errors import UserError
-from mooc_maml.settings.params import DataParams, Params
+from mooc_maml.settings.data import DataParams
+from mooc_maml.settings.params import Params
 
 _SECONDS_TO_ANSWER = 5.0
 

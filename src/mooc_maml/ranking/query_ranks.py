@@ -1,6 +1,7 @@
 """One way to rank the query courses of every episode, whatever the model."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,10 +13,24 @@ from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import metrics, ranks
 from mooc_maml.runtime.processes import ALONE, World
 
+FIRST = 10  # courses of a ranking that are kept: those that HR@10 and NDCG@10 look at
 _ASSEMBLED_AT_ONCE = 1024  # episodes among which those of similar size are scored together
 
 # (support, query) -> scores of the query pairs: float [tasks, Q, C]
 ScoreFunction = Callable[[Examples, Examples], Tensor]
+
+
+class Answers(NamedTuple):
+    """What a scorer answers to every query of a set of episodes.
+
+    Attributes:
+        ranks: int64 [episodes, Q], rank of the true course among all courses.
+        first: int32 [episodes, Q, n], the courses ranked first, the best one first; n is `FIRST`,
+            or the number of courses if that is smaller.
+    """
+
+    ranks: NDArray[np.int64]
+    first: NDArray[np.int32]
 
 
 def query_ranks(
@@ -50,6 +65,53 @@ def query_ranks(
         scores = score(support.to(device), own_query).detach()
         found[indices] = ranks(scores, own_query.label)
     return world.sum(found)[0].cpu().numpy()
+
+
+def query_answers(
+    score: ScoreFunction,
+    store: EpisodeStore,
+    episode_set: str,
+    *,
+    tasks_at_once: int,
+    device: torch.device,
+) -> Answers:
+    """The ranks of `query_ranks`, and the courses that come first.
+
+    The arguments are those of `query_ranks`, in one process and with K support pairs.
+    """
+    shape = len(store.episodes[episode_set]), store.query_size
+    number = min(FIRST, store.num_courses)
+    found = Answers(np.zeros(shape, np.int64), np.zeros((*shape, number), np.int32))
+    for indices, support, query in episode_groups(store, episode_set, tasks_at_once):
+        own_query = query.to(device)
+        scores = score(support.to(device), own_query).detach()
+        found.ranks[indices] = ranks(scores, own_query.label).cpu().numpy()
+        found.first[indices] = first_courses(scores, own_query.label, FIRST).cpu().numpy()
+    return found
+
+
+def first_courses(scores: Tensor, labels: Tensor, number: int) -> Tensor:
+    """The courses ranked first, in the order that `ranks` counts by.
+
+    Ties count against the model, so the true course comes after its equals; others that are equal
+    stand in the order of their numbers. The true course is thus at place `rank`, from 1, or not
+    among them. A score that is not a number counts as worst.
+
+    Args:
+        scores: float or integer [..., C]; column j is course j + 1.
+        labels: int64 [...], the true course 1..C.
+        number: how many are wanted.
+
+    Returns:
+        int64 [..., min(number, C)], courses 1..C.
+    """
+    if scores.is_floating_point():
+        scores = torch.where(scores.isnan(), -torch.inf, scores)
+    # The true course moved to the last column: a stable sort then puts it behind its equals.
+    column, true = torch.arange(scores.shape[-1], device=scores.device), labels[..., None] - 1
+    moved = torch.where(column < len(column) - 1, column + (column >= true), true)
+    order = scores.gather(-1, moved).sort(dim=-1, descending=True, stable=True).indices
+    return moved.gather(-1, order[..., :number]) + 1
 
 
 def episode_groups(

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 from mooc_maml.common.files import atomic_path, write_json
+from mooc_maml.common.results import write_result
 from mooc_maml.report.figures import draw_figures
 from mooc_maml.report.findings import results
 from mooc_maml.report.inputs import read_inputs, tag
@@ -41,7 +42,7 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
     findings = results(inputs) + training_signs(inputs)
     settings = configuration(inputs)
     write_json(report_path / "config.json", settings)
-    write_json(report_path / "report.json", report(inputs, findings))
+    write_result(report_path / "report.json", report(inputs, findings))
     with atomic_path(report_path / "table.md") as temporary:
         temporary.write_text(results_table(inputs), encoding="utf-8")
     folders = [path.resolve() for path in (results_path, models_path, report_path)]

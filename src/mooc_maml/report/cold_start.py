@@ -18,9 +18,8 @@ def draw_cold_start(inputs: Inputs, path: Path) -> None:
 
     Few-shot, the mixture, the GRU and the strongest baseline have colours and bands of their own.
     """
-    table = pd.DataFrame(inputs.cold_start["curves"])
-    learners = inputs.cold_start.get("learners")
-    who = f"{learners:,} test learners" if learners is not None else "test learners"
+    table = pd.DataFrame([point.model_dump() for point in inputs.cold_start.curves])
+    who = f"{inputs.cold_start.learners:,} test learners"
     title = f"After the first pairs of a learner, {who} · {inputs.source_label}"
     with new_figure(path, 9, 8.5, title) as figure:
         panels = figure.subplots(2, 1)
@@ -34,7 +33,7 @@ def draw_cold_start(inputs: Inputs, path: Path) -> None:
 
 def _colours(inputs: Inputs) -> dict[str, str]:
     """Of the models that stand out; the last is drawn uppermost."""
-    strongest = str(inputs.maml.get("strongest_baseline", "gru"))
+    strongest = inputs.maml.strongest_baseline
     return {
         strongest: _STRONGEST_COLOUR,
         "gru": COLOURS["gru"],
@@ -47,10 +46,10 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, colours: dict[str, str]) -> Non
     models = [name for name in table["model"].unique() if name not in colours]
     ends = {}
     for name in [*models, *colours]:
-        curve = table[table["model"] == name].sort_values("pairs")
+        curve = table[table["model"] == name].sort_values("support_size")
         if curve.empty:
             continue
-        colour, x = colours.get(name, OTHER_COLOUR), curve["pairs"]
+        colour, x = colours.get(name, OTHER_COLOUR), curve["support_size"]
         if name in colours:
             axes.fill_between(x, curve["low"], curve["high"], color=colour, alpha=0.18, lw=0)
         else:
@@ -60,7 +59,7 @@ def _draw_panel(axes: Axes, table: pd.DataFrame, colours: dict[str, str]) -> Non
         axes.plot(x, curve["mean"], marker="o", ms=2.5 * width, lw=width, color=colour)
         ends[name] = float(curve["mean"].iloc[-1])
     axes.set_ylim(bottom=0)
-    axes.set_xticks(sorted(table["pairs"].unique()))
+    axes.set_xticks(sorted(table["support_size"].unique()))
     axes.set_xlabel("pairs of the learner that a model is given")
     percent_axis(axes.yaxis, 6)
     axes.margins(x=0.02)

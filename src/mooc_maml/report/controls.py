@@ -1,16 +1,16 @@
 """What the controls say: whether adaptation helps where it must not, and where it must."""
 
 from itertools import product
-from typing import Any
 
-from mooc_maml.evaluation.controls import CONTROLLED, Controlled
+from mooc_maml.evaluation.control_names import CONTROLLED, Controlled, difference_name
+from mooc_maml.evaluation.schema import ShareOfTheWay
 from mooc_maml.report.finding import Finding
-from mooc_maml.report.inputs import Inputs, label_of
-from mooc_maml.report.words import number, percent, points
+from mooc_maml.report.inputs import Inputs, label_of, row_of
+from mooc_maml.report.words import NOTHING, number, percent, points
 
-# The least share of the way from zero-shot to the oracle that few-shot has to go on made-up data.
+# The least share of the way from zero-shot to the oracle that few-shot has to go on synthetic data.
 MUST_CLOSE = 0.1
-_SPOILT = {
+_CORRUPTED = {
     "shuffled": (
         "the next courses of a learner's support pairs shuffled among them",
         "a part of the gain needs only which courses the learner opens, not what follows what",
@@ -31,35 +31,36 @@ def control_findings(inputs: Inputs) -> list[Finding]:
     """One of each negative control, and of the positive one where there is an oracle."""
     found = [
         _negative(inputs, own, name)
-        for own, name in product(CONTROLLED, _SPOILT)
-        if own.prefix + name in inputs.controls["helps"]
+        for own, name in product(CONTROLLED, _CORRUPTED)
+        if own.prefix + name in inputs.controls.helps
     ]
-    share = _judged(inputs, inputs.controls.get("share_of_the_way_to_the_oracle", []))
-    return [*found, _positive(inputs, share)] if share else found
+    rows = inputs.controls.share_of_the_way_to_the_oracle.get("few_shot", [])
+    share = row_of(rows, inputs.controls.judged_by)
+    return [*found, _positive(share)] if share else found
 
 
 def _negative(inputs: Inputs, own: Controlled, name: str) -> Finding:
-    metric, (words, meaning) = inputs.controls["judged_by"], _SPOILT[name]
+    metric, (words, meaning) = inputs.controls.judged_by, _CORRUPTED[name]
     control, zero = own.prefix + name, own.zero_shot
     text = (
         f"Negative control: adapted on {words}, {label_of(own.few_shot)} is at "
-        f"{_change(inputs, f'{control}_vs_{zero}')} {metric} of its zero-shot; adapted on the "
-        f"learner's own pairs, at {_change(inputs, f'{own.few_shot}_vs_{zero}')}. "
+        f"{_change(inputs, control, zero)} {metric} of its zero-shot; adapted on the "
+        f"learner's own pairs, at {_change(inputs, own.few_shot, zero)}. "
     )
     if control in _EASY:
         text += _EASY[control]
-    if inputs.controls["helps"][control]:
+    if inputs.controls.helps[control]:
         text += f"It must not help, and it does (the interval is above 0): {meaning}."
         return Finding("warning", f"control_{control}", text)
     text += "It must not help, and it does not: the control holds (the interval is not above 0)."
     return Finding("finding", f"control_{control}", text)
 
 
-def _positive(inputs: Inputs, row: dict[str, Any]) -> Finding:
-    share, low, high = (number(row[key]) for key in ("share", "low", "high"))
+def _positive(row: ShareOfTheWay) -> Finding:
+    share, low, high = number(row.share), number(row.low), number(row.high)
     text = (
         f"Positive control: these learners have tastes that adaptation can find. Few-shot closes "
-        f"{percent(share, 0)} of the way from zero-shot to the oracle in {row['metric']} "
+        f"{percent(share, 0)} of the way from zero-shot to the oracle in {row.metric} "
         f"({percent(low, 0)} to {percent(high, 0)}); at least {percent(MUST_CLOSE, 0)}, and surely "
         "more than nothing, is asked of it: "
     )
@@ -68,13 +69,11 @@ def _positive(inputs: Inputs, row: dict[str, Any]) -> Finding:
     return Finding("warning", "control_oracle", f"{text}the control fails.")
 
 
-def _change(inputs: Inputs, comparison: str) -> str:
-    row = _judged(inputs, inputs.controls["comparisons"].get(comparison, []))
-    low, high = (points(number(row.get(end)), unit=False) for end in ("low", "high"))
-    return f"{points(number(row.get('difference')))} ({low} to {high})"
-
-
-def _judged(inputs: Inputs, rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The row of the metric that the controls are judged by."""
-    metric = inputs.controls["judged_by"]
-    return next((row for row in rows if row["metric"] == metric), {})
+def _change(inputs: Inputs, first: str, second: str) -> str:
+    """The difference of two models in the metric that the controls are judged by, in words."""
+    rows = inputs.controls.differences.get(difference_name(first, second), [])
+    row = row_of(rows, inputs.controls.judged_by)
+    if row is None:
+        return NOTHING
+    low, high = points(row.low, unit=False), points(row.high, unit=False)
+    return f"{points(row.difference)} ({low} to {high})"

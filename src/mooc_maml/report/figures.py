@@ -8,9 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from mooc_maml.common.results import plain
+from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.report.cold_start import draw_cold_start
 from mooc_maml.report.distribution import draw_param_change
-from mooc_maml.report.inputs import METRICS, Inputs, ModelRow, finite
+from mooc_maml.report.inputs import Inputs, ModelRow, finite
 from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure, no_data, percent_axis
 
 CAPTIONS = {
@@ -36,18 +38,18 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
     """Draw all figures into the folder `plots`; return their paths in the order of `CAPTIONS`."""
     paths = {name: plots / name for name in CAPTIONS}
     source = inputs.source_label
-    draw_comparison(inputs.rows(), inputs.maml.get("learners"), source, paths["comparison.png"])
+    draw_comparison(inputs.rows(), inputs.maml.learners, source, paths["comparison.png"])
     draw_cold_start(inputs, paths["cold_start.png"])
     draw_training(inputs, paths["training_curve.png"])
     episodes, steps = inputs.params.episodes, inputs.steps
     draw_ablation(
-        pd.DataFrame(inputs.ablations["support_sizes"]),
+        pd.DataFrame([plain(row) for row in inputs.ablations.support_sizes]),
         ("support_size", "support pairs", episodes.support_size),
         f"Few-shot ranking by support size · {source}",
         paths["ablation_support_size.png"],
     )
     draw_ablation(
-        pd.DataFrame(inputs.ablations["inner_steps"]),
+        pd.DataFrame([plain(row) for row in inputs.ablations.inner_steps]),
         ("inner_steps", "inner steps", steps[0] if len(steps) == 1 else None),
         f"Few-shot ranking by steps of adaptation · {source}",
         paths["ablation_inner_steps.png"],
@@ -56,9 +58,9 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
     return list(paths.values())
 
 
-def draw_comparison(rows: list[ModelRow], learners: int | None, source: str, path: Path) -> None:
+def draw_comparison(rows: list[ModelRow], learners: int, source: str, path: Path) -> None:
     """A line a model, a panel a metric: means and 95 % intervals; fractions shown as percent."""
-    who = f"{learners:,} test learners" if learners is not None else "test learners"
+    who = f"{learners:,} test learners"
     height = 1.6 + 0.34 * len(rows)
     with new_figure(path, 9, height, f"Next-course ranking, {who} · {source}") as figure:
         panels = figure.subplots(1, len(_COMPARED), sharey=True)
@@ -85,7 +87,9 @@ def draw_training(inputs: Inputs, path: Path) -> None:
         _draw_loss(panels["loss"], inputs.training)
         gru = inputs.gru_validation()
         for metric in ("HR@1", "NDCG@10"):
-            _draw_validation(panels[metric], inputs.validation, metric, gru.get(metric))
+            _draw_validation(
+                panels[metric], inputs.validation, metric, gru[metric] if gru else None
+            )
         handles, labels = panels["HR@1"].get_legend_handles_labels()
         if handles:
             figure.legend(handles, labels, loc="outside lower center", ncols=3)

@@ -1,16 +1,19 @@
 """What the figures say, in plain words made from the numbers of the run."""
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 
+from mooc_maml.evaluation.schema import METRICS, Metrics
 from mooc_maml.report.controls import control_findings
 from mooc_maml.report.finding import Finding
-from mooc_maml.report.inputs import METRICS, Inputs, Measure, label_of
+from mooc_maml.report.inputs import Inputs, Measure, label_of
 from mooc_maml.report.mixture import mixture_findings
 from mooc_maml.report.words import count, number, percent, points, signed_percent
+from mooc_maml.settings.evaluation import MetricName
 
-HEADLINE = "HR@1"
+HEADLINE: MetricName = "HR@1"
 # The commissioning document: few-shot HR@1 that it expected, and the GRU that was to be beaten.
 EXPECTED_LOW, EXPECTED_HIGH, STUDY_GRU = 0.38, 0.43, 0.3373
 # What the same study then published for few-shot second-order MAML (346 XuetangX learners, 2015).
@@ -38,12 +41,12 @@ def results(inputs: Inputs) -> list[Finding]:
             f"Recommending the most popular courses to everyone reaches {level} {HEADLINE}: "
             "the level of a model that knows nothing of the learner."
         )
-    tables = {"support_size": ("support_sizes", "pair", "pairs")}
-    tables["inner_steps"] = ("inner_steps", "step", "steps")
-    for column, (key, one, many) in tables.items():
-        texts[f"ablation_{column}"] = _ablation(inputs.ablations[key], column, one, many)
+    sizes = {row.support_size: row for row in inputs.ablations.support_sizes}
+    texts["ablation_support_size"] = _ablation(sizes, "pair", "pairs")
+    steps = {row.inner_steps: row for row in inputs.ablations.inner_steps}
+    texts["ablation_inner_steps"] = _ablation(steps, "step", "steps")
     texts["param_change"] = _param_change(inputs.param_change)
-    texts["readings"] = _readings(inputs)
+    texts["test_reads"] = _test_reads(inputs)
     found = [Finding("finding", name, text) for name, text in texts.items() if text]
     found += mixture_findings(inputs) + control_findings(inputs)
     return found + _uncertainty(inputs, few[HEADLINE])
@@ -60,7 +63,7 @@ def _adaptation(inputs: Inputs, zero: dict[str, Measure], few: dict[str, Measure
     return (
         f"Adaptation on {pairs} changes {HEADLINE} by {change}, from "
         f"{percent(zero[HEADLINE].value)} (zero-shot) to {percent(few[HEADLINE].value)} "
-        f"(few-shot). {_certainty(inputs, 'few_vs_zero', few[HEADLINE], zero[HEADLINE])} "
+        f"(few-shot). {_certainty(inputs, 'zero_shot', few[HEADLINE], zero[HEADLINE])} "
         f"The other metrics, in points: {others}."
     )
 
@@ -72,13 +75,13 @@ def _against_gru(inputs: Inputs, few: dict[str, Measure], gru: dict[str, Measure
         f"Against the plain GRU ({percent(gru[HEADLINE].value)} {HEADLINE}) few-shot is at "
         f"{points(few[HEADLINE].value - gru[HEADLINE].value)}, that is "
         f"{signed_percent(_improvement(inputs))} relative to it. "
-        f"{_certainty(inputs, 'few_vs_gru', few[HEADLINE], gru[HEADLINE])} "
+        f"{_certainty(inputs, 'gru', few[HEADLINE], gru[HEADLINE])} "
         f"Few-shot is ahead of the GRU on {len(ahead)} of {len(METRICS)} metrics{where}."
     )
 
 
 def _against_strongest(inputs: Inputs, measures: dict[str, dict[str, Measure]]) -> str:
-    best = inputs.maml.get("strongest_baseline")
+    best = inputs.maml.strongest_baseline
     if best not in measures or "few_shot" not in measures:
         return ""
     metric = inputs.params.evaluation.validation_metric
@@ -89,20 +92,20 @@ def _against_strongest(inputs: Inputs, measures: dict[str, dict[str, Measure]]) 
     return (
         f"{chosen} ({percent(other.value)} {HEADLINE} on the test learners); few-shot is at "
         f"{points(ours.value - other.value)} of it. "
-        f"{_certainty(inputs, 'few_vs_strongest', ours, other)}"
+        f"{_certainty(inputs, best, ours, other)}"
     )
 
 
-def _readings(inputs: Inputs) -> str:
-    """How often these test learners were looked at, as far as it is known."""
-    total = sum(inputs.readings.values())
+def _test_reads(inputs: Inputs) -> str:
+    """How often these test learners were read, as far as it is known."""
+    total = sum(inputs.test_reads.values())
     if not total:
         return ""
-    files = ", ".join(f"{name} {number:,}" for name, number in inputs.readings.items())
+    files = ", ".join(f"{name} {number:,}" for name, number in inputs.test_reads.items())
     return (
         f"Figures of these test learners have been read {count(total, 'time', 'times')} so far "
         f"({files}): so many different result files about them were written. The count goes along "
-        "with git; readings in other clones that were not committed are not in it."
+        "with git; test reads in other clones that were not committed are not in it."
     )
 
 
@@ -123,24 +126,19 @@ def _target(inputs: Inputs) -> str:
 
 
 def _improvement(inputs: Inputs) -> float:
-    return number(inputs.maml.get("improvement_over_gru_percent", {}).get(HEADLINE))
+    return number(inputs.maml.improvement_over_gru_percent.get(HEADLINE))
 
 
-def _certainty(inputs: Inputs, comparison: str, ours: Measure, other: Measure) -> str:
-    """Say whether a difference is more than chance, from the paired test if there is one."""
-    paired = inputs.paired(comparison).get(HEADLINE)
+def _certainty(inputs: Inputs, against: str, ours: Measure, other: Measure) -> str:
+    """Say whether few-shot differs by more than chance, from the paired test if there is one."""
+    paired = inputs.difference("few_shot", against, HEADLINE)
     if paired is not None:
-        low, high = number(paired.get("low")), number(paired.get("high"))
-        p, after = number(paired.get("p")), ""
-        sure = low > 0 or high < 0
-        if paired.get("p_holm") is not None:
-            p, after = paired["p_holm"], " after Holm's correction"
-            sure = sure and p < 0.05
+        sure = (paired.low > 0 or paired.high < 0) and paired.p_holm < 0.05
         verdict = "more than chance explains" if sure else "chance is not ruled out"
         return (
             f"The 95 % interval of the difference over the same learners is "
-            f"{points(low, unit=False)} to {points(high)}"
-            f"{f' (p = {p:.2g}{after})' if math.isfinite(p) else ''}: {verdict}."
+            f"{points(paired.low, unit=False)} to {points(paired.high)} "
+            f"(p = {paired.p_holm:.2g} after Holm's correction): {verdict}."
         )
     if not (ours.has_interval and other.has_interval):
         return "There is no interval to tell how sure this is."
@@ -166,17 +164,17 @@ def _oracle(zero: Measure, few: Measure, oracle: Measure) -> str:
     )
 
 
-def _ablation(rows: list[dict[str, float]], column: str, one: str, many: str) -> str:
-    rows = sorted((row for row in rows if row.get(HEADLINE) is not None), key=lambda r: r[column])
+def _ablation(rows: Mapping[int, Metrics], one: str, many: str) -> str:
+    """Where few-shot begins, ends and is best; `rows`: value of the setting -> figures."""
     if len(rows) < 2:
         return ""
-    first, last = rows[0], rows[-1]
-    best = max(rows, key=lambda row: row[HEADLINE])
+    values = sorted(rows)
+    first, last, best = values[0], values[-1], max(values, key=lambda x: rows[x][HEADLINE])
     return (
-        f"Few-shot {HEADLINE} goes from {percent(first[HEADLINE])} with "
-        f"{count(first[column], one, many)} to {percent(last[HEADLINE])} with "
-        f"{count(last[column], one, many)} of adaptation; best with "
-        f"{count(best[column], one, many)} ({percent(best[HEADLINE])})."
+        f"Few-shot {HEADLINE} goes from {percent(rows[first][HEADLINE])} with "
+        f"{count(first, one, many)} to {percent(rows[last][HEADLINE])} with "
+        f"{count(last, one, many)} of adaptation; best with "
+        f"{count(best, one, many)} ({percent(rows[best][HEADLINE])})."
     )
 
 
@@ -196,7 +194,7 @@ def _uncertainty(inputs: Inputs, few: Measure) -> list[Finding]:
     if not few.has_interval or few.high - few.low < _WIDE:
         return []
     text = (
-        f"The test has {count(inputs.maml.get('learners'), 'learner', 'learners')}, so the 95 % "
+        f"The test has {count(inputs.maml.learners, 'learner', 'learners')}, so the 95 % "
         f"interval of few-shot {HEADLINE} is wide ({interval(few)}): read differences of a few "
         "points between models with care, by the paired comparison where there is one."
     )

@@ -1,52 +1,43 @@
 """Everything the report is made from, read once and checked."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, TypeVar
 
 import pandas as pd
 from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.common.files import read_json
-from mooc_maml.evaluation.test_reads import FILE as READINGS
-from mooc_maml.evaluation.test_reads import count_readings
-from mooc_maml.settings.params import RELIABILITY_STEPS, MetricName, Params
+from mooc_maml.common.results import read_result
+from mooc_maml.composites.registry import MODELS
+from mooc_maml.evaluation.control_names import difference_name
+from mooc_maml.evaluation.schema import (
+    METRICS,
+    AblationsResult,
+    ColdStartResult,
+    ControlsResult,
+    Difference,
+    Metrics,
+    ShareOfTheWay,
+    TestResult,
+    TrainedResult,
+)
+from mooc_maml.evaluation.test_reads import FILE as TEST_READS
+from mooc_maml.evaluation.test_reads import count_reads
+from mooc_maml.preprocess.account import PreprocessResult
+from mooc_maml.settings.meta import RELIABILITY_STEPS
+from mooc_maml.settings.params import Params
 
-METRICS: tuple[str, ...] = get_args(MetricName)
 MODES = ("zero_shot", "few_shot")
 _CURVES = tuple(f"{mode} {metric}" for mode in MODES for metric in METRICS)
-_MAML_KEYS = (
-    *("data_source", "synthetic", "test_set"),
-    *("zero_shot", "few_shot", "baselines", "validation"),
-)
-LABELS = {
-    "random": "Random",
-    "popularity": "Popularity",
-    "repeat": "Repeat own courses",
-    "markov": "Markov chain",
-    "item_knn": "Item-kNN",
-    "v_sknn": "V-SKNN",
-    "gru": "GRU",
-    "gru_tuned": "GRU, tuned",
-    "gru_with_history": "GRU, with history",
-    "gru_tuned_with_history": "GRU, tuned, with history",
-    "gru_fine_tuned": "GRU, fine-tuned",
-    "gru_further": "GRU, trained further",
-    "sasrec": "SASRec",
-    "sasrec_with_history": "SASRec, with history",
-    "blend": "Blend",
-    "pool": "Pool, not meta-learned",
-    "mixture": "Mixture few-shot",
-    "mixture_zero_shot": "Mixture zero-shot",
+LABELS = {name: model.label for name, model in MODELS.items()} | {
     "mixture_without_steps": "Mixture told, without steps",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
     "oracle": "Oracle (best possible)",
 }
-
-
 _METHODS = {  # by meta.variant
     "maml": "{order} MAML",
     "anil": "{order} ANIL",
@@ -97,32 +88,31 @@ class Inputs:
 
     `training`: iteration, train_loss. `validation`: iteration, mode (zero_shot | few_shot),
     metrics as fractions. `param_change`: learner, layer, relative_change as a fraction.
-    `readings`: result file -> how many different ones of these test learners were written.
+    `test_reads`: result file -> how many different ones of these test learners were written.
+    `trained`: of the stages that train models.
     """
 
     params: Params
-    maml: dict[str, Any]
-    baselines: dict[str, Any]
-    ablations: dict[str, Any]
-    cold_start: dict[str, Any]
-    controls: dict[str, Any]
-    preprocess: dict[str, Any]
+    maml: TestResult
+    trained: tuple[TrainedResult, ...]
+    ablations: AblationsResult
+    cold_start: ColdStartResult
+    controls: ControlsResult
+    preprocess: PreprocessResult
     training: pd.DataFrame
     validation: pd.DataFrame
-    comparison: pd.DataFrame
     param_change: pd.DataFrame
-    readings: dict[str, int]
-    files: tuple[Path, ...]
+    test_reads: dict[str, int]
 
     @property
     def synthetic(self) -> bool:
         """Whether the learners are made up."""
-        return bool(self.maml["synthetic"])
+        return self.maml.synthetic
 
     @property
     def source_label(self) -> str:
         """The data source in words for titles: made-up data always says that it is."""
-        return "synthetic data" if self.synthetic else str(self.maml["data_source"])
+        return "synthetic data" if self.synthetic else self.maml.data_source
 
     @property
     def method(self) -> str:
@@ -137,46 +127,53 @@ class Inputs:
         own = (self.params.num_inner_steps,)
         return RELIABILITY_STEPS if self.params.meta.variant == "reliability" else own
 
+    @property
+    def validation_metrics(self) -> dict[str, Metrics]:
+        """Model -> its figures on validation learners.
+
+        Of a model that is trained on them, those of learners left out, where they were measured.
+        """
+        known: dict[str, Metrics] = {row.model: row for row in self.maml.validation}
+        for trained in self.trained:
+            known |= trained.left_out
+        return known
+
     def rows(self) -> list[ModelRow]:
         """Models with figures, the best on validation first; then those without validation."""
-        ours = {name: self.maml.get(name) for name in ("zero_shot", "few_shot", "oracle")}
-        models = {name: found for name, found in (self.maml["baselines"] | ours).items() if found}
+        models, known = self.maml.models, self.validation_metrics
         metric = self.params.evaluation.validation_metric
-        known = {row["model"]: _number(row.get(metric)) for row in self.maml["validation"]}
-        order = {name: known.get(name, math.nan) for name in models}
+        order = {name: known[name][metric] if name in known else math.nan for name in models}
         best_first = sorted(order, key=lambda n: -order[n] if math.isfinite(order[n]) else 1.0)
         return [self._row(name, models[name], order[name]) for name in best_first]
 
-    def _row(self, name: str, metrics: dict[str, Any], validation: float) -> ModelRow:
+    def _row(self, name: str, metrics: Metrics, validation: float) -> ModelRow:
         measures = {
-            metric: Measure(_number(metrics.get(metric)), *self._interval(name, metric))
-            for metric in METRICS
+            metric: Measure(metrics[metric], *self._interval(name, metric)) for metric in METRICS
         }
         return ModelRow(name, label_of(name), measures, validation)
 
     def _interval(self, name: str, metric: str) -> tuple[float, float]:
-        interval = self.maml.get("intervals_95", {}).get(name, {}).get(metric)
-        if interval is not None:
-            return _number(interval[0]), _number(interval[1])
-        table = self.comparison
-        found = table[(table["model"] == name) & (table["metric"] == metric)]
-        if len(found) == 0:
-            return math.nan, math.nan
-        return float(found["low"].iloc[0]), float(found["high"].iloc[0])
+        found = {str(m): ends for m, ends in self.maml.intervals_95.get(name, {}).items()}
+        return found.get(metric, (math.nan, math.nan))
 
-    def paired(self, comparison: str) -> dict[str, dict[str, Any]]:
-        """Metric -> paired test of two models (few_vs_zero, few_vs_gru, ...), if there is one."""
-        rows = (self.maml.get("significance") or {}).get(comparison, [])
-        return {row["metric"]: row for row in rows}
+    def difference(self, first: str, second: str, metric: str) -> Difference | None:
+        """The paired test of two models in one metric, if there is one."""
+        return row_of(self.maml.differences.get(difference_name(first, second), []), metric)
 
-    def gru_validation(self) -> dict[str, float]:
+    def gru_validation(self) -> Metrics | None:
         """The plain GRU's figures on the validation learners at the epoch that was kept."""
-        epochs = [epoch["validation"] for epoch in self.baselines.get("gru_training", [])]
+        entries = [x for trained in self.trained for x in trained.training.get("gru", [])]
+        epochs = [entry.validation for entry in entries if entry.validation is not None]
         metric = self.params.evaluation.validation_metric
-        best: dict[str, Any] = max(
-            epochs, key=lambda values: _number(values.get(metric), -1.0), default={}
-        )
-        return {name: float(value) for name, value in best.items()}
+        return max(epochs, key=lambda values: values[metric], default=None)
+
+
+Row = TypeVar("Row", Difference, ShareOfTheWay)
+
+
+def row_of(rows: Sequence[Row], metric: str) -> Row | None:
+    """The row of one metric, if there is one."""
+    return next((row for row in rows if row.metric == metric), None)
 
 
 def tag(params: Params) -> str:
@@ -198,49 +195,36 @@ def read_inputs(results: Path, params: Params) -> Inputs:
     name, plots = tag(params), results / "plots"
     made_by = {
         results / f"maml_{name}.json": "test",
-        results / f"baselines_{name}.json": "test or train_baselines",
+        results / f"baselines_{name}.json": "train_baselines",
         results / f"ablations_{name}.json": "ablate",
         results / f"cold_start_{name}.json": "cold_start",
         results / f"controls_{name}.json": "controls",
         results / "preprocess.json": "preprocess",
         plots / "training.csv": "meta_train",
         plots / "validation.csv": "meta_train",
-        plots / "comparison.csv": "test",
         plots / "param_change.csv": "test",
     }
     for path, stage in made_by.items():
         if not path.is_file():
             raise UserError(f"{path}: no such file; stage {stage} makes it: run `dvc repro`")
     maml, baselines, ablations, cold_start, controls, preprocess, *tables = made_by
-    training, validation, comparison, change = tables
-    found = _json(maml, _MAML_KEYS)
+    training, validation, change = tables
+    found = read_result(maml, TestResult)
+    composites = results / f"composites_{name}.json"
+    trained = [baselines, *([composites] if composites.is_file() else [])]
     return Inputs(
         params=params,
         maml=found,
-        baselines=_json(baselines, ("baselines",)),
-        ablations=_json(ablations, ("support_sizes", "inner_steps")),
-        cold_start=_json(cold_start, ("curves",)),
-        controls=_json(controls, ("judged_by", "comparisons", "helps")),
-        preprocess=_json(preprocess, ()),
+        trained=tuple(read_result(path, TrainedResult) for path in trained),
+        ablations=read_result(ablations, AblationsResult),
+        cold_start=read_result(cold_start, ColdStartResult),
+        controls=read_result(controls, ControlsResult),
+        preprocess=read_result(preprocess, PreprocessResult),
         training=_table(training, ("iteration", "train_loss")),
         validation=_curves(_table(validation, ("iteration", *_CURVES))),
-        comparison=_table(comparison, ("model", "metric", "value", "low", "high")),
         param_change=_table(change, ("learner", "layer", "relative_change")),
-        readings=count_readings(results / READINGS, found["test_set"]),
-        files=tuple(made_by),
+        test_reads=count_reads(results / TEST_READS, found.test_set),
     )
-
-
-def _json(path: Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: expected an object, found {type(content).__name__}")
-    missing = [key for key in keys if key not in content]
-    if missing:
-        raise UserError(
-            f"{path}: key {missing[0]} is missing; run `dvc repro --force` to remake it"
-        )
-    return content
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -262,10 +246,6 @@ def _curves(validation: pd.DataFrame) -> pd.DataFrame:
         part = validation[["iteration"]].assign(mode=mode)
         parts.append(part.assign(**{m: validation[f"{mode} {m}"] for m in METRICS}))
     return pd.concat(parts).sort_values(["iteration", "mode"], kind="stable", ignore_index=True)
-
-
-def _number(value: Any, missing: float = math.nan) -> float:
-    return missing if value is None else float(value)
 
 
 def finite(values: NDArray[Any] | pd.Series) -> list[float]:

@@ -20,13 +20,13 @@ _TAG = re.compile(r"_K(\d+)(?:_Q(\d+))?(?=\.|$)")
 def configuration(inputs: Inputs) -> dict[str, Any]:
     """All settings and the versions that the run was made with; nothing that depends on time."""
     return {
-        "data_source": inputs.maml["data_source"],
+        "data_source": inputs.maml.data_source,
         "synthetic": inputs.synthetic,
         "method": inputs.method,
         "seed": inputs.params.seed,
         "code": {name: git_tree(_ROOT / name) for name in ("src", "stages")},
-        "raw_sha256": inputs.preprocess.get("raw_sha256"),
-        "pairs_sha256": inputs.preprocess.get("pairs_sha256"),
+        "raw_sha256": inputs.preprocess.raw_sha256,
+        "pairs_sha256": inputs.preprocess.pairs_sha256,
         "threads": inputs.params.hardware.threads,
         "settings": inputs.params.model_dump(mode="json"),
         "versions": {"python": platform.python_version()}

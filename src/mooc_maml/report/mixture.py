@@ -1,12 +1,11 @@
 """What the mixture's figures say: what its adaptation is worth, and against what."""
 
-from typing import Any
-
-from mooc_maml.evaluation.controls import WITHOUT_STEPS
+from mooc_maml.evaluation.control_names import WITHOUT_STEPS, difference_name
+from mooc_maml.evaluation.schema import Difference
 from mooc_maml.report.finding import Finding
-from mooc_maml.report.inputs import Inputs, label_of
-from mooc_maml.report.words import number, percent, points, signed_percent
-from mooc_maml.settings.baselines import ADAPTED
+from mooc_maml.report.inputs import Inputs, label_of, row_of
+from mooc_maml.report.words import NOTHING, number, percent, points, signed_percent
+from mooc_maml.settings.composites_section import ADAPTED
 
 HEADLINE = "HR@1"
 
@@ -17,33 +16,33 @@ def mixture_findings(inputs: Inputs) -> list[Finding]:
     if not set(ADAPTED) <= set(measures):
         return []
     few, zero = (measures[name][HEADLINE].value for name in ADAPTED)
-    best = str(inputs.maml.get("strongest_baseline", "gru"))
+    best = inputs.maml.strongest_baseline
     texts = [
         "The mixture, told of the support pairs and adapted on them, goes from "
         f"{percent(zero)} {HEADLINE} (zero-shot) to {percent(few)} (few-shot): "
-        f"{_change(inputs, 'mixture_vs_zero')}.",
+        f"{_change(inputs, ADAPTED[1])}.",
         *_parts_of_the_gain(inputs),
     ]
     gru = measures["gru"][HEADLINE].value if "gru" in measures else 0.0
     if gru:
         texts.append(
             f"Relative to the GRU that is {signed_percent(100 * (few / gru - 1))}: "
-            f"{_change(inputs, 'mixture_vs_gru')}."
+            f"{_change(inputs, 'gru')}."
         )
     if best in measures and best != "gru":
         texts.append(
-            f"Against the strongest baseline, {label_of(best)}, it is at "
-            f"{_change(inputs, 'mixture_vs_strongest')}."
+            f"Against the strongest baseline, {label_of(best)}, it is at {_change(inputs, best)}."
         )
     if "pool" in measures:
         texts.append(
             "Against the same parts pooled without meta-learning and without steps, told of the "
-            f"same pairs, it is at {_change(inputs, 'mixture_vs_pool')}: that is what "
+            f"same pairs, it is at {_change(inputs, 'pool')}: that is what "
             "meta-learning is worth in it; the rest is owed to pooling and to being told."
         )
-    share = _row(inputs.maml.get("mixture_share_of_the_way_to_the_oracle"), "NDCG@10")
-    if share and share["share"] is not None:
-        part, low, high = (percent(number(share[key]), 0) for key in ("share", "low", "high"))
+    share = row_of(inputs.maml.share_of_the_way_to_the_oracle.get(ADAPTED[0], []), "NDCG@10")
+    if share is not None and share.share is not None:
+        ends = (share.share, share.low, share.high)
+        part, low, high = (percent(number(value), 0) for value in ends)
         texts.append(
             f"Few-shot closes {part} ({low} to {high}) of its way from zero-shot to the oracle in "
             "NDCG@10."
@@ -53,11 +52,11 @@ def mixture_findings(inputs: Inputs) -> list[Finding]:
 
 def _parts_of_the_gain(inputs: Inputs) -> list[str]:
     """What the parts that read the support pairs give, and what the gradient steps add."""
-    metric, comparisons = inputs.controls["judged_by"], inputs.controls["comparisons"]
+    metric, differences = inputs.controls.judged_by, inputs.controls.differences
     few, zero = ADAPTED
     pairs = ((WITHOUT_STEPS, zero), (few, WITHOUT_STEPS))
-    rows = [_row(comparisons.get(f"{a}_vs_{b}"), metric) for a, b in pairs]
-    if not all(rows):
+    rows = [row_of(differences.get(difference_name(a, b), []), metric) for a, b in pairs]
+    if None in rows:
         return []
     told, steps = (_in_words(row) for row in rows)
     return [
@@ -66,16 +65,13 @@ def _parts_of_the_gain(inputs: Inputs) -> list[str]:
     ]
 
 
-def _change(inputs: Inputs, comparison: str) -> str:
-    """The difference of the headline metric and its certainty, in words."""
-    return _in_words(_row((inputs.maml.get("significance") or {}).get(comparison), HEADLINE))
+def _change(inputs: Inputs, against: str) -> str:
+    """The mixture's difference in the headline metric and its certainty, in words."""
+    return _in_words(inputs.difference(ADAPTED[0], against, HEADLINE))
 
 
-def _in_words(row: dict[str, Any]) -> str:
-    low, high = (points(number(row.get(end)), unit=False) for end in ("low", "high"))
-    p = number(row.get("p_holm"))
-    return f"{points(number(row.get('difference')))} ({low} to {high}; p = {p:.2g} after Holm)"
-
-
-def _row(rows: Any, metric: str) -> dict[str, Any]:
-    return next((row for row in rows or [] if row["metric"] == metric), {})
+def _in_words(row: Difference | None) -> str:
+    if row is None:
+        return NOTHING
+    low, high = points(row.low, unit=False), points(row.high, unit=False)
+    return f"{points(row.difference)} ({low} to {high}; p = {row.p_holm:.2g} after Holm)"

@@ -2,20 +2,31 @@
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mooc_maml.common.files import atomic_path
-from mooc_maml.evaluation.controls import CONTROLLED
+from mooc_maml.common.results import plain
+from mooc_maml.evaluation.control_names import CONTROLLED, difference_name
+from mooc_maml.evaluation.schema import (
+    METRICS,
+    Difference,
+    Differences,
+    Metrics,
+    OverSeeds,
+    SeedsResult,
+)
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import interval
-from mooc_maml.report.inputs import LABELS, METRICS, Inputs, Measure, label_of
-from mooc_maml.report.words import flatten, number, percent, points, signed_percent
+from mooc_maml.report.inputs import LABELS, Inputs, Measure, label_of, row_of
+from mooc_maml.report.words import NOTHING, flatten, number, percent, points, signed_percent
+from mooc_maml.settings.composites_section import ADAPTED
+from mooc_maml.settings.evaluation import MetricName
 
 _OF_CONTROLS = {"shuffled": "labels shuffled", "exchanged": "another's pairs"}
 
@@ -27,7 +38,7 @@ def write_page(
     findings: list[Finding],
     configuration: dict[str, Any],
     artefacts: list[dict[str, Any]],
-    seeds: dict[str, Any] | None = None,
+    seeds: SeedsResult | None = None,
 ) -> None:
     """Write the page; it needs nothing from the network and only the figures beside it.
 
@@ -82,20 +93,20 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "query": params.episodes.query_size,
         "steps": " or ".join(map(str, inputs.steps)),
         "inner_lr": params.inner_lr,
-        "learners": _count(inputs.maml.get("learners")),
-        "queries": _count(inputs.maml.get("queries")),
+        "learners": f"{inputs.maml.learners:,}",
+        "queries": f"{inputs.maml.queries:,}",
         "metrics": METRICS,
         "models": _models(inputs),
         "improvement": _improvement(inputs),
         "validation_metric": params.evaluation.validation_metric,
         "differences": _differences(inputs),
         "cold_start": _cold_start(inputs),
-        "cold_start_learners": _count(inputs.cold_start.get("learners")),
-        "controls": _rows(inputs.controls["comparisons"], _control_labels()),
-        "control_repeats": _count(inputs.controls.get("repeats")),
+        "cold_start_learners": f"{inputs.cold_start.learners:,}",
+        "controls": _rows(inputs.controls.differences, _control_labels()),
+        "control_repeats": f"{inputs.controls.repeats:,}",
         "ablations": _ablations(inputs),
-        "ablation_learners": _count(inputs.ablations.get("learners")),
-        "counts": flatten({k: v for k, v in inputs.preprocess.items() if "sha256" not in k}),
+        "ablation_learners": f"{inputs.ablations.learners:,}",
+        "counts": flatten({k: v for k, v in plain(inputs.preprocess).items() if "sha256" not in k}),
     }
 
 
@@ -106,12 +117,8 @@ def _control_labels() -> dict[str, str]:
         names = {own.prefix + name: words for name, words in _OF_CONTROLS.items()}
         for a, b in own.comparisons():
             first = f"{label_of(own.few_shot)}, {names[a]}" if a in names else label_of(a)
-            found[f"{a}_vs_{b}"] = f"{first} − {names.get(b, label_of(b))}"
+            found[difference_name(a, b)] = f"{first} − {names.get(b, label_of(b))}"
     return found
-
-
-def _count(value: Any) -> str:
-    return "n.a." if value is None else f"{value:,}"
 
 
 def _models(inputs: Inputs) -> list[dict[str, Any]]:
@@ -140,86 +147,87 @@ _MINUS = {
 }
 
 
-def _seeds(found: dict[str, Any]) -> dict[str, Any]:
+def _seeds(found: SeedsResult) -> dict[str, Any]:
     """The table over seeds: models in percent, differences in points."""
-    names = [name for name in LABELS if name in found["models"]]
-    names = [name for name in found["models"] if name not in LABELS] + names
+    names = [name for name in LABELS if name in found.models]
+    names = [name for name in found.models if name not in LABELS] + names
     rows = [
-        {"label": label_of(name), "cells": _over_seeds(found["models"][name], percent)}
+        {"label": label_of(name), "cells": _over_seeds(found.models[name], percent)}
         for name in names
     ]
     rows += [
         {
             "label": label,
-            "cells": _over_seeds(found["differences"][key], lambda x: points(x, unit=False)),
+            "cells": _over_seeds(found.differences[key], lambda x: points(x, unit=False)),
         }
         for key, label in _MINUS.items()
     ]
-    number = len(found["seeds"])
-    varied = _VARIED.get(found["varied"], found["varied"])
-    return {"number": number, "varied": varied, "read": found["test_set_read"], "rows": rows}
+    number = len(found.seeds)
+    varied = _VARIED[found.varied]
+    return {"number": number, "varied": varied, "read": found.test_reads, "rows": rows}
 
 
-def _over_seeds(of: dict[str, Any], told: Callable[[float], str]) -> list[dict[str, str]]:
+def _over_seeds(
+    of: Mapping[MetricName, OverSeeds], told: Callable[[float], str]
+) -> list[dict[str, str]]:
     return [
         {
-            "value": told(number(of[metric]["mean"])),
-            "interval": f"{told(number(of[metric]['low']))} to {told(number(of[metric]['high']))}",
+            "value": told(of[metric].mean),
+            "interval": f"{told(number(of[metric].low))} to {told(number(of[metric].high))}",
         }
-        for metric in METRICS
+        for metric in get_args(MetricName)
     ]
 
 
 def _improvement(inputs: Inputs) -> list[str]:
-    found = inputs.maml.get("improvement_over_gru_percent") or {}
+    found = {str(m): value for m, value in inputs.maml.improvement_over_gru_percent.items()}
     return [signed_percent(number(found.get(metric))) for metric in METRICS]
 
 
 def _differences(inputs: Inputs) -> list[dict[str, Any]]:
     """Rows of the paired comparisons; none where the test stage wrote none."""
-    strongest = label_of(inputs.maml.get("strongest_baseline", "strongest baseline"))
-    others = {"vs_zero": "its zero-shot", "vs_gru": "GRU", "vs_strongest": strongest}
+    strongest = inputs.maml.strongest_baseline
+    others = {"gru": "GRU"} | ({} if strongest == "gru" else {strongest: label_of(strongest)})
     labels = {
-        f"{key}_{against}": f"{name} − {other}"
-        for key, name in (("few", "few-shot"), ("mixture", "mixture"))
-        for against, other in others.items()
+        difference_name(few, other): f"{name} − {words}"
+        for few, zero, name in (("few_shot", "zero_shot", "few-shot"), (*ADAPTED, "mixture"))
+        for other, words in ({zero: "its zero-shot"} | others).items()
     }
-    return _rows(inputs.maml.get("significance") or {}, labels)
+    return _rows(inputs.maml.differences, labels)
 
 
-def _rows(
-    comparisons: dict[str, list[dict[str, Any]]], labels: dict[str, str]
-) -> list[dict[str, Any]]:
-    found = {key: {row["metric"]: row for row in comparisons.get(key, [])} for key in labels}
+def _rows(differences: Differences, labels: dict[str, str]) -> list[dict[str, Any]]:
     return [
-        {"label": label, "cells": [_difference(found[key].get(m) or {}) for m in METRICS]}
+        {"label": label, "cells": [_difference(row_of(differences[key], m)) for m in METRICS]}
         for key, label in labels.items()
-        if found[key]
+        if differences.get(key)
     ]
 
 
-def _difference(paired: dict[str, Any]) -> dict[str, str]:
-    low, high = (points(number(paired.get(end)), unit=False) for end in ("low", "high"))
-    p, d = number(paired.get("p_holm")), number(paired.get("cohens_d"))
+def _difference(paired: Difference | None) -> dict[str, str]:
+    if paired is None:
+        return dict.fromkeys(("value", "interval", "p", "d"), NOTHING)
+    low, high = points(paired.low, unit=False), points(paired.high, unit=False)
+    d = number(paired.cohens_d)
     return {
-        "value": points(number(paired.get("difference")), unit=False),
+        "value": points(paired.difference, unit=False),
         "interval": f"{low} to {high}",
-        "p": f"p = {p:.2g}" if math.isfinite(p) else "p n.a.",
+        "p": f"p = {paired.p_holm:.2g}",
         "d": f"d = {d:.2f}".replace("-", "−") if math.isfinite(d) else "d n.a.",
     }
 
 
 def _cold_start(inputs: Inputs) -> list[dict[str, Any]]:
     """A table a metric: a row a model, a column a number of pairs; the best at the end first."""
-    curves = inputs.cold_start["curves"]
-    sizes = sorted({row["pairs"] for row in curves})
+    curves = inputs.cold_start.curves
+    sizes = sorted({point.support_size for point in curves})
     tables = []
-    for metric in dict.fromkeys(row["metric"] for row in curves):
+    for metric in dict.fromkeys(point.metric for point in curves):
         of_model: dict[str, dict[int, Measure]] = {}
-        for row in curves:
-            if row["metric"] == metric:
-                measure = Measure(*(number(row[key]) for key in ("mean", "low", "high")))
-                of_model.setdefault(row["model"], {})[row["pairs"]] = measure
+        for point in curves:
+            if point.metric == metric:
+                measure = Measure(point.mean, point.low, point.high)
+                of_model.setdefault(point.model, {})[point.support_size] = measure
         best_first = sorted(of_model, key=lambda name: -of_model[name][sizes[-1]].value)
         rows = [
             {
@@ -240,17 +248,16 @@ def _cold_start(inputs: Inputs) -> list[dict[str, Any]]:
 
 
 def _ablations(inputs: Inputs) -> list[dict[str, Any]]:
-    tables = {"support_size": ("support_sizes", "Support pairs")}
-    tables["inner_steps"] = ("inner_steps", "Inner steps")
+    tables: dict[str, list[tuple[int, Metrics]]] = {
+        "Support pairs": [(row.support_size, row) for row in inputs.ablations.support_sizes],
+        "Inner steps": [(row.inner_steps, row) for row in inputs.ablations.inner_steps],
+    }
     return [
         {
             "title": title,
-            "rows": [
-                [str(row[column]), *(percent(number(row.get(metric))) for metric in METRICS)]
-                for row in inputs.ablations[key]
-            ],
+            "rows": [[str(n), *(percent(row[metric]) for metric in METRICS)] for n, row in rows],
         }
-        for column, (key, title) in tables.items()
+        for title, rows in tables.items()
     ]
 
 

@@ -1,8 +1,8 @@
 """The table of results for README: written by the report, put into README by this program.
 
-    python -m mooc_maml.report.readme
+    python -m mooc_maml.report.readme README.md docs/evidence.md
 
-In README a block from `<!-- table: PATH -->` to `<!-- end of table -->` holds the file PATH.
+In these a block from `<!-- table: PATH -->` to `<!-- end of table -->` holds the file PATH.
 """
 
 import argparse
@@ -11,8 +11,9 @@ from pathlib import Path
 
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path
+from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.report.findings import interval
-from mooc_maml.report.inputs import METRICS, Inputs
+from mooc_maml.report.inputs import Inputs
 from mooc_maml.report.words import percent
 
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
@@ -26,8 +27,8 @@ def results_table(inputs: Inputs) -> str:
     taken = "as any other" if params.evaluation.taken_courses == "as_is" else "if they recur"
     steps = " or ".join(map(str, inputs.steps))
     about = (
-        f"Data: {inputs.source_label}, {_count(found.get('learners'))} test learners, "
-        f"{_count(found.get('queries'))} queries. Protocol: split by learner "
+        f"Data: {inputs.source_label}, {found.learners:,} test learners, "
+        f"{found.queries:,} queries. Protocol: split by learner "
         f"{'/'.join(f'{100 * share:g}' for share in split)}, K = {episodes.support_size} support "
         f"pairs, then Q = {episodes.query_size} queries, a learner's {episodes.position} pairs, "
         f"ranked among all courses, taken ones {taken}; {inputs.method}, α = {params.inner_lr:g}, "
@@ -52,12 +53,12 @@ def _count(value: int | None) -> str:
     return "n.a." if value is None else f"{value:,}"
 
 
-def with_tables(readme: str, root: Path) -> str:
-    """The text of README with every block as its file has it.
+def with_tables(text: str, root: Path) -> str:
+    """The text of README or another page with every block as its file has it.
 
     Args:
-        readme: the text.
-        root: the folder that paths in it are relative to.
+        text: of the page.
+        root: the folder that paths of tables in it are relative to.
 
     Raises:
         UserError: there is no block, or the file of one is missing.
@@ -66,21 +67,22 @@ def with_tables(readme: str, root: Path) -> str:
     def block(found: re.Match[str]) -> str:
         path = root / found[2]
         if not path.is_file():
-            raise UserError(f"{path}: no such file, but README.md shows it; run `dvc repro`")
+            raise UserError(f"{path}: no such file, but a page shows it; run `dvc repro`")
         return f"{found[1]}\n{path.read_text(encoding='utf-8')}\n{found[3]}"
 
-    if not _BLOCK.search(readme):
-        raise UserError("README.md: no block <!-- table: PATH --> ... <!-- end of table -->")
-    return _BLOCK.sub(block, readme)
+    if not _BLOCK.search(text):
+        raise UserError("no block <!-- table: PATH --> ... <!-- end of table --> in the page")
+    return _BLOCK.sub(block, text)
 
 
 def main() -> None:
-    """Bring README.md of the current folder up to date."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    path = Path("README.md")
-    text = with_tables(path.read_text(encoding="utf-8"), Path())
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    """Bring pages of the repository whose root is the current folder up to date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("pages", type=Path, nargs="+", help="Markdown files that show tables")
+    for path in parser.parse_args().pages:
+        text = with_tables(path.read_text(encoding="utf-8"), Path())
+        with atomic_path(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The results of several seeds, which `python -m sweeps.seeds` gathers."""
+"""The results of several seeds, which `python -m experiments.seeds` gathers."""
 
 from pathlib import Path
 from typing import Any
 
-from mooc_maml.common.errors import UserError
-from mooc_maml.common.files import read_json
+from mooc_maml.common.results import read_result
+from mooc_maml.evaluation.schema import SeedsResult
 from mooc_maml.settings.params import Params
 
 
@@ -15,7 +15,7 @@ def shared_settings(params: Params) -> dict[str, Any]:
     return content
 
 
-def read_seeds(path: Path, params: Params) -> dict[str, Any] | None:
+def read_seeds(path: Path, params: Params) -> SeedsResult | None:
     """The file's content; None where there is none, or one of other settings.
 
     Raises:
@@ -23,9 +23,5 @@ def read_seeds(path: Path, params: Params) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    content = read_json(path)
-    missing = {"settings", "seeds", "varied", "models", "test_set_read"} - set(content)
-    if missing:
-        raise UserError(f"{path}: key {min(missing)} is missing; delete the file or make it anew")
-    found: dict[str, Any] = content
-    return found if found["settings"] == shared_settings(params) else None
+    found = read_result(path, SeedsResult)
+    return found if found.settings == shared_settings(params) else None

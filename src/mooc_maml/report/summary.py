@@ -1,11 +1,58 @@
 """The result as a small table for the terminal, and as content of report.json."""
 
 import math
-from typing import Any
+from typing import Literal
 
+from mooc_maml.common.results import Result
+from mooc_maml.evaluation.schema import (
+    METRICS,
+    Differences,
+    Metrics,
+    OfInnerSteps,
+    OfSupportSize,
+)
 from mooc_maml.report.finding import Finding
-from mooc_maml.report.inputs import METRICS, Inputs
+from mooc_maml.report.inputs import Inputs
 from mooc_maml.report.words import percent
+from mooc_maml.settings.evaluation import MetricName
+
+
+class ReportedAblations(Result):
+    """Few-shot by the number of support pairs and of inner steps."""
+
+    support_sizes: list[OfSupportSize]
+    inner_steps: list[OfInnerSteps]
+
+
+class ReportedFinding(Result):
+    """One thing that the numbers say, in words."""
+
+    kind: Literal["finding", "warning"]
+    name: str
+    text: str
+
+
+class ReportResult(Result):
+    """report.json: metrics as fractions, paired differences, and the findings in words.
+
+    `validation`: what models are ordered by, of the metric that the settings choose by.
+    """
+
+    data_source: str
+    synthetic: bool
+    method: str
+    learners: int
+    queries: int
+    metrics: dict[str, Metrics]
+    intervals_95: dict[str, dict[MetricName, tuple[float, float]]]
+    improvement_over_gru_percent: dict[MetricName, float | None]
+    validation: dict[str, float]
+    strongest_baseline: str
+    differences: Differences
+    controls: Differences
+    test_reads: dict[str, int]
+    ablations: ReportedAblations
+    findings: list[ReportedFinding]
 
 
 def terminal_table(inputs: Inputs) -> str:
@@ -18,39 +65,33 @@ def terminal_table(inputs: Inputs) -> str:
         + "".join(f"{percent(row.measures[metric].value):>10}" for metric in METRICS)
         for row in rows
     ]
-    learners = inputs.maml.get("learners", "n.a.")
-    title = f"{inputs.method}, {learners} test learners, {inputs.source_label}"
+    title = f"{inputs.method}, {inputs.maml.learners} test learners, {inputs.source_label}"
     return "\n".join([title, head, *lines])
 
 
-def report(inputs: Inputs, findings: list[Finding]) -> dict[str, Any]:
-    """Metrics (fractions) and findings, the content of report.json."""
-    rows = inputs.rows()
-    return {
-        "data_source": inputs.maml["data_source"],
-        "synthetic": inputs.synthetic,
-        "method": inputs.method,
-        "learners": inputs.maml.get("learners"),
-        "queries": inputs.maml.get("queries"),
-        "metrics": {
-            row.name: {metric: row.measures[metric].value for metric in METRICS} for row in rows
-        },
-        "intervals_95": {
-            row.name: {
-                metric: [row.measures[metric].low, row.measures[metric].high] for metric in METRICS
-            }
-            for row in rows
-            if any(measure.has_interval for measure in row.measures.values())
-        },
-        "improvement_over_gru_percent": inputs.maml.get("improvement_over_gru_percent"),
-        "validation": {row.name: row.validation for row in rows if math.isfinite(row.validation)},
-        "strongest_baseline": inputs.maml.get("strongest_baseline"),
-        "significance": inputs.maml.get("significance"),
-        "controls": inputs.controls["comparisons"],
-        "test_set_readings": inputs.readings,
-        "ablations": {key: inputs.ablations[key] for key in ("support_sizes", "inner_steps")},
-        "findings": [
-            {"kind": finding.kind, "name": finding.name, "text": finding.text}
+def report(inputs: Inputs, findings: list[Finding]) -> ReportResult:
+    """The content of report.json."""
+    maml, ablations = inputs.maml, inputs.ablations
+    known = {row.name: row.validation for row in inputs.rows()}
+    return ReportResult(
+        data_source=maml.data_source,
+        synthetic=maml.synthetic,
+        method=inputs.method,
+        learners=maml.learners,
+        queries=maml.queries,
+        metrics=maml.models,
+        intervals_95=maml.intervals_95,
+        improvement_over_gru_percent=maml.improvement_over_gru_percent,
+        validation={name: value for name, value in known.items() if math.isfinite(value)},
+        strongest_baseline=maml.strongest_baseline,
+        differences=maml.differences,
+        controls=inputs.controls.differences,
+        test_reads=inputs.test_reads,
+        ablations=ReportedAblations(
+            support_sizes=ablations.support_sizes, inner_steps=ablations.inner_steps
+        ),
+        findings=[
+            ReportedFinding(kind=finding.kind, name=finding.name, text=finding.text)
             for finding in findings
         ],
-    }
+    )

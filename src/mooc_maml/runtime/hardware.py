@@ -9,7 +9,7 @@ import torch
 from mooc_maml.common.errors import UserError
 from mooc_maml.runtime.devices import GPUs, fault_of, usable_gpus
 from mooc_maml.runtime.processes import ALONE, World
-from mooc_maml.settings.params import HardwareParams
+from mooc_maml.settings.hardware import HardwareParams
 
 
 def setup(hardware: HardwareParams, world: World = ALONE) -> torch.device:

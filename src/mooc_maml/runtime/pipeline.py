@@ -24,16 +24,48 @@ def read_pipeline(root: Path = ROOT) -> dict[str, dict[str, Any]]:
     Raises:
         UserError: there is no dvc.yaml, or it names no stages.
     """
+    stages: dict[str, dict[str, Any]] = _section("stages", root)
+    return stages
+
+
+def read_plots(root: Path = ROOT) -> list[dict[str, Any]]:
+    """The plots of dvc.yaml: title -> how it is drawn, each in a mapping of its own.
+
+    Raises:
+        UserError: there is no dvc.yaml, or it names no plots.
+    """
+    plots: list[dict[str, Any]] = _section("plots", root)
+    return plots
+
+
+def _section(name: str, root: Path) -> Any:
     path = root / "dvc.yaml"
     try:
-        stages: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))[
-            "stages"
-        ]
+        return yaml.safe_load(path.read_text(encoding="utf-8"))[name]
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; the stages run from a checkout") from None
     except (yaml.YAMLError, TypeError, KeyError):
-        raise UserError(f"{path}: expected a DVC pipeline with stages; `git diff` it") from None
-    return stages
+        raise UserError(f"{path}: expected a DVC pipeline with {name}; `git diff` it") from None
+
+
+def tracks(stage: Mapping[str, Any], key: str) -> bool:
+    """Whether a change of a setting (`data.source`) makes a stage stale.
+
+    Args:
+        stage: its entry in dvc.yaml.
+        key: of params.yaml, with dots.
+    """
+    return any(key == name or key.startswith(f"{name}.") for name in stage.get("params", []))
+
+
+def outs(
+    stage: Mapping[str, Any], kinds: tuple[str, ...] = ("outs", "metrics")
+) -> dict[str, dict[str, Any]]:
+    """Path -> options ({} if there are none) of what a stage writes."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in (entry for kind in kinds for entry in stage.get(kind, [])):
+        found |= entry if isinstance(entry, dict) else {entry: {}}
+    return found
 
 
 def is_code(path: str) -> bool:

@@ -4,201 +4,42 @@ Every stage calls `load_params` first: an unknown key, a wrong type or a value o
 stops it before any work, with the key, what was found and what is allowed.
 """
 
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    StrictBool,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.settings.baselines import BaselineParams
-from mooc_maml.settings.types import ColumnName, Count, Number, Positive, Share, Text
-from mooc_maml.settings.types import Section as _Section
+from mooc_maml.settings.ablations import AblationParams
+from mooc_maml.settings.baselines_section import BaselineParams
+from mooc_maml.settings.composites_section import CompositeParams
+from mooc_maml.settings.data import DataParams
+from mooc_maml.settings.episodes import EpisodeParams
+from mooc_maml.settings.evaluation import EvaluationParams
+from mooc_maml.settings.hardware import HardwareParams
+from mooc_maml.settings.meta import MetaParams
+from mooc_maml.settings.model import ModelParams
+from mooc_maml.settings.sessions import SessionParams
+from mooc_maml.settings.types import Count, Positive, Section
 
-SourceName = Literal["synthetic", "xuetangx", "mooccubex", "table"]
-MetricName = Literal["HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"]
+# Where settings stand now that stood elsewhere before.
+MOVED = {
+    "baselines.epochs": "baselines.gru.epochs",
+    "baselines.batch_size": "baselines.gru.batch_size",
+    "baselines.learning_rate": "baselines.gru.learning_rate",
+    "baselines.neighbours": "baselines.v_sknn.neighbours",
+    "baselines.gru_fine_tuned": "composites.gru_fine_tuned",
+    "baselines.gru_further": "composites.gru_further",
+    "baselines.mixture": "composites.mixture",
+}
 
 
 class ParamsError(UserError):
     """A settings file that cannot be used; the message names key, value and what is allowed."""
 
 
-class TableParams(_Section):
-    """Columns of a table of one's own."""
-
-    learner: ColumnName
-    item: ColumnName
-    time: ColumnName
-    time_format: Literal["iso", "epoch", "order"]
-    event: ColumnName | None
-    session: ColumnName | None
-
-
-class SyntheticParams(_Section):
-    """Size and nature of the made-up platform."""
-
-    learners: Annotated[StrictInt, Field(ge=20)]
-    courses: Annotated[StrictInt, Field(ge=20)]
-    taste_strength: Annotated[Number, Field(ge=0, le=10)]
-
-
-def _glob(value: str) -> str:
-    if not value or value.startswith("/") or ".." in Path(value).parts:
-        raise ValueError("expected a glob inside the source's own folder, like '*.json.gz'")
-    return value
-
-
-Glob = Annotated[StrictStr, AfterValidator(_glob)]
-Globs = Annotated[tuple[Glob, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)]
-
-
-def _memory(value: object) -> object:
-    found = (
-        re.fullmatch(r"([0-9]+(?:\.[0-9]+)?) ?([KMGT])i?B", value)
-        if isinstance(value, str)
-        else None
-    )
-    if found is None or not 1e6 <= float(found[1]) * 1000 ** ("KMGT".index(found[2]) + 1) < 1e18:
-        raise ValueError("expected an amount of memory from 1MB on, such as 800MB, 2GB or 1.5GiB")
-    return value
-
-
-Memory = Annotated[StrictStr, BeforeValidator(_memory)]
-
-
-class SparkParams(_Section):
-    """Which cluster, and how it is set up."""
-
-    master: Text
-    config: dict[StrictStr, StrictStr]
-
-
-class DataParams(_Section):
-    """Where the activity comes from."""
-
-    source: SourceName
-    files: Annotated[Globs, Field(min_length=1)]
-    event_prefixes: tuple[StrictStr, ...]
-    max_bad_records: Share
-    raw: Text | None
-    engine: Literal["duckdb", "spark"]
-    memory_limit: Memory
-    work: Text | None
-    spark: SparkParams
-    table: TableParams
-    synthetic: SyntheticParams
-
-
-class SessionParams(_Section):
-    """How events are cut into sessions."""
-
-    boundary: Literal["gap", "platform"]
-    gap_seconds: Annotated[Number, Field(gt=0, le=1e9)]  # microseconds of it are an int64
-    min_events: Count
-    drop_consecutive_repeats: StrictBool
-
-
-class EpisodeParams(_Section):
-    """How pairs become few-shot tasks."""
-
-    split_seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None
-    support_size: Count
-    query_size: Count
-    stride: Count
-    position: Literal["last", "first"]
-    train_fraction: Share
-    validation_fraction: Share
-    test_fraction: Share
-    max_prefix_length: Count
-
-    @model_validator(mode="after")
-    def _fractions_add_up(self) -> Self:
-        total = self.train_fraction + self.validation_fraction + self.test_fraction
-        if abs(total - 1) > 1e-6 or 0 in (
-            self.train_fraction,
-            self.validation_fraction,
-            self.test_fraction,
-        ):
-            raise ValueError(
-                "train_fraction, validation_fraction and test_fraction must each be above 0 "
-                f"and add up to 1, not {total:g}"
-            )
-        return self
-
-
-class ModelParams(_Section):
-    """Shape of the recommender."""
-
-    embedding_dim: Count
-    hidden_dim: Count
-    layers: Annotated[StrictInt, Field(ge=1, le=8)]
-    dropout: Annotated[Number, Field(ge=0, lt=1)]
-
-
-RELIABILITY_STEPS = (3, 7)  # of few-shot with meta.variant: reliability; SRS from 0.5 on, below
-
-
-class MetaParams(_Section):
-    """How the model is adapted, and how that is learned."""
-
-    variant: Literal[
-        "maml",
-        "anil",
-        "context",
-        "meta_sgd",
-        "maml_plus_plus",
-        "reptile",
-        "proximal",
-        "reliability",
-    ]
-    warm_start: StrictBool
-    first_order_updates: Annotated[StrictInt, Field(ge=0)]
-    multi_step_updates: Annotated[StrictInt, Field(ge=0)]
-    proximal: Annotated[Number, Field(ge=0)]
-
-
-class AblationParams(_Section):
-    """Values that the ablations walk through, and the size of the controls."""
-
-    support_sizes: Annotated[tuple[Count, ...], Field(min_length=1)]
-    inner_steps: Annotated[tuple[Count, ...], Field(min_length=1)]
-    control_repeats: Count
-
-
-class EvaluationParams(_Section):
-    """What validation looks at, and which courses are ranked."""
-
-    validation_metric: MetricName
-    taken_courses: Literal["as_is", "auto"]
-
-
-def _processes(value: object) -> object:
-    if value != "auto" and not (type(value) is int and 1 <= value <= 1024):
-        raise ValueError("expected auto, or a number of processes from 1 to 1024")
-    return value
-
-
-class HardwareParams(_Section):
-    """What the run may use of the machine."""
-
-    device: Literal["auto", "cpu", "cuda"]
-    threads: Annotated[StrictInt, Field(ge=1, le=1024)]
-    processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)]
-    tasks_at_once: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
-    precision: Literal["float32", "float64"]
-
-
-class Params(_Section):
+class Params(Section):
     """params.yaml."""
 
     seed: Annotated[StrictInt, Field(ge=0, lt=2**63)]
@@ -218,9 +59,15 @@ class Params(_Section):
     model: ModelParams
     meta: MetaParams
     baselines: BaselineParams
+    composites: CompositeParams
     ablations: AblationParams
     evaluation: EvaluationParams
     hardware: HardwareParams
+
+    @model_validator(mode="after")
+    def _composites_have_their_parts(self) -> Self:
+        self.composites.check_parts(self.baselines.models)
+        return self
 
 
 def parse_params(content: object, place: str = "params.yaml") -> Params:
@@ -239,12 +86,15 @@ def parse_params(content: object, place: str = "params.yaml") -> Params:
 
 
 def _fault(fault: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in fault["loc"]) or "the whole file"
+    key = ".".join(str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"{key}: no such setting (found {fault['input']!r}); is it misspelt?"
+        advice = f"it is {MOVED[key]} now" if key in MOVED else "is it misspelt?"
+        return f"{key}: no such setting (found {fault['input']!r}); {advice}"
     if fault["type"] == "missing":
         return f"{key}: missing; every setting of params.yaml must be there"
-    allowed = fault["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    allowed: str = fault["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
+    if not key:  # of several sections; the message names the key
+        return allowed
     found = "" if isinstance(fault["input"], dict) else f"found {fault['input']!r}; "
     return f"{key}: {found}{allowed[0].lower()}{allowed[1:]}"
 

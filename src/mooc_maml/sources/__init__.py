@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.settings.params import DataParams, SessionParams
+from mooc_maml.settings.data import DataParams
+from mooc_maml.settings.sessions import SessionParams
 from mooc_maml.sources import mooccubex, table, xuetangx
 from mooc_maml.sources.events import Reader
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.settings.params import DataParams
+from mooc_maml.settings.data import DataParams
 
 EVENT_SCHEMA = pa.schema(
     [

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from mooc_maml.settings.params import DataParams
+from mooc_maml.settings.data import DataParams
 from mooc_maml.sources.events import BATCH_ROWS, WHOLE_HISTORY, ReadReport, drop_bad, nulls
 from mooc_maml.sources.raw_files import open_raw
 from mooc_maml.sources.times import parse_iso

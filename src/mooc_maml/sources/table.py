@@ -15,7 +15,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.settings.params import DataParams, TableParams
+from mooc_maml.settings.data import DataParams, TableParams
 from mooc_maml.sources.events import BATCH_ROWS, WHOLE_HISTORY, ReadReport, drop_bad, nulls
 from mooc_maml.sources.raw_files import open_raw
 from mooc_maml.sources.times import parse_iso, parse_moments, parse_seconds

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.settings.params import DataParams
+from mooc_maml.settings.data import DataParams
 from mooc_maml.sources.events import (
     BATCH_ROWS,
     MAX_ID,

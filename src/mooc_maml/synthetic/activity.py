@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mooc_maml.common.randomness import generator
-from mooc_maml.settings.params import SyntheticParams
+from mooc_maml.settings.data import SyntheticParams
 from mooc_maml.synthetic.oracle import Tastes, own_weights
 from mooc_maml.synthetic.tastes import draw_tastes
 

@@ -1,0 +1,111 @@
+"""Training, keeping and reading the models of a table, whichever table it is."""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts, Resumable
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.ranking.seen import taken_courses
+from mooc_maml.runtime.run_state import RunState
+from mooc_maml.runtime.saved_state import SavedState
+from mooc_maml.settings.params import Params
+
+Table = Mapping[str, type[Baseline]]
+
+
+def model_path(folder: Path, kind: type[Baseline]) -> Path:
+    """Where a trained model lies in the folder of its stage."""
+    return folder / (kind.name + kind.ending)
+
+
+def train_models(
+    table: Table,
+    names: Collection[str],
+    store: EpisodeStore,
+    params: Params,
+    device: torch.device,
+    log: Log,
+    state_of: Callable[[str], SavedState] | None = None,
+    parts: Parts = NO_PARTS,
+) -> Iterator[tuple[str, Baseline]]:
+    """Train the models of these names, in the order of the table; yields each when it is ready.
+
+    Args:
+        table: name -> class; one that is made of others stands after them.
+        names: which are trained.
+        store: the episodes.
+        params: the settings.
+        device: where they are trained.
+        log: takes lines of progress.
+        state_of: name -> where a long training is kept, to go on from; None: it is not kept.
+        parts: models trained before, for those that are made of them.
+
+    Raises:
+        UserError: a loss is no longer finite, or saved states are damaged.
+    """
+    trained = dict(parts)
+    for name, kind in table.items():
+        if name not in names:
+            continue
+        if state_of is not None and issubclass(kind, Resumable):
+            trained[name] = kind.resume(store, params, device, log, state_of(name), trained)
+        else:
+            trained[name] = kind.train(store, params, device, log, trained)
+        yield name, trained[name]
+
+
+def train_and_test(
+    table: Table,
+    names: Collection[str],
+    store: EpisodeStore,
+    params: Params,
+    device: torch.device,
+    run: RunState,
+    parts: Parts = NO_PARTS,
+) -> tuple[dict[str, dict[str, float]], dict[str, list[dict[str, Any]]]]:
+    """Train these models, keep each in the run's folder, and rank the test queries with it.
+
+    Args:
+        table, names, store, params, device, parts: see `train_models`.
+        run: keeps the trained models, and the states of those that train for long.
+
+    Returns:
+        Name -> test metrics; and name -> what its training was like, empty where there is nothing.
+    """
+    taken, at_once = taken_courses(store, params), params.hardware.tasks_at_once
+    metrics: dict[str, dict[str, float]] = {}
+    training: dict[str, list[dict[str, Any]]] = {}
+    models = train_models(table, names, store, params, device, print, run.part, parts)
+    for name, model in models:
+        model.write(model_path(run.kept, table[name]))
+        score = taken.without(model.scores)
+        metrics[name] = summary(
+            query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
+        )
+        training[name] = model.history
+    return metrics, training
+
+
+def read_table(
+    table: Table,
+    folder: Path,
+    names: Collection[str],
+    num_courses: int,
+    device: torch.device,
+    parts: Parts = NO_PARTS,
+) -> dict[str, Baseline]:
+    """The trained models of these names, in the order of the table.
+
+    Raises:
+        UserError: one is missing, is damaged, or ranks another number of courses.
+    """
+    found: dict[str, Baseline] = {}
+    for name, kind in table.items():
+        if name in names:
+            path = model_path(folder, kind)
+            found[name] = kind.read(path, num_courses, device, {**parts, **found})
+    return found

@@ -1,0 +1,99 @@
+"""Every model that is evaluated, in one place: baselines, composites, zero-shot and few-shot."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mooc_maml.baselines.base import Baseline, FittedOnValidation
+from mooc_maml.composites.registry import read_models
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.oracle import OracleContender
+from mooc_maml.evaluation.ranker import Ranker, Scorers, read_ranked_model
+from mooc_maml.meta.model import MetaModel
+from mooc_maml.ranking.query_ranks import Answers, summary
+from mooc_maml.settings.params import Params
+
+ORACLE = "oracle"
+
+
+@dataclass(frozen=True)
+class Contenders:
+    """All models of a run, ready to be ranked on the same queries.
+
+    `oracle`: None where nobody knows the truth, or where it is not asked.
+    """
+
+    ranker: Ranker
+    meta: MetaModel
+    baselines: dict[str, Baseline]
+    oracle: OracleContender | None
+
+    @property
+    def baseline_scorers(self) -> Scorers:
+        """Baseline or composite -> scorer."""
+        return {name: model.scores for name, model in self.baselines.items()}
+
+    @property
+    def scorers(self) -> Scorers:
+        """Model -> scorer, without the oracle, which is asked by ids."""
+        own = {"zero_shot": self.meta.scores(0), "few_shot": self.meta.scores()}
+        return {**self.baseline_scorers, **own}
+
+    def validation(self) -> dict[str, dict[str, float]]:
+        """Model -> metric -> mean over the validation learners.
+
+        Of a model that is fitted on them, of learners that were left out of the fit.
+        """
+        left_out = {
+            name: dict(model.left_out_validation)
+            for name, model in self.baselines.items()
+            if isinstance(model, FittedOnValidation)
+        }
+        found = {
+            name: left_out.get(name) or summary(self.ranker.ranks(score, "validation"))
+            for name, score in self.scorers.items()
+        }
+        if self.oracle is not None:
+            ranks = self.oracle.answers(self.ranker.store, "validation").ranks
+            found[ORACLE] = summary(ranks)
+        return found
+
+    def answers(self, episode_set: str) -> Iterator[tuple[str, Answers]]:
+        """Model and its answers, one after the other: the same ranks, and what comes first."""
+        for name, score in self.scorers.items():
+            yield name, self.ranker.answers(score, episode_set)
+        if self.oracle is not None:
+            yield ORACLE, self.oracle.answers(self.ranker.store, episode_set)
+
+
+def read_contenders(
+    params: Params,
+    store: EpisodeStore,
+    *,
+    baselines: Path,
+    composites: Path,
+    model: Path,
+    truth: Path | None = None,
+    pairs: Path | None = None,
+) -> Contenders:
+    """Open every model of a run.
+
+    Args:
+        params: the settings.
+        store: the episodes.
+        baselines: folder of the trained baselines.
+        composites: folder of the trained models that are made of them.
+        model: folder of the meta-model.
+        truth: folder of the oracle, for synthetic data; None: it is left out.
+        pairs: folder of `preprocess`, whose vocabularies the oracle needs.
+
+    Raises:
+        UserError: a model is missing, damaged, or made for another catalogue.
+    """
+    ranker, meta = read_ranked_model(params, store, model)
+    names = (*params.baselines.models, *params.composites.models)
+    trained = read_models(baselines, composites, names, store.num_courses, ranker.device)
+    oracle = None
+    if params.data.source == "synthetic" and truth is not None and pairs is not None:
+        oracle = OracleContender.read(truth, pairs)
+    return Contenders(ranker, meta, trained, oracle)

@@ -1,0 +1,40 @@
+"""Names of the negative controls, and which models are compared in them."""
+
+from typing import NamedTuple
+
+from mooc_maml.settings.composites_section import ADAPTED
+
+CONTROL_NAMES = ("shuffled", "exchanged")
+WITHOUT_STEPS = "mixture_without_steps"  # told of the support pairs, its weights as learned
+
+
+class Controlled(NamedTuple):
+    """Names of a model, of the same before adaptation, and what its controls' names begin with."""
+
+    few_shot: str
+    zero_shot: str
+    prefix: str
+
+    def comparisons(self) -> list[tuple[str, str]]:
+        """Pairs (A, B) whose difference A - B is shown.
+
+        Few-shot and its controls minus zero-shot, then few-shot minus its controls; of the mixture
+        also what it is told and what its steps add.
+        """
+        corrupted = [self.prefix + name for name in CONTROL_NAMES]
+        against_zero = [(name, self.zero_shot) for name in (self.few_shot, *corrupted)]
+        found = against_zero + [(self.few_shot, name) for name in corrupted]
+        if self.few_shot == ADAPTED[0]:
+            found += [(WITHOUT_STEPS, self.zero_shot), (self.few_shot, WITHOUT_STEPS)]
+        return found
+
+
+CONTROLLED = (
+    Controlled("few_shot", "zero_shot", ""),
+    Controlled(*ADAPTED, prefix="mixture_"),
+)
+
+
+def difference_name(first: str, second: str) -> str:
+    """The key of a difference in a result file: A_minus_B."""
+    return f"{first}_minus_{second}"

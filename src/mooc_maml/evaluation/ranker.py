@@ -1,0 +1,82 @@
+"""One way to evaluate whatever scores courses: on a set of episodes, seen courses treated alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.comparison import Ranks
+from mooc_maml.meta.model import MetaModel, read_meta_model
+from mooc_maml.ranking.query_ranks import Answers, ScoreFunction, query_answers, query_ranks
+from mooc_maml.ranking.seen import TakenCourses, taken_courses
+from mooc_maml.settings.params import Params
+
+Scorers = Mapping[str, ScoreFunction]
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """Episodes, and how they are ranked.
+
+    Attributes:
+        store: the episodes.
+        seen: courses that are left out of the ranking, for every model alike.
+        device: where scorers want their examples.
+        tasks_at_once: episodes scored together; bounds memory.
+    """
+
+    store: EpisodeStore
+    seen: TakenCourses
+    device: torch.device
+    tasks_at_once: int
+
+    def ranks(
+        self, score: ScoreFunction, episode_set: str, support_size: int | None = None
+    ) -> Ranks:
+        """Ranks [episodes, Q] of the true courses; the arguments are those of `query_ranks`."""
+        return query_ranks(
+            self.seen.without(score),
+            self.store,
+            episode_set,
+            tasks_at_once=self.tasks_at_once,
+            device=self.device,
+            support_size=support_size,
+        )
+
+    def answers(self, score: ScoreFunction, episode_set: str) -> Answers:
+        """The same ranks, and the courses that come first; see `query_answers`."""
+        return query_answers(
+            self.seen.without(score),
+            self.store,
+            episode_set,
+            tasks_at_once=self.tasks_at_once,
+            device=self.device,
+        )
+
+
+def read_ranked_model(
+    params: Params, store: EpisodeStore, folder: Path
+) -> tuple[Ranker, MetaModel]:
+    """The meta-model that meta-training left in a folder, and a ranker on its device.
+
+    Raises:
+        UserError: the model is missing, damaged, or made for another catalogue.
+    """
+    seen = taken_courses(store, params)
+    meta = read_meta_model(folder, params, store.num_courses, seen)
+    return Ranker(store, seen, meta.device, params.hardware.tasks_at_once), meta
+
+
+def about(params: Params, store: EpisodeStore, episode_set: str = "test") -> dict[str, Any]:
+    """What a result file about the test learners begins with, see `schema.OfTestLearners`."""
+    learners, source = len(store.episodes[episode_set]), params.data.source
+    return {
+        "data_source": source,
+        "synthetic": source == "synthetic",
+        "test_set": store.test_set,
+        "learners": learners,
+        "queries": learners * store.query_size,
+    }

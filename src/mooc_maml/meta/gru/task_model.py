@@ -1,0 +1,254 @@
+"""The GRU recommender as a `TaskModel`: exact meta-gradients near the machine's limit.
+
+Three facts make it fast, each derived where it is used: a session needs one pass for all its
+prefixes (`Examples`), a task never copies a weight matrix (`OuterSum`), and gradients and
+Hessian-vector products are linear scans (`GRULayer`). The algorithm itself, MAML, is not here.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding
+
+from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta.gru.layer import GRULayer, GRUTangent, TaskLinear, add
+from mooc_maml.meta.gru.packed import Packed, pack_examples
+from mooc_maml.meta.inner import Rates, Weights
+from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, TakenCourses
+
+_LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
+
+
+@dataclass(frozen=True)
+class GRUDirection:
+    """Gradients or directions of all tasks: an `OuterSum` for each weight matrix, by its name.
+
+    With one task alone, GRU weights are a `Matrix`.
+    """
+
+    sums: dict[str, TaskMatrix]
+    num_courses: int
+
+    @torch.inference_mode()
+    def plus(self, other: "GRUDirection", scale: float) -> "GRUDirection":
+        """`self + scale * other`."""
+        sums = {name: x.plus(other.sums[name], scale) for name, x in self.sums.items()}
+        return GRUDirection(sums, self.num_courses)
+
+    @torch.inference_mode()
+    def scaled(self, rates: float | Rates) -> "GRUDirection":
+        """See `TaskWeights`; a rate for every value of a weight matrix takes one task alone."""
+        sums = {}
+        for name, own in self.sums.items():
+            pair = (name, _bias(name))
+            of = [rates if isinstance(rates, float) else rates.get(x) for x in pair]
+            sums[name] = own.scaled(*of)
+        return GRUDirection(sums, self.num_courses)
+
+    @torch.inference_mode()
+    def rate_gradient(self, gradient: "GRUDirection", rates: Rates) -> Weights:
+        """See `TaskWeights`."""
+        result = {}
+        for name, own in self.sums.items():
+            other, rate, bias_rate = gradient.sums[name], rates.get(name), rates.get(_bias(name))
+            if rate is None and bias_rate is None:
+                continue
+            products, biases = own.products(other)
+            if rate is not None and rate.dim() == 0:
+                result[name] = products.sum()
+            elif rate is not None:
+                size = self._rows(name)
+                result[name] = own.total(size) * other.total(size)
+            if bias_rate is not None and biases is not None:
+                result[_bias(name)] = biases.sum(0).sum_to_size(bias_rate.shape)
+        return result
+
+    def _rows(self, name: str) -> int | None:
+        """Rows of a matrix whose inputs are one-hot."""
+        return self.num_courses + 1 if name == "embedding.weight" else None
+
+    @torch.inference_mode()
+    def sum_over_tasks(self) -> Weights:
+        """Ordinary tensors; the padding row of the embedding is 0."""
+        result = {}
+        for name, own in self.sums.items():
+            result[name] = own.total(self._rows(name))
+            if own.bias is not None:
+                result[_bias(name)] = own.bias.sum(0)
+        return result
+
+
+@dataclass(frozen=True)
+class GRUFastWeights:
+    """The shared weights and every task's own difference from them."""
+
+    shared: Weights
+    own: GRUDirection
+
+    @torch.inference_mode()
+    def plus(self, other: GRUDirection, scale: float) -> "GRUFastWeights":
+        """`self + scale * other`."""
+        return GRUFastWeights(self.shared, self.own.plus(other, scale))
+
+    def towards(self, start: "GRUFastWeights", share: float) -> "GRUFastWeights":
+        """See `TaskWeights`; the difference from the start is what is held, so it shrinks."""
+        return GRUFastWeights(self.shared, self.own.scaled(1 - share))
+
+    def linear(self, name: str) -> TaskLinear:
+        """The layer whose weight matrix has this name."""
+        weight, bias = self.shared[name], self.shared[_bias(name)]
+        own = self.own.sums[name]
+        if isinstance(own, Matrix):  # one task: its weights are all there is
+            return TaskLinear(weight + own.weight, bias + own.bias[0], OuterSum())
+        return TaskLinear(weight, bias, own)
+
+
+@dataclass(frozen=True)
+class GRUTape:
+    """What the passes of one gradient kept."""
+
+    layout: Packed
+    layers: list[GRULayer]
+    head: TaskLinear
+    states: Tensor  # [tasks, pairs, H]
+    probabilities: Tensor  # [tasks, pairs, C]
+    d_logits: Tensor  # [tasks, pairs, C]
+
+
+class GRUTaskModel:
+    """Cross-entropy of the next course under a `GRURecommender`'s weights.
+
+    Weight names are those of `GRURecommender.state_dict()`; the number of layers is read off them.
+
+    Args:
+        device: of the weights.
+        dtype: of the weights.
+        taken: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
+    """
+
+    def __init__(
+        self, device: torch.device, dtype: torch.dtype, taken: TakenCourses = NONE_LEFT_OUT
+    ) -> None:
+        self.device, self.dtype, self.taken = device, dtype, taken
+
+    @torch.inference_mode()
+    def prepare(self, examples: Examples, support: Examples | None = None) -> Packed:
+        """The layout of the examples, worked out once for all inner steps."""
+        left_out = self.taken.courses_out_of_loss(examples, support)
+        return pack_examples(examples, self.device, self.dtype, left_out)
+
+    def initial(self, weights: Weights, examples: Packed) -> GRUFastWeights:
+        """Every task at the shared weights."""
+        names = [name for name in weights if "weight" in name]
+        own = GRUDirection(dict.fromkeys(names, OuterSum()), len(weights["head.bias"]))
+        return GRUFastWeights(weights, own)
+
+    @torch.inference_mode()
+    def scores(self, fast: GRUFastWeights, examples: Packed) -> Tensor:
+        """Logits [tasks, pairs, C] of every pair, each task with its own weights."""
+        return self._forward(fast, examples)[3]
+
+    def _forward(
+        self, fast: GRUFastWeights, layout: Packed
+    ) -> tuple[list[GRULayer], TaskLinear, Tensor, Tensor]:
+        own_embedding = fast.own.sums["embedding.weight"].apply(layout.courses)
+        x = add(embedding(layout.courses, fast.shared["embedding.weight"]), own_embedding)
+        layers: list[GRULayer] = []
+        states = x
+        while f"gru.weight_ih_l{len(layers)}" in fast.shared:
+            inner, hidden = (fast.linear(f"gru.weight_{x}_l{len(layers)}") for x in ("ih", "hh"))
+            layers.append(GRULayer(inner, hidden, layout))
+            states = layers[-1].forward(x)
+            x = layout.group(states)
+        head = fast.linear("head.weight")
+        at_pairs = _at_pairs(states, layout)
+        return layers, head, at_pairs, head.affine(at_pairs)
+
+    @torch.inference_mode()
+    def gradient(
+        self, fast: GRUFastWeights, examples: Packed
+    ) -> tuple[Tensor, GRUDirection, GRUTape]:
+        """See `Adaptable`."""
+        layout = examples
+        layers, head, states, logits = self._forward(fast, layout)
+        if layout.left_out is not None:  # p is then 0, and with it all that a course would give
+            logits.view(-1, logits.shape[2])[layout.left_out] = -torch.inf
+        weight = layout.pair_weight.unsqueeze(2)
+        log_p = logits.log_softmax(2)
+        losses = -(log_p.gather(2, layout.target) * weight).sum((1, 2))
+        p = log_p.exp_()
+        d = (p * weight).scatter_add_(2, layout.target, -weight)
+        tape = GRUTape(layout, layers, head, states, p, d)
+        sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(Rows(states), Rows(d), d.sum(1))}
+        dh = _from_pairs(head.transposed(d), layout)
+        for k in reversed(range(len(layers))):
+            dx, *sides = layers[k].backward(dh)
+            sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = sides
+            dh = layout.pack(dx)
+        sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(dx))
+        return losses, GRUDirection(sums, fast.own.num_courses), tape
+
+    @torch.inference_mode()
+    def hessian_product(self, tape: GRUTape, direction: GRUDirection) -> GRUDirection:
+        """See `Adaptable`; the tangent, in the given direction, of all that `gradient` does."""
+        layout, v = tape.layout, direction.sums
+        embedded = v["embedding.weight"].apply(layout.courses)
+        shape = (*layout.courses.shape, tape.layers[0].x.shape[2])
+        tx = tape.states.new_zeros(shape) if embedded is None else embedded
+        tangents = []
+        for k, layer in enumerate(tape.layers):
+            pair = v[f"gru.weight_ih_l{k}"], v[f"gru.weight_hh_l{k}"]
+            tangents.append(GRUTangent(layer, *pair))
+            th = tangents[-1].forward(tx)
+            tx = layout.group(th)
+        t_states = _at_pairs(th, layout)
+        t_logits = add(tape.head.product(t_states), v["head.weight"].apply(tape.states))
+        p = tape.probabilities
+        mean = (p * t_logits).sum(2, keepdim=True)
+        td = (t_logits - mean).mul_(p).mul_(layout.pair_weight.unsqueeze(2))
+        inputs, outputs = Rows(tape.states, t_states), Rows(td, tape.d_logits)
+        sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(inputs, outputs, td.sum(1))}
+        own = v["head.weight"].apply_transposed(tape.d_logits)
+        tdh = _from_pairs(add(tape.head.transposed(td), own), layout)
+        for k in reversed(range(len(tangents))):
+            tdx, *sides = tangents[k].backward(tdh)
+            sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = sides
+            tdh = layout.pack(tdx)
+        sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(tdx))
+        return GRUDirection(sums, direction.num_courses)
+
+    @torch.inference_mode()
+    def relative_changes(self, weights: Weights, fast: GRUFastWeights) -> dict[str, Tensor]:
+        """See `TaskModel`; a layer is a weight matrix with its bias."""
+        result = {}
+        for name, own in fast.own.sums.items():
+            whole = weights[name].double().square().sum()
+            if own.bias is not None:
+                whole = whole + weights[_bias(name)].double().square().sum()
+            result[_layer(name)] = (own.squared_norm().to(whole) / whole).sqrt()
+        return result
+
+
+def _layer(name: str) -> str:
+    """gru.weight_ih_l0 -> GRU input; with several layers GRU input 2, and so on."""
+    kind, _, number = name.partition("_l")
+    label = _LAYERS.get(kind.removesuffix(".weight"), kind.removesuffix(".weight"))
+    return label if number in ("", "0") else f"{label} {int(number) + 1}"
+
+
+def _bias(name: str) -> str:
+    """The bias that goes with a weight matrix; the embedding has none."""
+    return name.replace("weight", "bias")
+
+
+def _at_pairs(states: Tensor, layout: Packed) -> Tensor:
+    """Packed [steps, H] -> [tasks, pairs, H]."""
+    return states.index_select(0, layout.pair_step).view(*layout.pair_weight.shape, -1)
+
+
+def _from_pairs(d: Tensor, layout: Packed) -> Tensor:
+    """[tasks, pairs, H] -> packed [steps, H], the transpose of `_at_pairs`."""
+    steps = d.new_zeros(len(layout.to_packed), d.shape[2])
+    return steps.index_add_(0, layout.pair_step, d.flatten(0, 1))

@@ -1,0 +1,144 @@
+"""A meta-training run as a process lives it: take up, train, save, show, and leave its files."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from mooc_maml.common.errors import UserError
+from mooc_maml.meta.backbones import backbone_of
+from mooc_maml.meta.diagnostics import Curves, diagnose
+from mooc_maml.meta.files import keep_checkpoint, keep_model, write_curves, write_looks
+from mooc_maml.meta.train import MODES, MetaTrainer, Progress, meta_train
+from mooc_maml.meta.variants import variant_of
+from mooc_maml.runtime.run_state import RunState
+from mooc_maml.runtime.saved_state import SECONDS_BETWEEN_SAVES
+from mooc_maml.runtime.signals import Stop
+from mooc_maml.settings.params import Params
+
+
+def check_settings(params: Params) -> None:
+    """Stop before any work where backbone, variant and warm start do not go together.
+
+    Raises:
+        UserError: what is allowed instead.
+    """
+    variant_of(params)
+    if params.meta.warm_start:
+        backbone_of(params).baseline_to_begin_with()
+
+
+def warm_start(params: Params, baseline: Path, num_courses: int) -> nn.Module | None:
+    """The baseline to begin with; None: random weights.
+
+    Raises:
+        UserError: there is none for this backbone, or its file is missing or damaged.
+    """
+    if not params.meta.warm_start:
+        return None
+    backbone = backbone_of(params)
+    backbone.baseline_to_begin_with()
+    return backbone.read(baseline, num_courses)
+
+
+def run_meta_training(
+    trainer: MetaTrainer, run: RunState, model: Path, plots: Path, looks: Path | None = None
+) -> None:
+    """Go on from the saved state, train to the end, and leave model, checkpoints and curves.
+
+    Args:
+        trainer: of this process; the first process of several keeps the files, the others do
+            their share of the work.
+        run: where states are saved.
+        model: folder of models.
+        plots: folder of the curves.
+        looks: table of the evaluations of the validation set, written at each; None: none.
+
+    Raises:
+        UserError: see `take_up` and `meta_train`.
+    """
+    if trainer.world.rank:
+        take_up(trainer, run)
+        for _ in meta_train(trainer, lambda look: None):
+            pass
+        return
+    with run:
+        take_up(trainer, run)
+        _train(trainer, run, looks)
+        keep_model(run.kept, trainer)
+        write_curves(plots, trainer.progress)
+        run.publish(model)
+
+
+def take_up(trainer: MetaTrainer, run: RunState) -> None:
+    """Go on from the saved state, if there is one; the first process opens it before the others.
+
+    Raises:
+        UserError: the states are damaged, or not the same for all processes.
+    """
+    world, turn = trainer.world, torch.zeros(1)
+    if world.rank:
+        world.sum(turn)  # returns once the first process has called it too
+    saved = run.load()
+    if not world.rank:
+        world.sum(turn)
+    if saved is not None:
+        trainer.restore(saved)
+    done = trainer.progress.iteration
+    if int(world.sum(torch.tensor([done]))[0]) != done * world.size:
+        raise UserError(
+            f"{run.folder}: process {world.rank} of {world.size} would go on after meta-update "
+            f"{done}, others would not; let all machines work in one shared folder"
+        )
+    if saved is not None and not world.rank:
+        print(f"going on after meta-update {done}", file=sys.stderr)
+
+
+def _train(trainer: MetaTrainer, run: RunState, looks: Path | None) -> None:
+    params, saved_at = trainer.params, time.monotonic()
+    total, done = params.num_meta_iterations, trainer.progress.iteration
+    # disable=None: no bar where standard error is no terminal
+    with Stop() as stop, tqdm(total=total, initial=done, desc="meta-training", disable=None) as bar:
+
+        def on_look(look: dict[str, Any]) -> None:
+            _show(trainer, look, bar)
+            if looks is not None:
+                write_looks(looks, trainer.progress)
+
+        for loss in meta_train(trainer, on_look):
+            bar.update()
+            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            checkpoint = trainer.progress.iteration % params.checkpoint_interval == 0
+            if checkpoint:
+                keep_checkpoint(run.kept, trainer)
+            if stop or checkpoint or time.monotonic() - saved_at > SECONDS_BETWEEN_SAVES:
+                run.save(trainer.state())
+                saved_at = time.monotonic()
+            if stop:
+                stop.end(f"meta-update {trainer.progress.iteration}")
+        # with the last look: what ends the run from here on loses nothing
+        run.save(trainer.state())
+
+
+def _show(trainer: MetaTrainer, look: dict[str, Any], bar: "tqdm[Any]") -> None:
+    params, metric = trainer.params, trainer.params.evaluation.validation_metric
+    losses = trainer.progress.losses[-params.eval_interval :]
+    loss = f"loss {sum(losses) / len(losses):.4f}, " if losses else ""
+    shots = ", ".join(
+        f"{mode.replace('_', '-')} {metric} {look[mode][metric]:.4f} HR@1 {look[mode]['HR@1']:.4f}"
+        for mode in MODES
+    )
+    tqdm.write(f"meta-update {look['iteration']}/{bar.total}: {loss}validation {shots}")
+    sys.stdout.flush()
+    for warning in diagnose(curves_of(trainer.progress), ended=False):
+        tqdm.write(f"warning: {warning.text}", file=sys.stderr)
+
+
+def curves_of(progress: Progress) -> Curves:
+    """The curves of a run, as far as it has come."""
+    hr1 = [look["few_shot"]["HR@1"] for look in progress.validation]
+    return Curves(range(1, len(progress.losses) + 1), progress.losses, hr1)

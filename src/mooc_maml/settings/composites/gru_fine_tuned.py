@@ -1,0 +1,15 @@
+"""Settings of gru_fine_tuned, the plain GRU after gradient steps on the support pairs."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from mooc_maml.settings.types import Count, Positive, Section
+
+
+class FineTunedGRUParams(Section):
+    """What is tried on the validation learners."""
+
+    made_of: ClassVar[tuple[str, ...]] = ("gru",)
+    rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    steps: Annotated[tuple[Count, ...], Field(min_length=1)]

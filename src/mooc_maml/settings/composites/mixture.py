@@ -1,0 +1,15 @@
+"""Settings of mixture, the meta-learned pool of the baselines, and of pool."""
+
+from typing import ClassVar
+
+from mooc_maml.settings.types import Count, Positive, Section
+
+
+class MixtureParams(Section):
+    """How the mixture's weights are meta-learned."""
+
+    made_of: ClassVar[tuple[str, ...]] = ()  # whichever baselines there are
+    steps: Count
+    updates: Count
+    learners: Count
+    learning_rate: Positive

@@ -1,0 +1,23 @@
+"""The section `hardware` of params.yaml: what the run may use of the machine."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, StrictInt
+
+from mooc_maml.settings.types import Section
+
+
+def _processes(value: object) -> object:
+    if value != "auto" and not (type(value) is int and 1 <= value <= 1024):
+        raise ValueError("expected auto, or a number of processes from 1 to 1024")
+    return value
+
+
+class HardwareParams(Section):
+    """What the run may use of the machine."""
+
+    device: Literal["auto", "cpu", "cuda"]
+    threads: Annotated[StrictInt, Field(ge=1, le=1024)]
+    processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)]
+    tasks_at_once: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+    precision: Literal["float32", "float64"]

@@ -1,0 +1,28 @@
+"""The section `meta` of params.yaml: ways to adapt, and to learn how."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, StrictBool, StrictInt
+
+from mooc_maml.settings.types import Number, Section
+
+RELIABILITY_STEPS = (3, 7)  # of few-shot with meta.variant: reliability; SRS from 0.5 on, below
+
+
+class MetaParams(Section):
+    """How the model is adapted, and how that is learned."""
+
+    variant: Literal[
+        "maml",
+        "anil",
+        "context",
+        "meta_sgd",
+        "maml_plus_plus",
+        "reptile",
+        "proximal",
+        "reliability",
+    ]
+    warm_start: StrictBool
+    first_order_updates: Annotated[StrictInt, Field(ge=0)]
+    multi_step_updates: Annotated[StrictInt, Field(ge=0)]
+    proximal: Annotated[Number, Field(ge=0)]
