@@ -395,7 +395,7 @@ def test_stage_writes_models_and_metrics_twice_alike(tmp_path: Path, monkeypatch
     tests = len(store.episodes["test"])
     assert (results["learners"], results["queries"]) == (tests, tests * 3)
     assert results["synthetic"] is True
-    assert len(results["gru_training"]) == 5
+    assert len(results["training"]["gru"]) == 5
     for name, baseline in read_baselines(tmp_path / "one", list(BASELINES), 9, CPU).items():
         ranks = query_ranks(baseline.scores, store, "test", tasks_at_once=32, device=CPU)
         assert results["baselines"][name] == pytest.approx(summary(ranks))
@@ -420,6 +420,6 @@ def test_stage_leaves_taken_courses_out_where_they_never_recur(tmp_path: Path, m
     assert found["as_is"]["baselines"]["popularity"]["MRR"] == pytest.approx(1 / 8)
     left = (1 / 3 + 1 / 2 + 1) / 3
     assert found["auto"]["baselines"]["popularity"]["MRR"] == pytest.approx(left)
-    assert found["as_is"]["taken_courses"] == {"prefix_left_out": False, "support_left_out": False}
-    assert found["auto"]["taken_courses"]["support_left_out"] is True
-    assert found["auto"]["taken_courses"]["by_learner"] == 0
+    assert found["as_is"]["seen_courses"] == {"prefix_left_out": False, "support_left_out": False}
+    assert found["auto"]["seen_courses"]["support_left_out"] is True
+    assert found["auto"]["seen_courses"]["by_learner"] == 0
