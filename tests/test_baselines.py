@@ -480,13 +480,13 @@ def test_stage_writes_models_and_metrics_twice_alike(tmp_path: Path, monkeypatch
     for found in (results, of_others):
         assert (found["learners"], found["queries"]) == (tests, tests * 3)
         assert found["synthetic"] is True
-    assert len(results["gru_training"]) == 5
-    found = results["baselines"] | of_others["composites"]
+    assert len(results["training"]["gru"]) == 5
+    found = results["baselines"] | of_others["baselines"]
     for name, model in read_models(Path("one"), Path("one_of_others"), MODELS, 9, CPU).items():
         ranks = query_ranks(model.scores, store, "test", tasks_at_once=32, device=CPU)
         assert found[name] == pytest.approx(summary(ranks))
         if isinstance(model, FittedOnValidation):
-            (entry,) = of_others[f"{name}_training"]
+            (entry,) = of_others["training"][name]
             assert model.left_out_validation == entry["left_out_validation"]
 
 
