@@ -3,22 +3,22 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import committed
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mooc_maml.episode_store import EpisodeStore
 from mooc_maml.episodes import build_episodes
-from mooc_maml.params import Params, load_params
+from mooc_maml.params import Params, parse_params
 from mooc_maml.steps import STEP_COLUMNS, Steps
 
 Session = tuple[int, int, Sequence[int]]
-PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
 
 
 def params(**changes: object) -> Params:
-    """The repository's settings, with some changed: section={"key": value} or key=value."""
-    settings = load_params(PARAMS_FILE).model_dump()
+    """The committed settings, with some changed: section={"key": value} or key=value."""
+    settings = parse_params(committed.settings()).model_dump()
     for name, value in changes.items():
         settings[name] = {**settings[name], **value} if isinstance(value, dict) else value
     return Params.model_validate(settings)

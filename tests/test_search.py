@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import committed
 import pandas as pd
 import pytest
 import yaml
@@ -115,7 +116,7 @@ def test_a_warm_start_and_another_size_exclude_each_other(tmp_path: Path, key: s
     path = tmp_path / "search.yaml"
     space = {"inner_lr": {"low": 0.01, "high": 0.1}, key: {"choices": [1, 2]}}
     path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = committed.settings()
     search_program._check(load_search(path), content, path)
     content["meta"]["warm_start"] = True
     with pytest.raises(UserError, match=rf"space: {key}: .*meta\.warm_start.* take the key out"):
@@ -138,7 +139,7 @@ def test_a_trial_below_the_median_is_ended_early(tmp_path: Path, monkeypatch, va
         study.tell(trial, other)
     path = tmp_path / "search.yaml"
     path.write_text(yaml.safe_dump({"trials": 3, "startup_trials": 2, "space": SPACE}))
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = committed.settings()
     search = search_program.Search(study, load_search(path), content)
     looks = f"iteration,few_shot NDCG@10\\n0,0.01\\n50,{value}\\n"
     work = f"import time; open('looks.csv', 'w').write('{looks}'); time.sleep(3)"
@@ -149,7 +150,7 @@ def test_a_trial_below_the_median_is_ended_early(tmp_path: Path, monkeypatch, va
 
 
 def test_applying_keeps_comments(tmp_path: Path) -> None:
-    before = (ROOT / "params.yaml").read_text()
+    before = committed.settings_text()
     path = tmp_path / "params.yaml"
     path.write_text(before)
     write_settings(path, {"inner_lr": 0.0371, "model.hidden_dim": 64})
@@ -160,10 +161,11 @@ def test_applying_keeps_comments(tmp_path: Path) -> None:
     assert all(a.split("#")[1] == b.split("#")[1] for a, b in changed)
 
 
-def test_the_search_that_is_shipped_can_be_run() -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    search = load_search(ROOT / "search.yaml")
-    search_program._check(search, content, ROOT / "search.yaml")
+def test_the_search_that_is_shipped_can_be_run(tmp_path: Path) -> None:
+    content = committed.settings()
+    path = committed.committed_tree(tmp_path, "search.yaml") / "search.yaml"
+    search = load_search(path)
+    search_program._check(search, content, path)
     assert search_program.study_name(search, content) != search_program.study_name(
         search, content | {"seed": 1}
     )
@@ -186,7 +188,7 @@ def test_the_search_that_is_shipped_can_be_run() -> None:
 def test_a_space_that_cannot_be_searched_is_named(tmp_path: Path, space, said: str) -> None:
     path = tmp_path / "search.yaml"
     path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = committed.settings()
     with pytest.raises(UserError, match=r"search\.yaml: ") as raised:
         search_program._check(load_search(path), content, path)
     assert said in str(raised.value)
