@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import committed
 import pytest
 import torch
-import yaml
 from hypothesis import HealthCheck, settings
 
 from mooc_maml.settings.params import Params, parse_params
@@ -39,7 +39,7 @@ def make_params() -> MakeParams:
     """params.yaml with changes: make_params(seed=1, data={"source": "table"})."""
 
     def make(**changes: Any) -> Params:
-        content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+        content = committed.settings()
         return parse_params(_merged(content, changes))
 
     return make

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import committed
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,15 +12,14 @@ import pyarrow.parquet as pq
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.session_steps import STEP_COLUMNS, SessionSteps
 from mooc_maml.episodes.store import EpisodeStore
-from mooc_maml.settings.params import Params, load_params
+from mooc_maml.settings.params import Params, parse_params
 
 Session = tuple[int, int, Sequence[int]]
-PARAMS_FILE = Path(__file__).parents[1] / "params.yaml"
 
 
 def params(**changes: object) -> Params:
-    """The repository's settings, with some changed: section={"key": value} or key=value."""
-    return Params.model_validate(merged(load_params(PARAMS_FILE).model_dump(), changes))
+    """The committed settings, with some changed: section={"key": value} or key=value."""
+    return Params.model_validate(merged(parse_params(committed.settings()).model_dump(), changes))
 
 
 def merged(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

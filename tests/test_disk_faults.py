@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from committed import settings
 from crash import killed_before, needs_fork, said_without
-from pipeline_files import ROOT
 from tiny import SETTINGS, changed
 
 from mooc_maml.common.errors import main_guard
@@ -66,8 +66,7 @@ def start(stage: str) -> None:
 def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which every stage has run; not to be changed."""
     folder = tmp_path_factory.mktemp("stages")
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    (folder / "params.yaml").write_text(yaml.safe_dump(changed(settings, SETTINGS)))
+    (folder / "params.yaml").write_text(yaml.safe_dump(changed(settings(), SETTINGS)))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(sys, "argv", [])

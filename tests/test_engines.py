@@ -18,8 +18,8 @@ import pytest
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import sha256
+from mooc_maml.preprocess import spark_engine
 from mooc_maml.preprocess.duckdb_engine import open_duckdb
-from mooc_maml.preprocess.engines import spark_engine
 from mooc_maml.preprocess.event_shards import write_shards
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.preprocess.spark_session import first_lines

@@ -1,11 +1,12 @@
 import json
 from pathlib import Path
 
+import committed
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from episode_helpers import PARAMS_FILE, params, random_sessions, small_store, steps, write_pairs
+from episode_helpers import params, random_sessions, small_store, steps, write_pairs
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.build import build_episodes, split_learners
@@ -243,7 +244,7 @@ def test_a_missing_or_damaged_pairs_table_is_named(tmp_path: Path):
 
 def test_stage_writes_the_same_bytes_twice(tmp_path: Path, monkeypatch):
     write_pairs(tmp_path / "pairs", steps(random_sessions(400)))
-    (tmp_path / "params.yaml").write_bytes(PARAMS_FILE.read_bytes())
+    (tmp_path / "params.yaml").write_text(committed.settings_text())
     monkeypatch.chdir(tmp_path)
     for run in ("one", "two"):
         stage.main(tmp_path / "pairs", tmp_path / run / "episodes", tmp_path / f"{run}.json")

@@ -14,11 +14,10 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import committed
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,7 +34,7 @@ HEAD = b"who,what,when\n"
 
 
 def params(source: str, **changes: Any) -> Params:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content = committed.settings()
     content["data"] |= {"source": source, "event_prefixes": ["load_"], **changes}
     content["data"]["table"] |= {"learner": "who", "item": "what", "time": "when"}
     content["sessions"]["boundary"] = "platform" if source == "mooccubex" else "gap"

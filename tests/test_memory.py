@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import committed
 import pytest
 import yaml
-from conftest import ROOT
 
 EVENTS = int(os.environ.get("MOOC_MAML_EVENTS", "200000"))
 ENTRY_MB = int(os.environ.get("MOOC_MAML_ENTRY_MB", "30"))
@@ -42,7 +42,7 @@ pytestmark = [
 
 def preprocessed(folder: Path) -> dict[str, Any]:
     """The account of `preprocess` in a process of its own, and the peak of its memory in MB."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content = committed.settings()
     content["data"] |= {"source": "xuetangx", "memory_limit": f"{LIMIT_MB}MB"}
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     started = time.monotonic()

@@ -1,17 +1,18 @@
 import subprocess
 import sys
-from pathlib import Path
 
+import committed
 import pytest
 import yaml
 
 from mooc_maml.settings.params import ParamsError, load_params, parse_params
 
-PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
+PARAMS = committed.settings_text()
 
 
-def test_the_committed_settings_are_the_documents(make_params):
-    params = load_params(PARAMS)
+def test_the_committed_settings_are_the_documents(make_params, tmp_path):
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    params = load_params(tmp_path / "params.yaml")
     assert (params.seed, params.use_second_order) == (20260107, True)
     assert (params.inner_lr, params.outer_lr, params.num_inner_steps) == (0.01, 0.001, 5)
     assert (params.meta_batch_size, params.num_meta_iterations) == (32, 10_000)
@@ -29,8 +30,8 @@ def test_the_committed_settings_are_the_documents(make_params):
 def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
     path = tmp_path / "params.yaml"
     line = "inner_lr: 0.01 "
-    assert line in PARAMS.read_text()
-    path.write_text(PARAMS.read_text().replace(line, f"inner_lr: {text} "))
+    assert line in PARAMS
+    path.write_text(PARAMS.replace(line, f"inner_lr: {text} "))
     assert load_params(path).inner_lr == 1e-5
 
 
@@ -137,7 +138,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed(make_params
 
 
 def test_every_fault_is_named_at_once_and_a_missing_key_too():
-    content = yaml.safe_load(PARAMS.read_text())
+    content = yaml.safe_load(PARAMS)
     del content["seed"]
     content["outer_lr"] = 0
     with pytest.raises(ParamsError) as error:
@@ -172,7 +173,7 @@ def test_settings_cannot_be_changed_at_run_time(make_params):
 
 
 def test_every_setting_of_params_yaml_is_explained():
-    for number, line in enumerate(PARAMS.read_text().splitlines(), start=1):
+    for number, line in enumerate(PARAMS.splitlines(), start=1):
         _, _, rest = line.partition(":")
         starts_section = not rest.strip()
         if line.strip() and not line.startswith("#") and not starts_section:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import committed
 import pytest
 import yaml
 
@@ -16,7 +17,7 @@ OUTPUTS = (*(f"pairs/{name}.parquet" for name in TABLES), "report.json")
 
 @pytest.fixture
 def workspace(tmp_path):
-    settings = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    settings = committed.settings()
     settings["data"]["source"] = "xuetangx"
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings))
     return tmp_path

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,10 +13,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import committed
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -32,7 +33,7 @@ from mooc_maml.report.manifest import artefacts, git_tree
 from mooc_maml.report.mixture import mixture_findings
 from mooc_maml.report.signs import training_signs
 from mooc_maml.report.words import count, flatten, percent, points, signed_percent
-from mooc_maml.settings.params import Params, load_params, parse_params
+from mooc_maml.settings.params import Params, parse_params
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_SET = "0123456789abcdef"
@@ -225,7 +226,7 @@ def write_run(root: Path, synthetic: bool = True) -> Path:
 
 @pytest.fixture
 def params() -> Params:
-    return load_params(ROOT / "params.yaml")
+    return parse_params(committed.settings())
 
 
 @pytest.fixture
@@ -742,7 +743,7 @@ def test_trained_on_validation_learners_is_shown_by_those_left_out(
 
 
 def test_file_names_follow_the_sizes_of_an_episode(tmp_path: Path) -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = committed.settings()
     content["episodes"] |= {"support_size": 3, "query_size": 7}
     with pytest.raises(UserError, match=r"maml_K3_Q7\.json"):
         read_inputs(write_run(tmp_path), parse_params(content))
@@ -780,7 +781,9 @@ def test_the_stage_prints_the_table_or_one_line_of_error(tmp_path: Path) -> None
     results_path = write_run(tmp_path)
     command = [sys.executable, "-m", "stages.visualize", "--results", str(results_path)]
     command += ["--models", str(tmp_path / "models"), "--report", str(results_path / "report")]
-    how = {"cwd": ROOT, "capture_output": True, "text": True, "timeout": 120}
+    (tmp_path / "params.yaml").write_text(committed.settings_text())
+    how = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 120}
+    how["env"] = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, check=True, **how)
     assert re.search(r"MAML few-shot +31\.3 %", done.stdout)
     (results_path / "preprocess.json").unlink()

@@ -6,6 +6,7 @@ import sys
 import time
 from pathlib import Path
 
+import committed
 import pandas as pd
 import pytest
 import yaml
@@ -115,7 +116,7 @@ def test_a_warm_start_and_another_size_exclude_each_other(tmp_path: Path, key: s
     path = tmp_path / "search.yaml"
     space = {"inner_lr": {"low": 0.01, "high": 0.1}, key: {"choices": [1, 2]}}
     path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = committed.settings()
     check_space(load_search(path), content, path)
     content["meta"]["warm_start"] = True
     with pytest.raises(UserError, match=rf"space: {key}: .*meta\.warm_start.* take the key out"):
@@ -129,7 +130,7 @@ def test_a_warm_start_among_the_choices_excludes_another_size_too(tmp_path: Path
     path = tmp_path / "search.yaml"
     space = {"meta.warm_start": {"choices": [False, True]}, "model.layers": {"choices": [1, 2]}}
     path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = committed.settings()
     with pytest.raises(UserError, match=r"space: model\.layers: .*meta\.warm_start.* take the key"):
         check_space(load_search(path), content, path)
     content["meta"]["warm_start"] = True  # which the space overrules
@@ -148,7 +149,7 @@ def test_words_and_switches_are_drawn_as_they_stand(tmp_path: Path) -> None:
         "  outer_lr: {choices: [1e-05, 0.00012345]}\n"  # for PyYAML 1e-05 is a word
         "  meta_batch_size: {low: 2, high: 9}\n"
     )
-    content, search = yaml.safe_load((ROOT / "params.yaml").read_text()), load_search(path)
+    content, search = committed.settings(), load_search(path)
     check_space(search, content, path)
     drawn = {
         "meta.variant": "context",
@@ -164,7 +165,7 @@ def test_words_and_switches_are_drawn_as_they_stand(tmp_path: Path) -> None:
 
 
 def test_what_can_be_searched_is_what_meta_training_reads() -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = committed.settings()
     keys = searchable(content)
     assert {"use_second_order", "max_grad_norm", "model.hidden_dim", "meta.proximal"} <= set(keys)
     sections = {key.split(".")[0] for key in keys if "." in key}
@@ -185,8 +186,7 @@ def test_a_trial_below_the_median_is_ended_early(tmp_path: Path, monkeypatch, va
         study.tell(trial, other)
     path = tmp_path / "search.yaml"
     path.write_text(yaml.safe_dump({"trials": 3, "startup_trials": 2, "space": SPACE}))
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    search = Search(study, load_search(path), content)
+    search = Search(study, load_search(path), committed.settings())
     looks = f"iteration,few_shot NDCG@10\\n0,0.01\\n50,{value}\\n"
     work = f"import time; open('looks.csv', 'w').write('{looks}'); time.sleep(3)"
     with stage_runs.running([sys.executable, "-c", work], tmp_path) as process:
@@ -195,10 +195,11 @@ def test_a_trial_below_the_median_is_ended_early(tmp_path: Path, monkeypatch, va
     assert process.returncode == (-signal.SIGTERM if was_pruned else 0)
 
 
-def test_the_search_that_is_shipped_can_be_run() -> None:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
-    search = load_search(ROOT / search_program.SETTINGS)
-    check_space(search, content, ROOT / search_program.SETTINGS)
+def test_the_search_that_is_shipped_can_be_run(tmp_path: Path) -> None:
+    name = search_program.SETTINGS
+    path = committed.committed_tree(tmp_path, str(name)) / name
+    search, content = load_search(path), committed.settings()
+    check_space(search, content, path)
     assert search_program.study_name(search, content) != search_program.study_name(
         search, content | {"seed": 1}
     )
@@ -229,7 +230,7 @@ def test_the_search_that_is_shipped_can_be_run() -> None:
 def test_a_space_that_cannot_be_searched_is_named(tmp_path: Path, space, said: str) -> None:
     path = tmp_path / "search.yaml"
     path.write_text(yaml.safe_dump({"trials": 1, "startup_trials": 1, "space": space}))
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = committed.settings()
     with pytest.raises(UserError, match=r"search\.yaml: ") as raised:
         check_space(load_search(path), content, path)
     assert said in str(raised.value)

@@ -8,6 +8,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+import committed
 import numpy as np
 import pytest
 import yaml
@@ -20,7 +21,6 @@ from mooc_maml.synthetic.dump import PERIODS, write_dump
 from mooc_maml.synthetic.oracle import Oracle
 from stages import simulate as stage
 
-ROOT = Path(__file__).resolve().parents[1]
 KEPT = ("load_", "problem_", "video_", "seek_", "speed_", "pause_")
 Sequences = dict[str, list[list[str]]]
 
@@ -177,7 +177,7 @@ def test_kinds_of_event_have_the_published_shares(
 
 
 def run_stage(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int) -> dict[str, bytes]:
-    content = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    content = committed.settings()
     content["seed"] = seed
     content["data"]["synthetic"] |= {"learners": 50, "courses": 30}
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")

@@ -15,8 +15,9 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+from committed import ROOT, committed_tree, settings_text
 from filelock import FileLock
-from pipeline_files import ROOT, leaves, stages
+from pipeline_files import leaves, stages
 
 from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.composites.registry import COMPOSITES
@@ -166,14 +167,20 @@ class Project:
 
 
 def tiny_project(path: Path) -> Project:
-    """Copy what git tracks, and what it would, as it is on disk now; commit tiny settings."""
+    """Copy what git tracks, and what it would, as it is on disk now; commit tiny settings.
+
+    Settings and results are those of the last commit, and raw files of a user's own (*.dvc) stay.
+    """
+    committed_tree(path, "dvc.lock", "results")
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     names = subprocess.run(listed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, names.split("\0")):
-        if (ROOT / name).is_file():
+        is_own = name == "dvc.lock" or name.startswith("results/") or name.endswith(".dvc")
+        if not is_own and (ROOT / name).is_file():
             (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, path / name)
     project = Project(path)
+    (path / "params.yaml").write_text(settings_text(), encoding="utf-8")
     set_params(project, SETTINGS)
     project.git("init", "--quiet")
     project.commit("Tiny settings")
