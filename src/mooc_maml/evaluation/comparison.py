@@ -19,7 +19,7 @@ from mooc_maml.evaluation.statistics import (
     paired_cohens_d,
     paired_permutation_test,
 )
-from mooc_maml.ranking.query_ranks import learner_metrics, summary
+from mooc_maml.ranking.query_ranks import learner_metrics
 from mooc_maml.ranking.seen import TakenCourses
 from mooc_maml.settings.baselines import ADAPTED, OURS
 from mooc_maml.settings.params import Params
@@ -132,7 +132,7 @@ def improvement_percent(
 
 def compare(
     ranks: Mapping[str, Ranks],
-    validation: Mapping[str, Ranks],
+    validation: Mapping[str, Mapping[str, float]],
     params: Params,
     store: EpisodeStore,
     seen: TakenCourses,
@@ -141,7 +141,7 @@ def compare(
 
     Args:
         ranks: model -> ranks of the test queries.
-        validation: model -> ranks of the validation queries.
+        validation: model -> metric -> mean over the validation learners.
         params: the settings.
         store: the episodes.
         seen: courses that were left out of the ranking.
@@ -151,15 +151,14 @@ def compare(
     own: dict[str, Any] = {
         name: mean.pop(name) for name in ("zero_shot", "few_shot", "oracle") if name in mean
     }
-    on_validation = {name: summary(of_one) for name, of_one in validation.items()}
-    choice = {name: on_validation[name] for name in mean if name not in OURS}
+    choice = {name: validation[name] for name in mean if name not in OURS}
     best = strongest(choice, params.evaluation.validation_metric)
     metrics = {name: learner_metrics(of_one) for name, of_one in ranks.items()}
     content: dict[str, Any] = {
         **about(params, store),
         **own,
         "baselines": mean,
-        "validation": [{"model": name, **values} for name, values in on_validation.items()],
+        "validation": [{"model": name, **values} for name, values in validation.items()],
         "strongest_baseline": best,
         "improvement_over_gru_percent": improvement_percent(own["few_shot"], mean["gru"]),
         "intervals_95": {

@@ -11,7 +11,7 @@ from mooc_maml.evaluation.comparison import Ranks
 from mooc_maml.evaluation.oracle import OracleContender
 from mooc_maml.evaluation.ranker import Ranker, Scorers, read_ranked_model
 from mooc_maml.meta.model import MetaModel
-from mooc_maml.ranking.query_ranks import Answers
+from mooc_maml.ranking.query_ranks import Answers, summary
 from mooc_maml.settings.params import Params
 
 ORACLE = "oracle"
@@ -46,6 +46,10 @@ class Contenders:
         if self.oracle is not None:
             found[ORACLE] = self.oracle.answers(self.ranker.store, episode_set).ranks
         return found
+
+    def validation(self) -> dict[str, dict[str, float]]:
+        """Model -> metric -> mean over the validation learners; it chooses the strongest."""
+        return {name: summary(ranks) for name, ranks in self.ranks("validation").items()}
 
     def answers(self, episode_set: str) -> Iterator[tuple[str, Answers]]:
         """Model and its answers, one after the other: the same ranks, and what comes first."""

@@ -130,9 +130,13 @@ class TrainingEntry(Result):
 
 
 class TrainedResult(OfTestLearners):
-    """baselines_K5_Q10.json, composites_K5_Q10.json: models by themselves, and their training."""
+    """baselines_K5_Q10.json, composites_K5_Q10.json: models by themselves, and their training.
 
-    baselines: dict[str, Metrics]
+    The one has the key `baselines`, the other `composites`.
+    """
+
+    baselines: dict[str, Metrics] = Field(default_factory=dict)
+    composites: dict[str, Metrics] = Field(default_factory=dict)
     training: dict[str, list[TrainingEntry]]
     left_out_validation: dict[str, Metrics] = Field(default_factory=dict)
     seen_courses: SeenCourses
