@@ -32,8 +32,7 @@ def main(results: Path, records: Path, plots: Path, episodes: Path, **folders: P
     contenders = read_contenders(params, store, **folders)
     facts = query_facts(store, "test", folders["pairs"])
     ranks = write_records(records, facts, contenders.answers("test"))
-    seen = contenders.ranker.seen
-    result = compare(ranks, contenders.validation(), params, store, seen)
+    result = compare(ranks, contenders.validation(), params, store, contenders.ranker.seen)
     write_test_results(results, result)
     write_test_tables(plots, result, relative_changes(contenders.meta, store))
 

@@ -40,7 +40,7 @@ class Contenders:
         return {**self.baseline_scorers, **own}
 
     def validation(self) -> dict[str, dict[str, float]]:
-        """Model -> metric -> mean over the validation learners.
+        """Model -> metric -> mean over the validation learners; it chooses the strongest.
 
         Of a model that is fitted on them, of learners that were left out of the fit.
         """

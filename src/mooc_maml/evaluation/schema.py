@@ -130,7 +130,10 @@ class TrainingEntry(Result):
 
 
 class TrainedResult(OfTestLearners):
-    """baselines_K5_Q10.json, composites_K5_Q10.json: models by themselves, and their training."""
+    """baselines_K5_Q10.json, composites_K5_Q10.json: models by themselves, and their training.
+
+    Both name their models under `baselines`, as maml_K5_Q10.json does with all of them.
+    """
 
     baselines: dict[str, Metrics]
     training: dict[str, list[TrainingEntry]]
