@@ -13,12 +13,13 @@ from episode_helpers import params, small_store, steps
 from test_counting_baselines import pairs
 from torch import Tensor
 
-from mooc_maml.baselines.base import Parts
+from mooc_maml.baselines.base import FittedOnValidation, Parts
 from mooc_maml.baselines.markov import Markov
 from mooc_maml.baselines.popularity import Popularity
 from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.baselines.repeat import Repeat
 from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import generator
 from mooc_maml.composites.evidence import (
     Evidence,
     evidence_of,
@@ -373,3 +374,31 @@ def test_adaptation_finds_out_which_part_a_learner_follows() -> None:
         value[name] = float(learner_metrics(ranks)["MRR"].mean())
     assert value["few"] > value["zero"] + 0.1
     assert value["few"] > max(value["repeat"], value["markov"]) + 0.05
+
+
+def test_figures_on_validation_are_those_of_learners_left_out_of_the_fit(tmp_path: Path) -> None:
+    """Of each half by a fit on the other; of zero-shot by the same fits, told of nothing."""
+    store, settings = small_store(), params(composites=MIXTURE, seed=5)
+    parts = parts_of(store, settings)
+    whole = Mixture.train(store, settings, CPU, lambda _: None, parts)
+    episodes = store.episodes["validation"]
+    order = generator(5, "mixture-halves").permutation(len(episodes))
+    values: dict[str, list[float]] = {"mixture": [], "mixture_zero_shot": []}
+    for half, others in ((order[::2], order[1::2]), (order[1::2], order[::2])):
+        seen = replace(store, episodes={**store.episodes, "validation": episodes[np.sort(others)]})
+        fit = Mixture.train(seen, settings, CPU, lambda _: None, parts)
+        zero = MixtureZeroShot.train(seen, settings, CPU, print, {"mixture": fit})
+        view = replace(store, episodes={"validation": episodes[half]})
+        for name, model in (("mixture", fit), ("mixture_zero_shot", zero)):
+            ranks = query_ranks(model.scores, view, "validation", tasks_at_once=32, device=CPU)
+            values[name] += learner_metrics(ranks)["MRR"].tolist()
+    zero = MixtureZeroShot.train(store, settings, CPU, print, {"mixture": whole})
+    for model in (whole, zero):
+        assert isinstance(model, FittedOnValidation)
+        mean = np.mean(values[model.name])
+        assert model.left_out_validation["MRR"] == pytest.approx(float(mean))
+        model.write(tmp_path / model.name)
+        again = type(model).read(tmp_path / model.name, store.num_courses, CPU, parts)
+        assert again.left_out_validation == model.left_out_validation
+    assert whole.left_out_validation != zero.left_out_validation
+    assert not isinstance(parts["markov"], FittedOnValidation)

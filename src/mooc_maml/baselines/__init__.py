@@ -1,1 +1,1 @@
-"""One file a baseline, all scored by the same ranking code."""
+"""What MAML is compared with: one file a baseline, the table in `registry`, settings by name."""
