@@ -1,4 +1,4 @@
-"""Made-up dumps of any size in XuetangX's nesting, with the statistics of the real one.
+"""Synthetic dumps of any size in XuetangX's nesting, with the statistics of the real one.
 
 They are printed as the platform does, 90 bytes an event, and written about as fast as a disk takes
 them; `mooc_maml.synthetic.dump` writes the small one of the pipeline, kinds in order.

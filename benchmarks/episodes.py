@@ -1,6 +1,6 @@
-"""Meta-batches to measure on: made-up learners of known shape, and episodes of a pipeline run.
+"""Meta-batches to measure on: synthetic learners of known shape, and episodes of a pipeline run.
 
-Made-up learners behave like the study's: each goes back and forth between two to five courses,
+Synthetic learners behave like the study's: each goes back and forth between two to five courses,
 which are drawn by popularity. They are synthetic; only their shapes matter here.
 """
 

@@ -68,7 +68,7 @@ def peak_mb() -> float:
     """The most memory (10^6 bytes) that this process ever held; on a GPU, of the GPU's memory.
 
     Linux hands a parent's `ru_maxrss` on to the child that it starts, so VmHWM is read, which
-    starts anew with each program.
+    starts again with each program.
     """
     if _on_gpu():
         return torch.cuda.max_memory_allocated() / 1e6

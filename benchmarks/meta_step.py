@@ -40,8 +40,8 @@ def main() -> None:
     if arguments.partner is not None:
         be_partner(arguments.partner, chosen, arguments.threads)
         return
-    with partner("benchmarks.meta_step", _same(arguments)) as world:
-        two = InTwoProcesses(world, arguments.threads)
+    with partner("benchmarks.meta_step", _same(arguments)) as process_group:
+        two = InTwoProcesses(process_group, arguments.threads)
         own = {name: Way(two, second_order) for name, second_order in IN_TWO_PROCESSES.items()}
         ways = {name: (own | WAYS)[name] for name in arguments.ways}
         rows = _rows(chosen, ways, arguments.repeats)

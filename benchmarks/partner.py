@@ -1,6 +1,6 @@
 """A second process that does half of every meta-iteration, as meta-training with two processes.
 
-The benchmark that wants it starts itself anew with `--partner FILE`; the two meet at that file.
+The benchmark that wants it starts itself again with `--partner FILE`; the two meet at that file.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ from torch import Tensor, distributed
 
 from benchmarks.ways import Problem, ours
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.runtime.processes import World
+from mooc_maml.runtime.processes import ProcessGroup
 
 _STOP, _FIRST_ORDER, _SECOND_ORDER = 0, 1, 2
 
@@ -26,7 +26,7 @@ _STOP, _FIRST_ORDER, _SECOND_ORDER = 0, 1, 2
 class InTwoProcesses:
     """`ours`, with a partner who has the same problem; each of the two has half of the threads."""
 
-    world: World
+    process_group: ProcessGroup
     threads: int
 
     def __call__(
@@ -42,25 +42,27 @@ class InTwoProcesses:
         """Ask the partner for its half and do ours."""
         torch.set_num_threads(max(1, self.threads // 2))
         try:
-            if self.world.rank == 0:
-                self.world.sum(torch.tensor(_SECOND_ORDER if second_order else _FIRST_ORDER))
+            if self.process_group.rank == 0:
+                self.process_group.sum(
+                    torch.tensor(_SECOND_ORDER if second_order else _FIRST_ORDER)
+                )
             how: dict[str, Any] = {"lr": lr, "steps": steps, "second_order": second_order}
-            return ours(weights, support, query, **how, world=self.world)
+            return ours(weights, support, query, **how, process_group=self.process_group)
         finally:
             torch.set_num_threads(self.threads)
 
 
 @contextmanager
-def partner(module: str, arguments: Sequence[str]) -> Iterator[World]:
+def partner(module: str, arguments: Sequence[str]) -> Iterator[ProcessGroup]:
     """Start `python -m module arguments --partner FILE`; our place beside it."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "rendezvous"
         command = [sys.executable, "-m", module, *arguments, f"--partner={place}"]
         with subprocess.Popen(command) as other:
-            world = _meet(place, 0)
+            process_group = _meet(place, 0)
             try:
-                yield world
-                world.sum(torch.tensor(_STOP))
+                yield process_group
+                process_group.sum(torch.tensor(_STOP))
                 distributed.destroy_process_group()
             except BaseException:
                 other.kill()
@@ -69,9 +71,9 @@ def partner(module: str, arguments: Sequence[str]) -> Iterator[World]:
 
 def be_partner(place: Path, problem: Problem, threads: int) -> None:
     """Do our half of what the other process asks for, until it says that it is done."""
-    world = _meet(place, 1)
-    half = InTwoProcesses(world, threads)
-    while asked := int(world.sum(torch.tensor(0))[0]):
+    process_group = _meet(place, 1)
+    half = InTwoProcesses(process_group, threads)
+    while asked := int(process_group.sum(torch.tensor(0))[0]):
         setting, order = problem.setting, asked == _SECOND_ORDER
         half(
             problem.weights,
@@ -84,6 +86,6 @@ def be_partner(place: Path, problem: Problem, threads: int) -> None:
     distributed.destroy_process_group()
 
 
-def _meet(place: Path, rank: int) -> World:
+def _meet(place: Path, rank: int) -> ProcessGroup:
     distributed.init_process_group("gloo", init_method=place.as_uri(), rank=rank, world_size=2)
-    return World(rank, 2)
+    return ProcessGroup(rank, 2)

@@ -23,18 +23,18 @@ from benchmarks.ways import INNER_LR, INNER_STEPS, ours, problem
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.files import read_json, write_json
 from mooc_maml.report.measured import Row, machine, report
-from mooc_maml.runtime.processes import World, join_world, launch
+from mooc_maml.runtime.processes import ProcessGroup, join_process_group, launch
 
 _COLUMNS = ("processes", "seconds", "spread", "speedup", "message_kb", "sent_kb", "all_reduce_ms")
 
 
-class _Counting(World):
+class _Counting(ProcessGroup):
     """Counts the bytes of each message, for one meta-update at a time."""
 
     message = 0
 
     def sum(self, *tensors: Tensor) -> list[Tensor]:
-        """See `World.sum`."""
+        """See `ProcessGroup.sum`."""
         _Counting.message += sum(tensor.nbytes for tensor in tensors)
         return super().sum(*tensors)
 
@@ -69,8 +69,8 @@ def _one_of_them(repeats: int, path: Path) -> None:
     """Do this process's share as often as the others do theirs; the first writes the row."""
     torch.set_num_threads(1)
     chosen = problem(reference_setting(0), 0, torch.device("cpu"), INNER_STEPS)
-    with join_world() as place:
-        world = _Counting(place.rank, place.size, place.local_rank)
+    with join_process_group() as place:
+        process_group = _Counting(place.rank, place.size, place.local_rank)
         step = partial(
             ours,
             chosen.weights,
@@ -79,14 +79,14 @@ def _one_of_them(repeats: int, path: Path) -> None:
             lr=INNER_LR,
             steps=INNER_STEPS,
             second_order=True,
-            world=world,
+            process_group=process_group,
         )
         step()
         message = _Counting.message
         seconds, spread = median_and_spread([seconds_of(step) for _ in range(repeats)])
         numbers = torch.zeros(message // 4)
         alone, _ = median_and_spread(
-            [seconds_of(lambda: world.sum(numbers)) for _ in range(repeats)]
+            [seconds_of(lambda: process_group.sum(numbers)) for _ in range(repeats)]
         )
     if place.rank == 0:
         sent = 2 * (place.size - 1) / place.size * message

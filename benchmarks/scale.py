@@ -3,9 +3,9 @@
     python -m benchmarks.scale --events 1000000,5000000,57000000 --folder /tmp/scale \\
         --json benchmarks/measured/scale.json --picture benchmarks/measured/scale.png
 
-makes up a dump in XuetangX's nesting, runs `preprocess` and `build_episodes` on it as the pipeline
-does, and deletes it before it goes on to the next size. The figures are of these two stages; making
-the dump is not in them. Table, file and picture hold all sizes so far after each.
+writes a synthetic dump in XuetangX's nesting, runs `preprocess` and `build_episodes` on it as the
+pipeline does, and deletes it before it goes on to the next size. The figures are of these two
+stages; making the dump is not in them. Table, file and picture hold all sizes so far after each.
 """
 
 import argparse

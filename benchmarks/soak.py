@@ -2,10 +2,10 @@
 
     python -m benchmarks.soak --updates 10000 --json soak.json --picture soak.png
 
-runs the stage itself, with its looks at validation, checkpoints and saved states, on the episodes
-of the pipeline and with the settings of params.yaml, but for so many meta-updates and without early
-stopping. What it writes is thrown away. Its progress bar, which it shows on a terminal only, tells
-how far it is; so it is given a pseudo-terminal (Linux and macOS).
+runs the stage itself, with its evaluations of validation, checkpoints and saved states, on the
+episodes of the pipeline and with the settings of params.yaml, but for so many meta-updates and
+without early stopping. What it writes is thrown away. Its progress bar, which it shows on a
+terminal only, tells how far it is; so it is given a pseudo-terminal (Linux and macOS).
 """
 
 import argparse
@@ -37,7 +37,7 @@ COLUMNS = (
     "wall_clock_s",
     "updates_per_second",
     "last_to_first",
-    "looks",
+    "evaluations",
     "checkpoints",
     "mb_first",
     "mb_last",
@@ -76,7 +76,7 @@ def soak(arguments: argparse.Namespace, folder: Path) -> tuple[Row, list[Sample]
             due = (done // every + 1) * every
     row: Row = {"updates": arguments.updates, "wall_clock_s": time.perf_counter() - start}
     row |= {
-        "looks": len((folder / "plots" / "validation.csv").read_text().splitlines()) - 1,
+        "evaluations": len((folder / "plots" / "validation.csv").read_text().splitlines()) - 1,
         "checkpoints": len(list((folder / "models").rglob("checkpoint_*.pth"))),
         "peak_mb": peak,
     }
@@ -91,7 +91,7 @@ def judged(samples: list[Sample]) -> Row:
 
     Returns:
         mb_per_1000_updates: slope of a straight line through memory;
-        updates_per_second: over all that is judged, looks and checkpoints in it;
+        updates_per_second: over all that is judged, evaluations and checkpoints in it;
         last_to_first: median speed of the last quarter, over that of the first.
 
     Raises:
@@ -161,7 +161,7 @@ def draw(samples: list[Sample], path: Path) -> None:
         memory.plot(updates, held, color=COLOURS["few_shot"])
         memory.set(title="Memory held by all processes, MB", ylim=(0, 1.15 * held.max()))
         speed.plot(updates[1:], _speeds(samples), color=COLOURS["gru"], linewidth=1.2)
-        speed.set(title="Meta-updates per second (dips: looks at validation, states saved)")
+        speed.set(title="Meta-updates per second (dips: evaluations of validation, states saved)")
         speed.set(xlabel="meta-update", ylim=(0, None))
 
 

@@ -2,9 +2,9 @@
 
     python -m benchmarks.store --pairs 1000000,10000000 --folder /tmp/store
 
-repeats made-up sessions as those of further learners, runs `build_episodes` on them as the pipeline
-does, and opens what it wrote, in a process of its own. Each size is deleted before the next; one
-needs about 60 bytes of disk a pair.
+repeats synthetic sessions as those of further learners, runs `build_episodes` on them as the
+pipeline does, and opens what it wrote, in a process of its own. Each size is deleted before the
+next; one needs about 60 bytes of disk a pair.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.meta.train import shared_meta_gradient
 from mooc_maml.models.gru import GRURecommender
-from mooc_maml.runtime.processes import ALONE, World
+from mooc_maml.runtime.processes import ALONE, ProcessGroup
 
 INNER_LR = 0.01
 INNER_STEPS = 5
@@ -37,7 +37,7 @@ def ours(
     lr: float,
     steps: int,
     second_order: bool,
-    world: World = ALONE,
+    process_group: ProcessGroup = ALONE,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """The engine of this project, as meta-training runs it, in one process or several."""
     any_weight = weights["head.bias"]
@@ -47,7 +47,9 @@ def ours(
         found = meta_gradient(learner, *batch, steps=steps, inner_lr=lr, second_order=second_order)
         return found.losses, found.weights
 
-    return shared_meta_gradient(way, dict(weights), support, query, world, support.num_tasks)
+    return shared_meta_gradient(
+        way, dict(weights), support, query, process_group, support.num_tasks
+    )
 
 
 WAYS: dict[str, Way] = {

@@ -5,7 +5,7 @@
 Settings are those of params.yaml, with courses that cannot come again left out of rankings and
 losses (`seen_courses: auto`). The document's GRU alone is trained as the document says. A seed
 draws the split of the learners, the initialisation and the sampling; with `--vary` the first alone
-or the others alone, and what is not drawn anew is that of seed 0. Baselines are trained once a
+or the others alone, and what is not drawn again is that of seed 0. Baselines are trained once a
 seed, and chosen on the validation learners' last pairs; what weighs others (blend, mixture) is
 fitted for first and last apart. Trained models stay in the folder: a run that was stopped goes on
 there, if settings and pairs are the same.
@@ -161,7 +161,7 @@ def _trained(
     kind = MODELS[name]
     path = model_path(folder, kind)
     if not path.exists():
-        if name == "gru":  # the document's knows nothing of taken courses
+        if name == "gru":  # the document's knows nothing of seen courses
             evaluation = params.evaluation.model_copy(update={"seen_courses": "keep"})
             params = params.model_copy(update={"evaluation": evaluation})
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -173,10 +173,10 @@ def _measured(
     models: Mapping[str, Baseline], store: EpisodeStore, params: Params, device: torch.device
 ) -> tuple[Row, ByLearner]:
     """Test metrics of each model, and the mixture against others, Holm over all of it."""
-    taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
+    seen, at_once = seen_filter(store, params), params.hardware.tasks_at_once
     validation = {}
 
-    def ranked(score: ScoreFunction, episode_set: str, left_out: SeenFilter = taken) -> Ranks:
+    def ranked(score: ScoreFunction, episode_set: str, left_out: SeenFilter = seen) -> Ranks:
         score = left_out.without(score)
         return query_ranks(score, store, episode_set, tasks_at_once=at_once, device=device)
 
@@ -188,9 +188,9 @@ def _measured(
     mixture = models.get("mixture")
     if isinstance(mixture, Mixture):
         ranks[WITHOUT_STEPS] = ranked(without_steps(mixture), "test")
-        spoil = exchanged_supports(store, generator(params.seed, "control exchanged", 0))
+        corrupt = exchanged_supports(store, generator(params.seed, "control exchanged", 0))
         ranks["mixture_exchanged"] = ranks_on_corrupted(
-            told_of_others(mixture), spoil, store, taken, tasks_at_once=at_once, device=device
+            told_of_others(mixture), corrupt, store, seen, tasks_at_once=at_once, device=device
         )
     values: dict[str, LearnerMetrics] = {
         name: learner_metrics(found) for name, found in ranks.items()

@@ -131,7 +131,7 @@ def _figures(store: EpisodeStore, params: Params, with_maml: bool) -> dict[str, 
         # The study's 32 learners a meta-batch are more than have an episode here: take them all.
         most = min(params.meta_batch_size, len(store.task_ranges.start))
         trainer = MetaTrainer(store, params.model_copy(update={"meta_batch_size": most}), device)
-        for _ in meta_train(trainer, lambda look: None):
+        for _ in meta_train(trainer, lambda evaluation: None):
             pass
         scorers["maml"] = trainer.scores(trainer.best)
     at_once = params.hardware.tasks_at_once

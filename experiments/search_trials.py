@@ -34,16 +34,16 @@ def queue_again(study: "optuna.Study") -> None:
         if trial.params:
             study.enqueue_trial(trial.params)
         study.tell(trial.number, state=TrialState.FAIL)
-        study.set_user_attr(f"taken up again: {trial.number}", True)
+        study.set_user_attr(f"seen up again: {trial.number}", True)
 
 
 def ended(study: "optuna.Study") -> list["optuna.trial.FrozenTrial"]:
-    """The trials that count: neither waiting nor running nor taken up again by another."""
+    """The trials that count: neither waiting nor running nor seen up again by another."""
     taken_up = study.user_attrs
     return [
         trial
         for trial in study.get_trials()
-        if trial.state.is_finished() and f"taken up again: {trial.number}" not in taken_up
+        if trial.state.is_finished() and f"seen up again: {trial.number}" not in taken_up
     ]
 
 
@@ -89,10 +89,10 @@ class Search:
         settings = with_changes(self.content, changes)
         start = [START] if settings["meta"]["warm_start"] else []
         prepare(folder, settings, "data/episodes", *start)
-        words = [*command("meta_train", folder), "--looks", "looks.csv"]
+        words = [*command("meta_train", folder), "--evaluations", "evaluations.csv"]
         with running(words, folder) as process:
-            was_pruned = self.watch(trial, process, folder / "looks.csv")
-        best = self._best(folder / "looks.csv")
+            was_pruned = self.watch(trial, process, folder / "evaluations.csv")
+        best = self._best(folder / "evaluations.csv")
         if was_pruned:
             self.study.tell(trial, state=TrialState.PRUNED)
             result = "pruned", f"{self.metric} {best:.4f}"

@@ -4,9 +4,9 @@
 
 Settings are those of params.yaml, but for a smaller number of updates, from random weights with
 `--cold`, else from the trained baseline GRU (`meta.warm_start`, with its `outer_lr` of 0.0001).
-Figures are of the validation learners alone, which also choose the best of the looks: the ways are
-compared with each other and with the GRU, and nothing is said of unseen learners. MAML++ gives up
-the loss of each step, and first order, at the same shares of the run as in params.yaml.
+Figures are of the validation learners alone, which also choose the best of the evaluations: the
+ways are compared with each other and with the GRU, and nothing is said of unseen learners. MAML++
+gives up the loss of each step, and first order, at the same shares of the run as in params.yaml.
 """
 
 import argparse
@@ -106,25 +106,30 @@ def _trained(
     base: Params,
     device: torch.device,
 ) -> Row:
-    """One way to adapt: seconds of its updates alone, and its best look."""
+    """One way to adapt: seconds of its updates alone, and its best evaluation."""
     params = _settings(name, arguments, base)
     # A copy, since updates change the weights in place.
     start = None if arguments.cold else copy.deepcopy(gru.model)
     trainer = MetaTrainer(store, params, device, start=start)
     seconds, started = list[float](), time.perf_counter()
 
-    def on_look(look: dict[str, Any]) -> None:
-        few, zero = (look[mode]["NDCG@10"] for mode in ("few_shot", "zero_shot"))
-        print(f"{name}: {look['iteration']} updates, NDCG@10 {zero:.4f} -> {few:.4f}", flush=True)
+    def on_evaluation(evaluation: dict[str, Any]) -> None:
+        few, zero = (evaluation[mode]["NDCG@10"] for mode in ("few_shot", "zero_shot"))
+        print(
+            f"{name}: {evaluation['iteration']} updates, NDCG@10 {zero:.4f} -> {few:.4f}",
+            flush=True,
+        )
 
     moment = time.perf_counter()
-    for _ in meta_train(trainer, on_look):
+    for _ in meta_train(trainer, on_evaluation):
         now = time.perf_counter()
-        if trainer.progress.iteration % params.eval_interval != 1:  # no look in between
+        if trainer.progress.iteration % params.eval_interval != 1:  # no evaluation in between
             seconds.append(now - moment)
         moment = now
-    looks, metric = trainer.progress.validation, params.evaluation.validation_metric
-    best = looks[place_of_best([look["few_shot"][metric] for look in looks])]
+    evaluations, metric = trainer.progress.validation, params.evaluation.validation_metric
+    best = evaluations[
+        place_of_best([evaluation["few_shot"][metric] for evaluation in evaluations])
+    ]
     return {
         "variant": name,
         "updates": arguments.updates,
@@ -136,7 +141,7 @@ def _trained(
             for short, mode in (("zero", "zero_shot"), ("few", "few_shot"))
             for metric in METRICS
         },
-        "looks": looks,
+        "evaluations": evaluations,
     }
 
 

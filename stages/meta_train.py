@@ -10,33 +10,41 @@ from mooc_maml.meta.run import check_settings, run_meta_training, warm_start
 from mooc_maml.meta.train import MetaTrainer
 from mooc_maml.runtime.hardware import named, process_count, setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
-from mooc_maml.runtime.processes import in_a_world, join_world, launch
+from mooc_maml.runtime.processes import is_distributed, join_process_group, launch
 from mooc_maml.runtime.run_state import RunState
 from mooc_maml.runtime.signals import end_with_starter
 from mooc_maml.settings.params import Params, load_params
 
 
-def main(episodes: Path, gru: Path, model: Path, plots: Path, looks: Path | None = None) -> None:
-    """Read episodes; write the meta-model, its checkpoints, its curves, and looks as they come.
+def main(
+    episodes: Path, gru: Path, model: Path, plots: Path, evaluations: Path | None = None
+) -> None:
+    """Read episodes; write the meta-model, checkpoints and curves, and evaluations as they come.
 
     `gru` is the baseline to begin with, if a warm start is asked for.
     """
     params = load_params("params.yaml")
     check_settings(params)
-    if not in_a_world() and (processes := process_count(params.hardware)) > 1:
-        places = {"episodes": episodes, "gru": gru, "model": model, "plots": plots, "looks": looks}
+    if not is_distributed() and (processes := process_count(params.hardware)) > 1:
+        places = {
+            "episodes": episodes,
+            "gru": gru,
+            "model": model,
+            "plots": plots,
+            "evaluations": evaluations,
+        }
         options = [f"--{name}={place}" for name, place in places.items() if place is not None]
         if status := launch(processes, [sys.executable, "-m", "stages.meta_train", *options]):
             sys.exit(status)
         return
-    with join_world() as world:
-        device, store = setup(params.hardware, world), read_checked(episodes)
+    with join_process_group() as process_group:
+        device, store = setup(params.hardware, process_group), read_checked(episodes)
         start = warm_start(params, gru, store.num_courses)
-        trainer = MetaTrainer(store, params, device, world, start)
+        trainer = MetaTrainer(store, params, device, process_group, start)
         inputs = [episodes, *([gru] if params.meta.warm_start else [])]
-        code, hardware = stage_fingerprint("meta_train"), named(device, world)
+        code, hardware = stage_fingerprint("meta_train"), named(device, process_group)
         run = RunState("meta_train", _settings(params), code, *inputs, hardware=hardware)
-        run_meta_training(trainer, run, model, plots, looks)
+        run_meta_training(trainer, run, model, plots, evaluations)
 
 
 def _settings(params: Params) -> str:
@@ -52,15 +60,15 @@ def _from_command_line() -> None:
     parser.add_argument("--model", type=Path, required=True, help="folder of models to write")
     parser.add_argument("--plots", type=Path, required=True, help="folder for the curves")
     parser.add_argument(
-        "--looks",
+        "--evaluations",
         type=Path,
-        help="CSV of the looks at validation, written at each for a program that started this one "
-        "and watches it: when the pipe of its standard input ends, so does the run",
+        help="CSV of the evaluations of the validation set, written at each for a program that "
+        "started this one and watches it: when its standard input, a pipe, ends, so does the run",
     )
     arguments = parser.parse_args()
-    if arguments.looks is not None and not in_a_world():
+    if arguments.evaluations is not None and not is_distributed():
         end_with_starter()
-    main(arguments.episodes, arguments.gru, arguments.model, arguments.plots, arguments.looks)
+    main(arguments.episodes, arguments.gru, arguments.model, arguments.plots, arguments.evaluations)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Write the made-up platform's raw dump, and the truth behind it for the oracle."""
+"""Write the synthetic platform's raw dump, and the truth behind it for the oracle."""
 
 import argparse
 from pathlib import Path

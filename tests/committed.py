@@ -1,6 +1,6 @@
 """What the last commit holds, where the files on disk may be a user's own by now.
 
-params.yaml holds the settings that somebody tries; `make repro` writes dvc.lock and results/ anew,
+params.yaml holds the settings that somebody tries; `make repro` writes dvc.lock and results/ again,
 with other digits on a machine that rounds otherwise. Tests are about the project as it is shipped.
 """
 

@@ -1,4 +1,4 @@
-"""The benchmark of adaptation over seeds and positions, on small made-up pairs."""
+"""The benchmark of adaptation over seeds and positions, on small synthetic pairs."""
 
 import json
 import os

@@ -188,7 +188,7 @@ def test_padding_and_later_courses_change_no_score() -> None:
         torch.testing.assert_close(model(torch.tensor(longer), row, position), scores)
     changed = model(torch.tensor([[3, 2, 4]]), row, position)
     assert torch.equal(changed[0], scores[0])
-    assert (changed[1] - scores[1]).abs().max() > 1e-3  # it does look at what went before
+    assert (changed[1] - scores[1]).abs().max() > 1e-3  # it does evaluation at what went before
 
 
 def test_attention_is_a_mean_over_what_went_before() -> None:
@@ -279,12 +279,14 @@ FITTING = [name for name, kind in VARIANTS.items() if kind.part is None]
 @pytest.mark.parametrize("variant", FITTING)
 def test_the_transformer_is_meta_trained_kept_and_read(variant: str, tmp_path: Path) -> None:
     trainer = run(tiny_trainer(model=SMALL, meta={"variant": variant}, num_meta_iterations=4))
-    assert [look["iteration"] for look in trainer.progress.validation] == [0, 4]
+    assert [evaluation["iteration"] for evaluation in trainer.progress.validation] == [0, 4]
     keep_model(tmp_path, trainer)
     assert [path.name for path in tmp_path.iterdir()] == ["maml_transformer_K2.pth"]
     meta = read_meta_model(tmp_path, trainer.params, STORE.num_courses, NONE_LEFT_OUT)
     assert same_weights(meta.weights, trainer.best)
-    best = max(trainer.progress.validation, key=lambda look: look["few_shot"]["NDCG@10"])
+    best = max(
+        trainer.progress.validation, key=lambda evaluation: evaluation["few_shot"]["NDCG@10"]
+    )
     for mode, steps in (("zero_shot", 0), ("few_shot", None)):
         ranks = query_ranks(meta.scores(steps), STORE, "validation", tasks_at_once=3, device=CPU)
         assert summary(ranks) == pytest.approx(best[mode])

@@ -9,7 +9,7 @@ import torch
 from mooc_maml.common.errors import UserError
 from mooc_maml.runtime import hardware
 from mooc_maml.runtime.devices import fault_of
-from mooc_maml.runtime.processes import World
+from mooc_maml.runtime.processes import ProcessGroup
 from mooc_maml.settings.hardware import HardwareParams
 
 
@@ -38,14 +38,14 @@ def test_threads_and_determinism_are_set():
     assert torch.are_deterministic_algorithms_enabled()
     hardware.setup(params(threads=2))
     assert torch.get_num_threads() == 2
-    hardware.setup(params(threads=2), World(rank=1, size=2, local_size=2))
+    hardware.setup(params(threads=2), ProcessGroup(rank=1, size=2, local_size=2))
     assert torch.get_num_threads() == 1
-    hardware.setup(params(threads=2), World(rank=1, size=3, local_size=3))
+    hardware.setup(params(threads=2), ProcessGroup(rank=1, size=3, local_size=3))
     assert torch.get_num_threads() == 1
 
 
 def test_the_threads_of_a_machine_are_shared_by_its_own_processes():
-    hardware.setup(params(threads=8), World(rank=5, size=8, local_rank=1, local_size=4))
+    hardware.setup(params(threads=8), ProcessGroup(rank=5, size=8, local_rank=1, local_size=4))
     assert torch.get_num_threads() == 2
 
 
@@ -113,8 +113,8 @@ def test_auto_is_a_process_a_gpu_and_two_on_the_cpu(with_gpus, gpus, device, cou
 
 def test_each_process_of_a_machine_takes_a_gpu_of_its_own(with_gpus):
     with_gpus(2)
-    world = World(rank=3, size=4, local_rank=1, local_size=2)
-    assert hardware.setup(params(), world) == torch.device("cuda", 1)
+    process_group = ProcessGroup(rank=3, size=4, local_rank=1, local_size=2)
+    assert hardware.setup(params(), process_group) == torch.device("cuda", 1)
 
 
 def test_more_processes_than_gpus_stop_before_any_work(with_gpus):
@@ -123,7 +123,7 @@ def test_more_processes_than_gpus_stop_before_any_work(with_gpus):
     with pytest.raises(UserError, match=says):
         hardware.process_count(params(processes=2))
     with pytest.raises(UserError, match=says):  # of torchrun
-        hardware.setup(params(), World(rank=1, size=2, local_rank=1, local_size=2))
+        hardware.setup(params(), ProcessGroup(rank=1, size=2, local_rank=1, local_size=2))
     assert hardware.process_count(params(processes=2, device="cpu")) == 2
 
 

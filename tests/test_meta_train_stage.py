@@ -16,7 +16,7 @@ from stages import meta_train
 
 
 class TwoProcesses:
-    """Stands for a world of two, of which the other would go on after some meta-update."""
+    """Stands for a process_group of two, of which the other would go on after some meta-update."""
 
     size = 2
 
@@ -43,7 +43,7 @@ def taken_up(saved: RunState, monkeypatch, rank: int, other: int) -> tuple[int, 
     load = saved.load
     monkeypatch.setattr(saved, "load", lambda: said.append("load") or load())
     trainer = tiny_trainer()
-    trainer.world = TwoProcesses(rank, other, said)
+    trainer.process_group = TwoProcesses(rank, other, said)
     take_up(trainer, saved)
     return trainer.progress.iteration, said
 
@@ -73,12 +73,14 @@ def test_processes_get_the_arguments_of_main(tmp_path: Path, monkeypatch):
     monkeypatch.setattr(meta_train, "process_count", lambda hardware: 3)
     started = []
     monkeypatch.setattr(meta_train, "launch", lambda *how: started.append(how) or 0)
-    meta_train.main(Path("a b"), Path("gru.pth"), Path("maml"), Path("plots"), Path("looks.csv"))
+    meta_train.main(
+        Path("a b"), Path("gru.pth"), Path("maml"), Path("plots"), Path("evaluations.csv")
+    )
     ((processes, command),) = started
     assert processes == 3
     assert command == [
         *(sys.executable, "-m", "stages.meta_train", "--episodes=a b", "--gru=gru.pth"),
-        *("--model=maml", "--plots=plots", "--looks=looks.csv"),
+        *("--model=maml", "--plots=plots", "--evaluations=evaluations.csv"),
     ]
     monkeypatch.setattr(meta_train, "launch", lambda *how: 130)
     with pytest.raises(SystemExit) as end:

@@ -20,12 +20,12 @@ from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.baselines.repeat import Repeat
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator
-from mooc_maml.composites.evidence import (
-    Evidence,
-    evidence_of,
+from mooc_maml.composites.features import (
+    Features,
+    features_of,
     first,
-    said_of,
-    support_evidence,
+    part_scores,
+    support_features,
 )
 from mooc_maml.composites.mixture import Mixture
 from mooc_maml.composites.mixture_zero_shot import MixtureZeroShot
@@ -73,13 +73,13 @@ def mixture(parts: Parts, courses: int, steps: int, taken: SeenFilter = NONE_LEF
 def test_evidence_by_hand() -> None:
     parts = {"popularity": Fixed([3.0, 1.0, 0.0]), "markov": Fixed([0.1, 0.1, 0.2])}
     query = pairs([([2, 1], 3), ([1, 2, 1], 2)])
-    found = evidence_of(said_of(parts, query, query), NONE_LEFT_OUT, query, query)
+    found = features_of(part_scores(parts, query, query), NONE_LEFT_OUT, query, query)
     a, b = np.array([0.75, 0.25, 0.0]), np.array([0.25, 0.25, 0.5])
     expected = np.log(np.stack([a, b, (a + b) / 2], -1) + 1e-5)
     np.testing.assert_allclose(found.log_p[0, 1], expected, rtol=1e-5)
     context = [[1, log(2) - 2, log(3)], [1, log(3) - 2, log(3)]]  # told of two pairs
     np.testing.assert_allclose(found.context[0], context, rtol=1e-6)
-    alone = evidence_of(said_of(parts, query, query), NONE_LEFT_OUT, first(query, 0), query)
+    alone = features_of(part_scores(parts, query, query), NONE_LEFT_OUT, first(query, 0), query)
     assert alone.context[0, :, 2].tolist() == [0, 0]
     assert found.target.tolist() == [[2, 1]]
     assert not found.is_out.any()
@@ -89,7 +89,7 @@ def test_what_cannot_come_has_no_probability_and_is_out_of_the_loss() -> None:
     parts = {"popularity": Fixed([3.0, 1.0, 4.0])}
     query = pairs([([1], 2), ([2, 1], 1)])  # the second comes again, against the rule
     taken = SeenFilter(True, False, None)
-    found = evidence_of(said_of(parts, query, query), taken, query, query)
+    found = features_of(part_scores(parts, query, query), taken, query, query)
     np.testing.assert_allclose(found.log_p[0, 0, :, 0].exp(), [1e-5, 0.20001, 0.80001], rtol=1e-4)
     assert found.is_out.tolist() == [[[True, False, False], [False, True, False]]]
 
@@ -114,10 +114,10 @@ def test_the_first_pairs_show_nothing_of_later_ones() -> None:
     store = small_store()
     support = store.support("test", np.arange(4))
     parts = parts_of(store, params())
-    seen = support_evidence(parts, NONE_LEFT_OUT, support)
+    seen = support_features(parts, NONE_LEFT_OUT, support)
     other = support._replace(label=support.label.clone())
     other.label[:, -1] = other.label[:, -1] % store.num_courses + 1  # the last label, another one
-    again = support_evidence(parts, NONE_LEFT_OUT, other)
+    again = support_features(parts, NONE_LEFT_OUT, other)
     assert torch.equal(seen.log_p, again.log_p)
     assert not torch.equal(seen.target, again.target)
 
@@ -136,11 +136,11 @@ def test_no_part_is_told_of_the_pair_it_is_asked_or_of_later_ones(name: str) -> 
     apart = (every.session[:, 0] != every.session[:, 1]).nonzero().flatten().tolist()
     support = every.take(apart[:4])
     assert support.num_tasks == 4
-    seen = support_evidence({name: part}, NONE_LEFT_OUT, support)
+    seen = support_features({name: part}, NONE_LEFT_OUT, support)
     for number in range(support.label.shape[1]):
         other = support._replace(label=support.label.clone())
         other.label[:, number:] = other.label[:, number:] % store.num_courses + 1
-        again = support_evidence({name: part}, NONE_LEFT_OUT, other)
+        again = support_features({name: part}, NONE_LEFT_OUT, other)
         same = (seen.log_p == again.log_p).flatten(2).all(-1).all(0)
         assert same[: number + 1].all()
         assert not same[number + 1 :].any()  # these are told of it
@@ -150,7 +150,7 @@ def test_support_pairs_are_told_of_those_before_them() -> None:
     """Repeat is: after 1 -> 2 in an earlier session, the pair 3 -> 1 knows 1 and 2."""
     support = pairs([([1], 2), ([3], 1)])
     repeat = Repeat(np.full(4, 0.25), True, CPU)
-    found = support_evidence({"repeat": repeat}, NONE_LEFT_OUT, support)
+    found = support_features({"repeat": repeat}, NONE_LEFT_OUT, support)
     p = found.log_p[0, :, :, 0].exp() - 1e-5
     # Counts 1, 0, 0, 0 and then 1, 1, 1, 0; popularity adds 1/8 to each.
     np.testing.assert_allclose(p[0], np.array([9, 1, 1, 1]) / 12, rtol=1e-4)
@@ -163,9 +163,9 @@ def test_only_what_reads_the_support_is_asked_again() -> None:
     parts = parts_of(store, params())
     support, query = store.support("test", np.arange(4)), store.query("test", np.arange(4))
     nothing = first(support, 0)
-    before = said_of(parts, nothing, query)
-    again = said_of(parts, support, query, before)
-    for name, p in said_of(parts, support, query).items():
+    before = part_scores(parts, nothing, query)
+    again = part_scores(parts, support, query, before)
+    for name, p in part_scores(parts, support, query).items():
         assert torch.equal(again[name], p)
         assert torch.equal(p, before[name]) == (name != "repeat")
 
@@ -183,7 +183,7 @@ def test_what_reads_the_support_pairs_is_listed() -> None:
         assert torch.equal(*told) == (not kind.reads_support), name
 
 
-def evidence(seed: int, tasks: int, number: int) -> Evidence:
+def evidence(seed: int, tasks: int, number: int) -> Features:
     """Made up, in float64: 4 courses, 2 parts."""
     drawn = torch.Generator().manual_seed(seed)
     log_p = torch.randn(tasks, number, 4, 2, generator=drawn, dtype=torch.float64)
@@ -192,7 +192,7 @@ def evidence(seed: int, tasks: int, number: int) -> Evidence:
     is_out = torch.zeros(tasks, number, 4, dtype=torch.bool)
     is_out[:, 0, (int(target[0, 0]) + 1) % 4] = True
     is_out.scatter_(2, target[..., None], False)
-    return Evidence(log_p, context, is_out, target)
+    return Features(log_p, context, is_out, target)
 
 
 def test_loss_by_hand() -> None:
@@ -210,8 +210,8 @@ def test_gradient_equals_plain_autograd(monkeypatch: Any) -> None:
     found = mixture({"popularity": Fixed([1.0])}, 4, steps=3)
     found.weights = {name: x.double() for name, x in found.weights.items()}
     module = "mooc_maml.composites.mixture"
-    monkeypatch.setattr(f"{module}.support_evidence", lambda *_: seen)
-    monkeypatch.setattr(f"{module}.evidence_of", lambda *_: query)
+    monkeypatch.setattr(f"{module}.support_features", lambda *_: seen)
+    monkeypatch.setattr(f"{module}.features_of", lambda *_: query)
     support = pairs(*[[([1], 2)]] * 3)
     gradient = found.gradient(support, support)
 
@@ -244,7 +244,7 @@ def test_the_pool_goes_down_the_plain_cross_entropy_and_is_never_adapted() -> No
     start = weights["weight"].clone().requires_grad_()
     total = torch.zeros(())
     for told in (support, first(support, 0)):
-        seen = evidence_of(said_of(parts, told, query), NONE_LEFT_OUT, told, query)
+        seen = features_of(part_scores(parts, told, query), NONE_LEFT_OUT, told, query)
         losses = [mixture_loss({"weight": start}, [x[task] for x in seen]) for task in range(3)]
         total = total + torch.stack(losses).sum()
     gradient = pool.gradient(support, query)
@@ -264,7 +264,7 @@ def test_one_step_is_the_gradient_times_the_rates() -> None:
     parts, support = parts_of(store, params()), store.support("test", np.arange(3))
     found = mixture(parts, store.num_courses, steps=1)
     own = found.adapted(support)
-    seen = support_evidence(parts, NONE_LEFT_OUT, support)
+    seen = support_features(parts, NONE_LEFT_OUT, support)
     for task in range(3):
         start = found.start["weight"].clone().requires_grad_()
         loss = mixture_loss({"weight": start}, [x[task] for x in seen])
@@ -284,7 +284,7 @@ def test_zero_shot_is_the_start_and_sees_no_support() -> None:
     assert torch.equal(zero.scores(support, query), zero.scores(other, query))
     assert not torch.equal(whole.scores(support, query), whole.scores(other, query))
     none = first(support, 0)
-    alone = evidence_of(said_of(parts, none, query), NONE_LEFT_OUT, none, query)
+    alone = features_of(part_scores(parts, none, query), NONE_LEFT_OUT, none, query)
     expected = pooled(whole.weights["weight"], alone)
     torch.testing.assert_close(zero.scores(support, query), expected)
     torch.testing.assert_close(whole.scores(first(support, 0), query), expected)

@@ -1,4 +1,4 @@
-"""The real pipeline through DVC, on a tiny made-up platform in a copy of the repository."""
+"""The real pipeline through DVC, on a tiny synthetic platform in a copy of the repository."""
 
 import csv
 import hashlib
@@ -322,8 +322,10 @@ def test_a_queued_sweep_with_a_float_as_people_write_it(done: Project, tmp_path:
     assert set(rows) == {"1e-05", "0.5"}
     assert all(rows[rate][-1]["iteration"] == "3" for rate in rows)
     gain = {
-        rate: abs(float(looks[-1]["few_shot NDCG@10"]) - float(looks[-1]["zero_shot NDCG@10"]))
-        for rate, looks in rows.items()
+        rate: abs(
+            float(evaluations[-1]["few_shot NDCG@10"]) - float(evaluations[-1]["zero_shot NDCG@10"])
+        )
+        for rate, evaluations in rows.items()
     }
     assert gain["1e-05"] < gain["0.5"], "a step so small hardly adapts"
 

@@ -4,7 +4,7 @@ import pytest
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.runtime.place import given_place, tell_leftovers
-from mooc_maml.runtime.processes import ALONE, in_a_world, join_world
+from mooc_maml.runtime.processes import ALONE, is_distributed, join_process_group
 
 WHOLE = {
     "RANK": "5",
@@ -32,7 +32,7 @@ def given(monkeypatch):
 def test_a_whole_place_is_taken(given):
     given(**WHOLE)
     assert given_place() == (5, 8, 1, 4)
-    assert in_a_world()
+    assert is_distributed()
     given(RANK="1", LOCAL_RANK="1", WORLD_SIZE="2", MOOC_MAML_RENDEZVOUS="/tmp/a b")
     assert given_place() == (1, 2, 1, 2), "of `launch`: a file, and no address"
 
@@ -43,9 +43,9 @@ def test_part_of_a_place_is_taken_for_left_over(given, capsys, missing, value):
     given(**{name: text for name, text in WHOLE.items() if name != missing})
     if value is not None:
         given(**{**WHOLE, missing: value})
-    assert not in_a_world()
-    with join_world() as world:
-        assert world is ALONE
+    assert not is_distributed()
+    with join_process_group() as process_group:
+        assert process_group is ALONE
     (line,) = capsys.readouterr().err.splitlines()
     assert f"set without {missing}: taken for left over" in line
 
@@ -59,8 +59,8 @@ def test_nothing_is_said_of_what_does_not_matter(given, capsys):
 
 def test_one_process_meets_nobody(given):
     given(**WHOLE | {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"})
-    with join_world() as world:
-        assert (world.rank, world.size, world.local_size) == (0, 1, 1)
+    with join_process_group() as process_group:
+        assert (process_group.rank, process_group.size, process_group.local_size) == (0, 1, 1)
 
 
 @pytest.mark.parametrize(

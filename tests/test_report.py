@@ -25,13 +25,13 @@ from mooc_maml.common.results import plain
 from mooc_maml.evaluation.schema import METRICS, ControlsResult, TestResult
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.report.build import build_report
+from mooc_maml.report.diagnostics import training_diagnostics
 from mooc_maml.report.figures import CAPTIONS, draw_figures, draw_training
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import TARGET_PERCENT, results
 from mooc_maml.report.inputs import Inputs, read_inputs
 from mooc_maml.report.manifest import artefacts, git_tree
 from mooc_maml.report.mixture import mixture_findings
-from mooc_maml.report.signs import training_signs
 from mooc_maml.report.words import count, flatten, percent, points, signed_percent
 from mooc_maml.settings.params import Params, parse_params
 
@@ -361,7 +361,7 @@ def test_few_learners_are_said_to_give_a_wide_interval(inputs: Inputs) -> None:
 
 
 def test_a_good_training_raises_no_warning(inputs: Inputs) -> None:
-    found = training_signs(inputs)
+    found = training_diagnostics(inputs)
     assert warnings_of(found) == set()
     assert "stopped early, at iteration 2,500 of at most 10,000" in text_of(found, "training")
     assert "highest (46.3 %) at iteration 2,500" in text_of(found, "training")  # .313 + 3 * .05
@@ -379,7 +379,7 @@ def _broken(training: pd.DataFrame) -> pd.DataFrame:
 def test_bad_losses_are_warned_of(
     inputs: Inputs, change: Callable[[pd.DataFrame], pd.DataFrame], name: str
 ) -> None:
-    found = training_signs(replace(inputs, training=change(inputs.training)))
+    found = training_diagnostics(replace(inputs, training=change(inputs.training)))
     assert warnings_of(found) == {name}
 
 
@@ -387,7 +387,9 @@ def test_bad_losses_are_warned_of(
 def test_a_flat_validation_below_30_percent_is_warned_of(
     inputs: Inputs, level: float, flat: bool
 ) -> None:
-    found = training_signs(replace(inputs, validation=inputs.validation.assign(**{"HR@1": level})))
+    found = training_diagnostics(
+        replace(inputs, validation=inputs.validation.assign(**{"HR@1": level}))
+    )
     assert ("validation_flat" in warnings_of(found)) is flat
 
 

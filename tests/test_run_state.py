@@ -140,7 +140,9 @@ def test_only_damaged_states_stop_the_run_once(inputs):
         run.save({"iteration": iteration})
     for path in states(run):
         damage(path, "cut")
-    with pytest.raises(UserError, match=r"damaged, no whole state among 2.* start this run anew"):
+    with pytest.raises(
+        UserError, match=r"damaged, no whole state among 2.* start this run from scratch"
+    ):
         run.load()
     assert run.load() is None, "as the message says"
 

@@ -68,7 +68,7 @@ def trials(project: Project) -> list[tuple[str, dict[str, float], float | None]]
 @pytest.mark.thorough
 def test_a_killed_search_goes_on_and_ends_in_settings(project: Project) -> None:
     first = start(project)
-    until(lambda: words(project, "looks.csv").count("\n") >= 3)  # a head and two looks
+    until(lambda: words(project, "evaluations.csv").count("\n") >= 3)  # a head and two evaluations
     first.kill()
     first.wait(60)
     second = start(project)
@@ -187,10 +187,10 @@ def test_a_trial_below_the_median_is_ended_early(tmp_path: Path, monkeypatch, va
     path = tmp_path / "search.yaml"
     path.write_text(yaml.safe_dump({"trials": 3, "startup_trials": 2, "space": SPACE}))
     search = Search(study, load_search(path), committed.settings())
-    looks = f"iteration,few_shot NDCG@10\\n0,0.01\\n50,{value}\\n"
-    work = f"import time; open('looks.csv', 'w').write('{looks}'); time.sleep(3)"
+    evaluations = f"iteration,few_shot NDCG@10\\n0,0.01\\n50,{value}\\n"
+    work = f"import time; open('evaluations.csv', 'w').write('{evaluations}'); time.sleep(3)"
     with stage_runs.running([sys.executable, "-c", work], tmp_path) as process:
-        was_pruned = search.watch(study.ask(), process, tmp_path / "looks.csv")
+        was_pruned = search.watch(study.ask(), process, tmp_path / "evaluations.csv")
     assert was_pruned is (value < 0.3)
     assert process.returncode == (-signal.SIGTERM if was_pruned else 0)
 

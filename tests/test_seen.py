@@ -120,8 +120,8 @@ def test_as_is_changes_nothing() -> None:
 def test_auto_follows_the_training_data(sessions, left_out) -> None:
     found = seen_filter(one_learner(*sessions), AUTO)
     assert (found.prefix, found.support) == left_out
-    assert found.told()["prefix_left_out"] is left_out[0]
-    assert found.told()["in_session"] == learn_recurrence(one_learner(*sessions)).in_session
+    assert found.as_result()["prefix_left_out"] is left_out[0]
+    assert found.as_result()["in_session"] == learn_recurrence(one_learner(*sessions)).in_session
 
 
 def test_a_few_slips_in_the_data_do_not_count() -> None:

@@ -50,7 +50,7 @@ def test_the_stage_is_run_to_its_end_and_drawn(tmp_path: Path, monkeypatch, capf
     monkeypatch.setattr(sys, "argv", words.split())
     soak.main()
     (row,) = json.loads((tmp_path / "soak.json").read_text())["rows"]
-    assert (row["updates"], row["looks"], row["checkpoints"]) == (200, 3, 4)
+    assert (row["updates"], row["evaluations"], row["checkpoints"]) == (200, 3, 4)
     assert row["samples"][-1][0] == 200
     assert row["peak_mb"] > 100
     assert (tmp_path / "soak.png").read_bytes().startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""The made-up platform: its truth is exact, its statistics are the published ones."""
+"""The synthetic platform: its truth is exact, its statistics are the published ones."""
 
 import dataclasses
 from pathlib import Path
@@ -203,7 +203,7 @@ def test_ids_are_distinct_text(platform: SyntheticActivity) -> None:
     assert (np.diff(own, axis=1) > 0).all()
 
 
-# --- calibration: published figures (real XuetangX logs), tolerances of the made-up one ---------
+# --- calibration: published figures (real XuetangX logs), tolerances of the synthetic one ---------
 
 
 def test_gaps_events_and_minutes_are_the_published_ones(platform: SyntheticActivity) -> None:
@@ -229,7 +229,7 @@ def test_prefixes_and_pairs_are_near_the_published_ones(platform: SyntheticActiv
     learner = platform.session_learner[sessions_of(platform)]
     pairs = np.bincount(learner[position >= 1])
     pairs = pairs[pairs > 0]
-    # Published: 6.3 pairs a learner, 8 % of learners with 15 or more. The made-up platform has
+    # Published: 6.3 pairs a learner, 8 % of learners with 15 or more. The synthetic platform has
     # more of both, so that a dump of bearable size holds enough learners to test on.
     assert 8 < pairs.mean() < 11
     assert 0.11 < (pairs >= 15).mean() < 0.16

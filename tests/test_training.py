@@ -48,7 +48,7 @@ def uninterrupted() -> MetaTrainer:
     return run(tiny_trainer())
 
 
-@pytest.mark.parametrize("updates", [1, 4, 7])  # 4: just before a look at the validation set
+@pytest.mark.parametrize("updates", [1, 4, 7])  # 4: just before an evaluation at the validation set
 def test_a_run_taken_up_elsewhere_is_the_same_to_the_last_bit(updates, uninterrupted):
     stopped = run(tiny_trainer(), updates)
     assert stopped.progress.iteration == updates
@@ -56,7 +56,7 @@ def test_a_run_taken_up_elsewhere_is_the_same_to_the_last_bit(updates, uninterru
     again = tiny_trainer()
     again.restore(state)
     assert whole_state(run(again)) == whole_state(uninterrupted)
-    assert [look["iteration"] for look in again.progress.validation] == [0, 4, 8, 12]
+    assert [evaluation["iteration"] for evaluation in again.progress.validation] == [0, 4, 8, 12]
     assert len(again.progress.losses) == 12
 
 
@@ -119,8 +119,8 @@ def test_first_order_is_another_run(uninterrupted):
     assert not same_weights(first_order.weights, run(tiny_trainer(), 1).weights)
 
 
-def with_looks(monkeypatch, values, **changes) -> MetaTrainer:
-    """A run whose few-shot validation metric takes these values, one a look."""
+def with_evaluations(monkeypatch, values, **changes) -> MetaTrainer:
+    """A run whose few-shot validation metric takes these values, one an evaluation."""
     found = iter([{"NDCG@10": x, "HR@1": x} for value in values for x in (0.0, value)])
     monkeypatch.setattr(training, "summary", lambda _: next(found))
     return run(tiny_trainer(num_meta_iterations=6, eval_interval=1, **changes))
@@ -128,8 +128,8 @@ def with_looks(monkeypatch, values, **changes) -> MetaTrainer:
 
 def test_patience_counts_looks_without_a_new_best(monkeypatch):
     after_one = run(tiny_trainer(), 1).weights
-    # looks at 0, 1, 2, 3: best at 1, then two without a new best; equal is not better
-    trainer = with_looks(monkeypatch, [0.1, 0.5, 0.5, 0.4], early_stopping_patience=2)
+    # evaluations at 0, 1, 2, 3: best at 1, then two without a new best; equal is not better
+    trainer = with_evaluations(monkeypatch, [0.1, 0.5, 0.5, 0.4], early_stopping_patience=2)
     assert trainer.progress.iteration == 3
     assert same_weights(trainer.best, after_one)
     assert not same_weights(trainer.best, trainer.weights)
@@ -137,13 +137,15 @@ def test_patience_counts_looks_without_a_new_best(monkeypatch):
 
 def test_a_new_best_renews_patience(monkeypatch):
     values = [0.1, 0.0, 0.2, 0.1, 0.3, 0.2, 0.1]
-    trainer = with_looks(monkeypatch, values, early_stopping_patience=2)
-    assert trainer.progress.iteration == 6  # the upper bound, which has a look of its own
-    assert [look["few_shot"]["NDCG@10"] for look in trainer.progress.validation] == values
+    trainer = with_evaluations(monkeypatch, values, early_stopping_patience=2)
+    assert trainer.progress.iteration == 6  # the upper bound, which has an evaluation of its own
+    assert [
+        evaluation["few_shot"]["NDCG@10"] for evaluation in trainer.progress.validation
+    ] == values
 
 
 def test_without_patience_a_run_goes_to_its_upper_bound(monkeypatch):
-    trainer = with_looks(monkeypatch, [0.5, 0.4, 0.3, 0.2, 0.1, 0.0, 0.0])
+    trainer = with_evaluations(monkeypatch, [0.5, 0.4, 0.3, 0.2, 0.1, 0.0, 0.0])
     assert trainer.progress.iteration == 6
 
 
@@ -175,8 +177,8 @@ def test_the_one_task_that_is_to_blame_is_named(monkeypatch):
     drawn = sample_tasks(STORE, 4, generator(trainer.params.seed, "meta-batch", 0))
     plain = trainer._meta_gradient
 
-    def spoilt(tasks, world):
-        loss, gradient = plain(tasks, world)
+    def spoilt(tasks, process_group):
+        loss, gradient = plain(tasks, process_group)
         return (math.nan if drawn[2] in tasks else loss), gradient
 
     monkeypatch.setattr(trainer, "_meta_gradient", spoilt)
@@ -309,8 +311,8 @@ def test_curves_by_hand(tmp_path: Path, monkeypatch):
     # three losses in at most two points: blocks of two, 1.5 = (1 + 2) / 2, and the rest
     curve = pd.read_csv(tmp_path / "training.csv")
     assert curve.to_dict("list") == {"iteration": [2, 3], "train_loss": [1.5, 6.0]}
-    looks = pd.read_csv(tmp_path / "validation.csv").to_dict("records")
-    assert looks == [{"iteration": 0, "zero_shot HR@1": 0.25, "few_shot HR@1": 0.5}]
+    evaluations = pd.read_csv(tmp_path / "validation.csv").to_dict("records")
+    assert evaluations == [{"iteration": 0, "zero_shot HR@1": 0.25, "few_shot HR@1": 0.5}]
 
 
 def test_a_trainer_starts_on_the_device_and_in_the_precision_asked_for():

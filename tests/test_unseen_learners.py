@@ -43,7 +43,7 @@ def with_other_courses(split: str) -> EpisodeStore:
 
 
 def learned(store: EpisodeStore, folder: Path) -> dict[str, bytes]:
-    """The file of every baseline, and the best meta-weights with all looks at validation."""
+    """The file of every baseline, and the best meta-weights with all evaluations at validation."""
     folder.mkdir()
     for _, model in train_models(MODELS, MODELS, store, SETTINGS, CPU, lambda line: None):
         model.write(model_path(folder, type(model)))

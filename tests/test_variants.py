@@ -278,7 +278,7 @@ def test_rates_for_every_value_do_not_take_several_tasks_at_once() -> None:
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_what_was_trained_is_what_is_read(variant: str, tmp_path: Any) -> None:
     trainer = run(tiny_trainer(meta={"variant": variant}), 5)
-    trainer.look()
+    trainer.evaluate()
     keep_model(tmp_path, trainer)
     meta = read_meta_model(tmp_path, trainer.params, STORE.num_courses, NONE_LEFT_OUT)
     assert meta.weights.keys() == trainer.best.keys()

@@ -129,13 +129,13 @@ def validator(
     """A measure of scorers, by which a baseline makes its choices.
 
     Returns:
-        scorer -> metric -> mean over the validation learners; taken courses are treated as in the
+        scorer -> metric -> mean over the validation learners; seen courses are treated as in the
         test.
     """
-    taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
+    seen, at_once = seen_filter(store, params), params.hardware.tasks_at_once
 
     def validate(score: ScoreFunction) -> dict[str, float]:
-        score = taken.without(score)
+        score = seen.without(score)
         return summary(
             query_ranks(score, store, "validation", tasks_at_once=at_once, device=device)
         )

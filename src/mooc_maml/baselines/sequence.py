@@ -113,8 +113,8 @@ class SequenceBaseline(Generic[Model]):
         model = cls.build(store, params, parts).to(device, dtype(params.hardware))
         found, validate = cls(model, []), validator(store, params, device)
         batches, plan = cls.batches(store, params), cls.plan(params)
-        taken = seen_filter(store, params)
-        return SequenceTraining(model, batches, plan, lambda: validate(found.scores), taken)
+        seen = seen_filter(store, params)
+        return SequenceTraining(model, batches, plan, lambda: validate(found.scores), seen)
 
     @classmethod
     def _run(

@@ -82,7 +82,7 @@ class Within:
 
 
 class SequenceTraining:
-    """A training run that can be stopped and taken up between any two updates.
+    """A training run that can be stopped and seen up between any two updates.
 
     What an epoch draws follows from (seed, its number), and its order needs no state.
 
@@ -91,7 +91,7 @@ class SequenceTraining:
         batches: what it is trained on.
         plan: how.
         validate: metrics of the model as it is now.
-        taken: which courses are left out of the ranking; those of the prefix are left out of the
+        seen: which courses are left out of the ranking; those of the prefix are left out of the
             loss as well.
     """
 
@@ -101,9 +101,9 @@ class SequenceTraining:
         batches: Batches,
         plan: Plan,
         validate: Callable[[], Metrics],
-        taken: SeenFilter = NONE_LEFT_OUT,
+        seen: SeenFilter = NONE_LEFT_OUT,
     ) -> None:
-        self.model, self.plan, self.validate, self.taken = model, plan, validate, taken
+        self.model, self.plan, self.validate, self.seen = model, plan, validate, seen
         self.optimiser = torch.optim.Adam(model.parameters(), lr=plan.settings.learning_rate)
         self.batches = batches
         self.history: History = []
@@ -142,7 +142,7 @@ class SequenceTraining:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up a run where `state` was taken."""
+        """Take up a run where `state` was seen."""
         self.model.load_state_dict(state["weights"])
         self.best, self.history = state["best"], state["history"]
         self.optimiser.load_state_dict(state["optimiser"])
@@ -183,7 +183,7 @@ class SequenceTraining:
         for examples in self.batches.examples(order, within.updates):
             batch = examples.to(device)
             scores = self.model(batch.courses[0], batch.row[0], batch.position[0], dropout)
-            scores = self.taken.out_of_loss(scores, batch)
+            scores = self.seen.out_of_loss(scores, batch)
             loss = functional.cross_entropy(scores, batch.label[0] - 1)
             self.optimiser.zero_grad()
             torch.autograd.backward(loss)

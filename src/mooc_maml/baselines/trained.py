@@ -76,13 +76,13 @@ def train_and_test(
     Returns:
         Name -> test metrics; and name -> what its training was like, empty where there is nothing.
     """
-    taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
+    seen, at_once = seen_filter(store, params), params.hardware.tasks_at_once
     metrics: dict[str, dict[str, float]] = {}
     training: dict[str, list[dict[str, Any]]] = {}
     models = train_models(table, names, store, params, device, print, run.part, parts)
     for name, model in models:
         model.write(model_path(run.kept, table[name]))
-        score = taken.without(model.scores)
+        score = seen.without(model.scores)
         metrics[name] = summary(
             query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
         )

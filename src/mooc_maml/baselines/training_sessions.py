@@ -8,7 +8,7 @@ from mooc_maml.episodes.store import EpisodeStore
 
 
 def training_steps(store: EpisodeStore) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """All steps of the training learners' sessions: session, numbered anew from 0, and course 1..C.
+    """All steps of the training learners' sessions: session, renumbered from 0, and course 1..C.
 
     A session without a pair, of a single step, is left out.
     """

@@ -68,7 +68,7 @@ class WithHistory(SequenceBaseline[Model]):
     ) -> SequenceTraining:
         """As the baseline, but for the loss: what may come again in a later session stays in."""
         training = super().training(store, params, device, parts)
-        training.taken = training.taken._replace(prefix=training.taken.support)
+        training.seen = training.seen._replace(prefix=training.seen.support)
         return training
 
     def scores(self, support: Examples, query: Examples) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
-from mooc_maml.composites.evidence import of_the_rest, said_of
+from mooc_maml.composites.features import of_the_rest, part_scores
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import ranks
@@ -29,7 +29,7 @@ class Blend:
     Args:
         parts: baselines, those of `made_of` among them.
         weights: one for each of them, in that order; they add up to 1.
-        taken: courses that are left out; a part's probabilities are those among the others.
+        seen: courses that are left out; a part's probabilities are those among the others.
         num_courses: C.
         history: one entry a mixture tried: weights, validation metrics.
     """
@@ -44,14 +44,14 @@ class Blend:
         self,
         parts: Parts,
         weights: tuple[float, ...],
-        taken: SeenFilter,
+        seen: SeenFilter,
         num_courses: int,
         history: list[dict[str, Any]],
     ) -> None:
         gru = next(name for name in _GRUS if name in parts)
         names = [gru if name == "gru" else name for name in self.made_of]
         self.parts = {name: parts[name] for name in names}
-        self.weights, self.taken = weights, taken
+        self.weights, self.seen = weights, seen
         self.num_courses, self.history = num_courses, history
 
     @classmethod
@@ -64,8 +64,8 @@ class Blend:
         parts: Parts = NO_PARTS,
     ) -> Self:
         """Choose the weights, in tenths, by the validation metric (the first of equals)."""
-        taken, at_once = seen_filter(store, params), params.hardware.tasks_at_once
-        found = cls(parts, (), taken, store.num_courses, [])
+        seen, at_once = seen_filter(store, params), params.hardware.tasks_at_once
+        found = cls(parts, (), seen, store.num_courses, [])
         metric, tried = params.evaluation.validation_metric, mixtures(len(found.parts))
         total = len(store.episodes["validation"])
         ranked = np.zeros((len(tried), total, store.query_size), dtype=np.int64)
@@ -73,7 +73,7 @@ class Blend:
             support, query = (x.to(device) for x in pairs)
             each = found.probabilities(support, query)
             for own, weights in zip(ranked, tried, strict=True):
-                score = taken.without(lambda *_, w=weights, p=each: _mixed(w, p))
+                score = seen.without(lambda *_, w=weights, p=each: _mixed(w, p))
                 own[indices] = ranks(score(support, query), query.label).cpu().numpy()
         values = [summary(own) for own in ranked]
         best = int(np.argmax([value[metric] for value in values]))
@@ -85,7 +85,7 @@ class Blend:
 
     def probabilities(self, support: Examples, query: Examples) -> list[Tensor]:
         """Those of each part: float32 [tasks, Q, C]."""
-        return of_the_rest(said_of(self.parts, support, query), self.taken, support, query)[0]
+        return of_the_rest(part_scores(self.parts, support, query), self.seen, support, query)[0]
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Probabilities of every query pair: float32 [tasks, Q, C]."""
@@ -93,8 +93,8 @@ class Blend:
 
     def write(self, path: Path) -> None:
         """Write the weights; the parts have files of their own."""
-        weights, left_out = np.array(self.weights), np.array(self.taken[:2])
-        write_arrays(path, self.num_courses, weights=weights, taken=left_out)
+        weights, left_out = np.array(self.weights), np.array(self.seen[:2])
+        write_arrays(path, self.num_courses, weights=weights, seen=left_out)
 
     @classmethod
     def read(
@@ -105,10 +105,10 @@ class Blend:
         Raises:
             UserError: the file is missing, is damaged, or ranks another number of courses.
         """
-        found = read_arrays(path, num_courses, ("weights", "taken"))
-        prefix, support = found["taken"].tolist()
-        taken = SeenFilter(prefix, support, None)
-        return cls(parts, tuple(found["weights"].tolist()), taken, num_courses, [])
+        found = read_arrays(path, num_courses, ("weights", "seen"))
+        prefix, support = found["seen"].tolist()
+        seen = SeenFilter(prefix, support, None)
+        return cls(parts, tuple(found["weights"].tolist()), seen, num_courses, [])
 
 
 def mixtures(number: int) -> list[tuple[float, ...]]:

@@ -27,7 +27,7 @@ class FineTunedGRU:
 
     Args:
         model: the GRU baseline's.
-        taken: courses left out of the loss that it adapts on.
+        seen: courses left out of the loss that it adapts on.
         rate: step size.
         steps: gradient steps.
         history: one entry a setting tried: rate, steps, validation.
@@ -42,15 +42,15 @@ class FineTunedGRU:
     def __init__(
         self,
         model: GRURecommender,
-        taken: SeenFilter,
+        seen: SeenFilter,
         rate: float,
         steps: int,
         history: list[dict[str, Any]],
     ) -> None:
-        self.taken, self.rate, self.steps, self.history = taken, rate, steps, history
+        self.seen, self.rate, self.steps, self.history = seen, rate, steps, history
         self.num_courses = int(model.settings["num_courses"])
         weights = {name: weight.detach() for name, weight in model.named_parameters()}
-        learner = GRUTaskModel(model.head.weight.device, model.head.weight.dtype, taken)
+        learner = GRUTaskModel(model.head.weight.device, model.head.weight.dtype, seen)
         self.model = model
 
         def adapted(support: Examples) -> GRUFastWeights:
@@ -72,14 +72,14 @@ class FineTunedGRU:
         """Choose rate and steps by the validation metric (the first of equals)."""
         model, metric = gru_of(parts), params.evaluation.validation_metric
         validate, own = validator(store, params, device), params.composites.gru_fine_tuned
-        taken, history = seen_filter(store, params), list[dict[str, Any]]()
+        seen, history = seen_filter(store, params), list[dict[str, Any]]()
         for rate in own.rates:
             for steps in own.steps:
-                found = validate(cls(model, taken, rate, steps, []).scores)
+                found = validate(cls(model, seen, rate, steps, []).scores)
                 history.append({"rate": rate, "steps": steps, "validation": found})
                 log(f"gru_fine_tuned: rate {rate:g}, steps {steps}, {metric} {found[metric]:.4f}")
         best = max(history, key=lambda entry: entry["validation"][metric])
-        return cls(model, taken, best["rate"], best["steps"], history)
+        return cls(model, seen, best["rate"], best["steps"], history)
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Scores of every query pair: float [tasks, Q, C]; without support pairs the GRU's."""
@@ -90,8 +90,8 @@ class FineTunedGRU:
     def write(self, path: Path) -> None:
         """Write rate, steps and what is left out; the weights are those of the GRU baseline."""
         rate, steps = np.array(self.rate), np.array(self.steps)
-        taken = np.array([self.taken.prefix, self.taken.support])
-        write_arrays(path, self.num_courses, rate=rate, steps=steps, taken=taken)
+        seen = np.array([self.seen.prefix, self.seen.support])
+        write_arrays(path, self.num_courses, rate=rate, steps=steps, seen=seen)
 
     @classmethod
     def read(
@@ -102,7 +102,7 @@ class FineTunedGRU:
         Raises:
             UserError: the file is missing, is damaged, or ranks another number of courses.
         """
-        found = read_arrays(path, num_courses, ("rate", "steps", "taken"))
-        prefix, support = found["taken"].tolist()
-        taken = SeenFilter(prefix, support, None)
-        return cls(gru_of(parts), taken, float(found["rate"]), int(found["steps"]), [])
+        found = read_arrays(path, num_courses, ("rate", "steps", "seen"))
+        prefix, support = found["seen"].tolist()
+        seen = SeenFilter(prefix, support, None)
+        return cls(gru_of(parts), seen, float(found["rate"]), int(found["steps"]), [])

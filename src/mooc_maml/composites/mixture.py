@@ -29,13 +29,13 @@ from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts
 from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator
-from mooc_maml.composites.evidence import (
+from mooc_maml.composites.features import (
     CONTEXT,
-    Evidence,
-    evidence_of,
+    Features,
+    features_of,
     first,
-    said_of,
-    support_evidence,
+    part_scores,
+    support_features,
 )
 from mooc_maml.composites.pooling import mixture_loss, pooled
 from mooc_maml.composites.windows import windows
@@ -61,7 +61,7 @@ class Mixture:
 
     Args:
         parts: the baselines that are mixed, by name.
-        taken: courses that are left out.
+        seen: courses that are left out.
         weights: "weight", float [3, E], a row for each entry of `CONTEXT`, and the logarithms of
             their step sizes, "log_rate", the same shape; E is the number of parts and one for their
             mean.
@@ -81,7 +81,7 @@ class Mixture:
     def __init__(
         self,
         parts: Parts,
-        taken: SeenFilter,
+        seen: SeenFilter,
         weights: Weights,
         steps: int,
         num_courses: int,
@@ -89,7 +89,7 @@ class Mixture:
         left_out_validation: Metrics = NO_METRICS,
         left_out_zero_shot: Metrics = NO_METRICS,
     ) -> None:
-        self.parts, self.taken, self.weights = dict(parts), taken, weights
+        self.parts, self.seen, self.weights = dict(parts), seen, weights
         self.left_out_validation: Metrics = dict(left_out_validation)
         self.left_out_zero_shot: Metrics = dict(left_out_zero_shot)
         self.steps, self.num_courses, self.history = steps, num_courses, history
@@ -127,9 +127,9 @@ class Mixture:
         learners: NDArray[np.int64],
     ) -> Self:
         """The mixture fitted on all windows of some learners."""
-        mixed, taken = _mixed(parts), seen_filter(store, params)
+        mixed, seen = _mixed(parts), seen_filter(store, params)
         start, steps = _start(len(mixed), device), cls.steps_of(params)
-        found = cls(mixed, taken, start, steps, store.num_courses, [])
+        found = cls(mixed, seen, start, steps, store.num_courses, [])
         found._learn(windows(store, learners), params, device)
         return found
 
@@ -142,7 +142,7 @@ class Mixture:
         Returns:
             Those of the mixture, and those of it without support pairs.
         """
-        episodes, taken = store.episodes["validation"], seen_filter(store, params)
+        episodes, seen = store.episodes["validation"], seen_filter(store, params)
         order = generator(params.seed, "mixture-halves").permutation(len(episodes))
         ranks = np.zeros((2, len(episodes), store.query_size), dtype=np.int64)
         at_once = params.hardware.tasks_at_once
@@ -152,7 +152,7 @@ class Mixture:
             view = replace(store, episodes={"validation": episodes[half]})
             for own, score in zip(ranks, (fit.scores, fit.zero_shot_scores), strict=True):
                 own[half] = query_ranks(
-                    taken.without(score), view, "validation", tasks_at_once=at_once, device=device
+                    seen.without(score), view, "validation", tasks_at_once=at_once, device=device
                 )
         return summary(ranks[0]), summary(ranks[1])
 
@@ -183,17 +183,17 @@ class Mixture:
 
     def gradient(self, support: Examples, query: Examples) -> Weights:
         """Of the query losses after adaptation plus those before it, summed over tasks."""
-        said, nothing = said_of(self.parts, support, query), first(support, 0)
-        told = evidence_of(said, self.taken, support, query)
-        said = said_of(self.parts, nothing, query, said)
-        without = self._plain_gradient(evidence_of(said, self.taken, nothing, query))
+        of_parts, nothing = part_scores(self.parts, support, query), first(support, 0)
+        told = features_of(of_parts, self.seen, support, query)
+        of_parts = part_scores(self.parts, nothing, query, of_parts)
+        without = self._plain_gradient(features_of(of_parts, self.seen, nothing, query))
         if not self.steps:
             plain = self._plain_gradient(told)
             return {"weight": plain + without, "log_rate": torch.zeros_like(plain)}
         few = meta_gradient(
             self.learner,
             self.start,
-            support_evidence(self.parts, self.taken, support),
+            support_features(self.parts, self.seen, support),
             told,
             steps=self.steps,
             inner_lr=[self.rates],
@@ -205,7 +205,7 @@ class Mixture:
             "log_rate": self.rates["weight"] * by_rate,  # d/d log r = r d/d r
         }
 
-    def _plain_gradient(self, pairs: Evidence) -> Tensor:
+    def _plain_gradient(self, pairs: Features) -> Tensor:
         """Of the losses at the start, summed over tasks."""
         start = self.learner.initial(self.start, pairs)
         return self.learner.gradient(start, pairs)[1].sum_over_tasks()["weight"]
@@ -224,8 +224,8 @@ class Mixture:
         """Every task's own weights: float [tasks, 3, E]; without support pairs the start."""
         if not (self.steps and support.label.shape[1]):
             return self.weights["weight"].expand(support.num_tasks, -1, -1)
-        seen = support_evidence(self.parts, self.taken, support)
-        fast, _ = adapt(self.learner, self.start, seen, self.steps, [self.rates])
+        features = support_features(self.parts, self.seen, support)
+        fast, _ = adapt(self.learner, self.start, features, self.steps, [self.rates])
         own: Tensor = fast.values["weight"]
         return own
 
@@ -233,15 +233,15 @@ class Mixture:
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Scores of every query pair: float [tasks, Q, C]."""
         told = support if self.reads_support else first(support, 0)
-        seen = evidence_of(said_of(self.parts, told, query), self.taken, told, query)
-        return pooled(self.adapted(told), seen)
+        features = features_of(part_scores(self.parts, told, query), self.seen, told, query)
+        return pooled(self.adapted(told), features)
 
     def zero_shot_scores(self, support: Examples, query: Examples) -> Tensor:
         """The same without a look at the support pairs."""
         return self.scores(first(support, 0), query)
 
     def in_words(self) -> dict[str, dict[str, float]]:
-        """Weights and, if steps are taken, step sizes by part, as plain values."""
+        """Weights and, if steps are seen, step sizes by part, as plain values."""
         names, found = [*self.parts, "mean"], {}
         rates = [("rate.", self.rates["weight"])] if self.steps else []
         for prefix, x in (("", self.weights["weight"]), *rates):
@@ -255,7 +255,7 @@ class Mixture:
         content: dict[str, NDArray[Any]] = {
             "names": np.array(list(self.parts)),
             "steps": np.array(self.steps),
-            "taken": np.array([self.taken.prefix, self.taken.support]),
+            "seen": np.array([self.seen.prefix, self.seen.support]),
             **{name: _values(getattr(self, name)) for name in _LEFT_OUT},
         }
         write_arrays(path, self.num_courses, **arrays, **content)
@@ -271,18 +271,18 @@ class Mixture:
                 other baselines than there are.
         """
         keys = ["weight", "log_rate"]
-        found = read_arrays(path, num_courses, [*keys, "names", "steps", "taken", *_LEFT_OUT])
+        found = read_arrays(path, num_courses, [*keys, "names", "steps", "seen", *_LEFT_OUT])
         mixed = _mixed(parts)
         if found["names"].tolist() != list(mixed):
             raise UserError(
                 f"{path}: mixes {', '.join(found['names'].tolist())}, expected "
                 f"{', '.join(mixed)}; the models in params.yaml were changed, run `dvc repro`"
             )
-        prefix, support = found["taken"].tolist()
+        prefix, support = found["seen"].tolist()
         weights = {key: torch.from_numpy(found[key]).to(device) for key in keys}
-        taken = SeenFilter(prefix, support, None)
+        seen = SeenFilter(prefix, support, None)
         left_out = [dict(zip(METRICS, found[name].tolist(), strict=False)) for name in _LEFT_OUT]
-        return cls(mixed, taken, weights, int(found["steps"]), num_courses, [], *left_out)
+        return cls(mixed, seen, weights, int(found["steps"]), num_courses, [], *left_out)
 
 
 def _mixed(parts: Parts) -> dict[str, Baseline]:

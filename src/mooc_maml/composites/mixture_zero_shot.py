@@ -1,4 +1,4 @@
-"""The mixture before adaptation: the same weights, no support pair told, no step taken."""
+"""The mixture before adaptation: the same weights, no support pair told, no step made."""
 
 from typing import ClassVar, Self
 
@@ -34,4 +34,4 @@ class MixtureZeroShot(Mixture):
         metrics = whole.left_out_zero_shot
         history = [{"left_out_validation": metrics}] if metrics else []
         courses = whole.num_courses
-        return cls(whole.parts, whole.taken, whole.weights, 0, courses, history, metrics)
+        return cls(whole.parts, whole.seen, whole.weights, 0, courses, history, metrics)

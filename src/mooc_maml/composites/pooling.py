@@ -14,7 +14,7 @@ def mixture_loss(weights: Weights, pairs: Any) -> Tensor:
 
     Args:
         weights: "weight", float [3, E].
-        pairs: `Evidence` of one task, without the leading axis.
+        pairs: `Features` of one task, without the leading axis.
     """
     log_p = pooled(weights["weight"], pairs)
     log_p = log_p.masked_fill(pairs[2], _OUT).log_softmax(-1)
@@ -23,7 +23,7 @@ def mixture_loss(weights: Weights, pairs: Any) -> Tensor:
 
 
 def pooled(weight: Tensor, pairs: Any) -> Tensor:
-    """Scores [..., pairs, C] from weights [..., 3, E] and evidence with the same leading axes."""
+    """Scores [..., pairs, C] from weights [..., 3, E] and features with the same leading axes."""
     log_p, context = pairs[0], pairs[1]
     scores: Tensor = (log_p @ (context @ weight)[..., None]).squeeze(-1)
     return scores

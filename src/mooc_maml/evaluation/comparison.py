@@ -166,7 +166,7 @@ def compare(
             for model, of_one in found.items()
         },
         "differences": _differences(metrics, best, params.seed),
-        "seen_courses": seen.told(),
+        "seen_courses": seen.as_result(),
     }
     if {*ADAPTED, "oracle"} <= set(metrics):
         after, before, end = (metrics[name] for name in (*ADAPTED, "oracle"))

@@ -78,39 +78,39 @@ CONTROLS: Mapping[str, Callable[[EpisodeStore, np.random.Generator], Corrupt]] =
 
 def without_steps(mixture: Mixture) -> ScoreFunction:
     """The mixture given the support pairs, but without gradient steps on them."""
-    return _changed(mixture, mixture.taken, 0).scores
+    return _changed(mixture, mixture.seen, 0).scores
 
 
 def told_of_others(mixture: Mixture) -> ScoreFunction:
-    """The mixture for support pairs of another learner: what these took is not left out.
+    """The mixture for support pairs of another learner: what these saw is not left out.
 
-    What the learner itself has taken is left out by `ranks_on_corrupted`.
+    What the learner itself has seen is left out by `ranks_on_corrupted`.
     """
-    return _changed(mixture, mixture.taken._replace(support=False), mixture.steps).scores
+    return _changed(mixture, mixture.seen._replace(support=False), mixture.steps).scores
 
 
-def _changed(mixture: Mixture, taken: SeenFilter, steps: int) -> Mixture:
-    return Mixture(mixture.parts, taken, mixture.weights, steps, mixture.num_courses, [])
+def _changed(mixture: Mixture, seen: SeenFilter, steps: int) -> Mixture:
+    return Mixture(mixture.parts, seen, mixture.weights, steps, mixture.num_courses, [])
 
 
 def ranks_on_corrupted(
     score: ScoreFunction,
     corrupt: Corrupt,
     store: EpisodeStore,
-    taken: SeenFilter,
+    seen: SeenFilter,
     *,
     tasks_at_once: int,
     device: torch.device,
 ) -> NDArray[np.int64]:
     """Ranks of the test queries after adaptation on corrupted support pairs.
 
-    Courses that the learner has taken are left out of the ranking by the learner's own pairs.
+    Courses that the learner has seen are left out of the ranking by the learner's own pairs.
 
     Args:
         score: adapts and scores.
         corrupt: changes the support pairs that it adapts on.
         store: the episodes.
-        taken: which courses are ranked.
+        seen: which courses are ranked.
         tasks_at_once: episodes scored together; bounds memory.
         device: where `score` wants its examples.
 
@@ -125,7 +125,7 @@ def ranks_on_corrupted(
             return score(corrupted, asked).detach()
 
         support, asked = own.to(device), query.to(device)
-        found[indices] = ranks(taken.without(scores)(support, asked), asked.label).cpu().numpy()
+        found[indices] = ranks(seen.without(scores)(support, asked), asked.label).cpu().numpy()
     return found
 
 

@@ -28,6 +28,6 @@ def trained_result(
     content = {
         "baselines": metrics,
         "training": {name: entries for name, entries in training.items() if entries},
-        "seen_courses": seen_filter(store, params).told(),
+        "seen_courses": seen_filter(store, params).as_result(),
     }
     return TrainedResult.model_validate(about(params, store) | content)

@@ -57,17 +57,21 @@ def write_curves(folder: Path, progress: Progress) -> None:
     )
     with atomic_path(folder / "training.csv") as temporary:
         training.to_csv(temporary, index=False)
-    write_looks(folder / "validation.csv", progress)
+    write_evaluations(folder / "validation.csv", progress)
 
 
-def write_looks(path: Path, progress: Progress) -> None:
-    """A row for each look at validation, a column for each mode and metric ("few_shot HR@10")."""
-    looks = [
+def write_evaluations(path: Path, progress: Progress) -> None:
+    """A row an evaluation, a column for each mode and metric ("few_shot HR@10")."""
+    evaluations = [
         {
-            "iteration": look["iteration"],
-            **{f"{mode} {name}": value for mode in MODES for name, value in look[mode].items()},
+            "iteration": evaluation["iteration"],
+            **{
+                f"{mode} {name}": value
+                for mode in MODES
+                for name, value in evaluation[mode].items()
+            },
         }
-        for look in progress.validation
+        for evaluation in progress.validation
     ]
     with atomic_path(path) as temporary:
-        pd.DataFrame(looks).to_csv(temporary, index=False)
+        pd.DataFrame(evaluations).to_csv(temporary, index=False)

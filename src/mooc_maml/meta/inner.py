@@ -111,17 +111,17 @@ def adapt(
         The adapted (fast) weights, and the steps, first to last.
     """
     start = fast = task_model.initial(weights, support)
-    taken = []
+    trajectory = []
     for number in range(steps):
         _, gradient, tape = task_model.gradient(fast, support)
         rates = rates_of(inner_lr, number)
-        taken.append(Step(fast, gradient, tape, rates))
+        trajectory.append(Step(fast, gradient, tape, rates))
         if isinstance(rates, float):
             kept = fast.towards(start, rates * pull) if pull else fast
             fast = kept.plus(gradient, -rates)
         else:
             fast = fast.plus(gradient.scaled(rates), -1.0)
-    return fast, taken
+    return fast, trajectory
 
 
 def rates_of(inner_lr: StepSizes, step: int) -> float | Rates:

@@ -65,14 +65,14 @@ class MetaModel:
         return self.task_model.device
 
 
-def read_meta_model(folder: Path, params: Params, num_courses: int, taken: SeenFilter) -> MetaModel:
+def read_meta_model(folder: Path, params: Params, num_courses: int, seen: SeenFilter) -> MetaModel:
     """Open what meta-training left, ready to run on the device of the settings.
 
     Args:
         folder: of models.
         params: the settings.
         num_courses: the catalogue that it has to rank.
-        taken: courses left out of the loss that it adapts on.
+        seen: courses left out of the loss that it adapts on.
 
     Raises:
         UserError: the model is missing, damaged, made for another catalogue, or meta-trained with
@@ -85,7 +85,7 @@ def read_meta_model(folder: Path, params: Params, num_courses: int, taken: SeenF
     own = setup(params.hardware), dtype(params.hardware)
     weights = weights_of(model.to(*own))
     learned = read_learned(path, variant.learned(weights))
-    return MetaModel(backbone.task_model(model, *own, taken), weights | learned, params)
+    return MetaModel(backbone.task_model(model, *own, seen), weights | learned, params)
 
 
 def _check_made_as(settings: dict[str, Any], params: Params, path: Path) -> None:

@@ -52,14 +52,14 @@ def meta_gradient(
         step_weights: weight of the query loss after each of the `steps` steps, in the sum that is
             differentiated; None: 1 for the last, 0 for the others.
     """
-    fast, taken = adapt(task_model, weights, task_model.prepare(support), steps, inner_lr)
+    fast, trajectory = adapt(task_model, weights, task_model.prepare(support), steps, inner_lr)
     prepared = task_model.prepare(query, support)
     losses, direction, _ = task_model.gradient(fast, prepared)
     if step_weights is not None:
         direction = direction.scaled(float(step_weights[-1]))
     rates: list[Weights] = []
-    while taken:  # a step's memory is free for the direction, which may grow, once it is used
-        step = taken.pop()
+    while trajectory:  # a step's memory is free for the direction, which may grow, once it is used
+        step = trajectory.pop()
         if isinstance(step.rates, float):
             if second_order:
                 product = task_model.hessian_product(step.tape, direction)
@@ -69,8 +69,8 @@ def meta_gradient(
             if second_order:
                 product = task_model.hessian_product(step.tape, direction.scaled(step.rates))
                 direction = direction.plus(product, -1.0)
-        if step_weights is not None and taken and step_weights[len(taken) - 1]:
+        if step_weights is not None and trajectory and step_weights[len(trajectory) - 1]:
             _, earlier, _ = task_model.gradient(step.fast, prepared)
-            direction = direction.plus(earlier, step_weights[len(taken) - 1])
+            direction = direction.plus(earlier, step_weights[len(trajectory) - 1])
     rates = [{name: -x for name, x in of_step.items()} for of_step in reversed(rates)]
     return MetaGradient(losses, direction.sum_over_tasks(), rates)

@@ -25,7 +25,7 @@ class RecommenderTaskModel(DenseTaskModel):
         module: see `recommender_loss`; its `settings` tell `num_courses`. Not to be used elsewhere.
         device: of the weights.
         dtype: of the weights.
-        taken: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
+        seen: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
         layer_of: name of a weight -> the layer that it counts to in `relative_changes`.
     """
 
@@ -34,10 +34,10 @@ class RecommenderTaskModel(DenseTaskModel):
         module: nn.Module,
         device: torch.device,
         dtype: torch.dtype,
-        taken: SeenFilter = NONE_LEFT_OUT,
+        seen: SeenFilter = NONE_LEFT_OUT,
         layer_of: Callable[[str], str] = _module_of,
     ) -> None:
-        self.device, self.dtype, self.taken, self.layer_of = device, dtype, taken, layer_of
+        self.device, self.dtype, self.seen, self.layer_of = device, dtype, seen, layer_of
         self.num_courses: int = module.settings["num_courses"]  # type: ignore[index, assignment]
         module = module.to(device, dtype)
         super().__init__(recommender_loss(module))
@@ -50,7 +50,7 @@ class RecommenderTaskModel(DenseTaskModel):
 
     def prepare(self, examples: Examples, support: Examples | None = None) -> Pairs:
         """On the device, with the courses marked that the loss leaves out."""
-        left_out = self.taken.courses_out_of_loss(examples, support)
+        left_out = self.seen.courses_out_of_loss(examples, support)
         if left_out is not None:
             left_out = left_out.to(self.device)
         return pairs_of(examples.to(self.device), self.dtype, self.num_courses, left_out)

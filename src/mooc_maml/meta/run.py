@@ -12,7 +12,7 @@ from tqdm import tqdm
 from mooc_maml.common.errors import UserError
 from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.diagnostics import Curves, diagnose
-from mooc_maml.meta.files import keep_checkpoint, keep_model, write_curves, write_looks
+from mooc_maml.meta.files import keep_checkpoint, keep_model, write_curves, write_evaluations
 from mooc_maml.meta.train import MODES, MetaTrainer, Progress, meta_train
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.runtime.run_state import RunState
@@ -46,7 +46,7 @@ def warm_start(params: Params, baseline: Path, num_courses: int) -> nn.Module | 
 
 
 def run_meta_training(
-    trainer: MetaTrainer, run: RunState, model: Path, plots: Path, looks: Path | None = None
+    trainer: MetaTrainer, run: RunState, model: Path, plots: Path, evaluations: Path | None = None
 ) -> None:
     """Go on from the saved state, train to the end, and leave model, checkpoints and curves.
 
@@ -56,19 +56,19 @@ def run_meta_training(
         run: where states are saved.
         model: folder of models.
         plots: folder of the curves.
-        looks: table of the evaluations of the validation set, written at each; None: none.
+        evaluations: table of the evaluations of the validation set, written at each; None: none.
 
     Raises:
         UserError: see `take_up` and `meta_train`.
     """
-    if trainer.world.rank:
+    if trainer.process_group.rank:
         take_up(trainer, run)
-        for _ in meta_train(trainer, lambda look: None):
+        for _ in meta_train(trainer, lambda evaluation: None):
             pass
         return
     with run:
         take_up(trainer, run)
-        _train(trainer, run, looks)
+        _train(trainer, run, evaluations)
         keep_model(run.kept, trainer)
         write_curves(plots, trainer.progress)
         run.publish(model)
@@ -80,36 +80,36 @@ def take_up(trainer: MetaTrainer, run: RunState) -> None:
     Raises:
         UserError: the states are damaged, or not the same for all processes.
     """
-    world, turn = trainer.world, torch.zeros(1)
-    if world.rank:
-        world.sum(turn)  # returns once the first process has called it too
+    process_group, turn = trainer.process_group, torch.zeros(1)
+    if process_group.rank:
+        process_group.sum(turn)  # returns once the first process has called it too
     saved = run.load()
-    if not world.rank:
-        world.sum(turn)
+    if not process_group.rank:
+        process_group.sum(turn)
     if saved is not None:
         trainer.restore(saved)
     done = trainer.progress.iteration
-    if int(world.sum(torch.tensor([done]))[0]) != done * world.size:
+    if int(process_group.sum(torch.tensor([done]))[0]) != done * process_group.size:
         raise UserError(
-            f"{run.folder}: process {world.rank} of {world.size} would go on after meta-update "
-            f"{done}, others would not; let all machines work in one shared folder"
+            f"{run.folder}: process {process_group.rank} of {process_group.size} would go on after "
+            f"meta-update {done}, others would not; let all machines work in one shared folder"
         )
-    if saved is not None and not world.rank:
+    if saved is not None and not process_group.rank:
         print(f"going on after meta-update {done}", file=sys.stderr)
 
 
-def _train(trainer: MetaTrainer, run: RunState, looks: Path | None) -> None:
+def _train(trainer: MetaTrainer, run: RunState, evaluations: Path | None) -> None:
     params, saved_at = trainer.params, time.monotonic()
     total, done = params.num_meta_iterations, trainer.progress.iteration
     # disable=None: no bar where standard error is no terminal
     with Stop() as stop, tqdm(total=total, initial=done, desc="meta-training", disable=None) as bar:
 
-        def on_look(look: dict[str, Any]) -> None:
-            _show(trainer, look, bar)
-            if looks is not None:
-                write_looks(looks, trainer.progress)
+        def on_evaluation(evaluation: dict[str, Any]) -> None:
+            _show(trainer, evaluation, bar)
+            if evaluations is not None:
+                write_evaluations(evaluations, trainer.progress)
 
-        for loss in meta_train(trainer, on_look):
+        for loss in meta_train(trainer, on_evaluation):
             bar.update()
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             checkpoint = trainer.progress.iteration % params.checkpoint_interval == 0
@@ -120,19 +120,20 @@ def _train(trainer: MetaTrainer, run: RunState, looks: Path | None) -> None:
                 saved_at = time.monotonic()
             if stop:
                 stop.end(f"meta-update {trainer.progress.iteration}")
-        # with the last look: what ends the run from here on loses nothing
+        # with the last evaluation: what ends the run from here on loses nothing
         run.save(trainer.state())
 
 
-def _show(trainer: MetaTrainer, look: dict[str, Any], bar: "tqdm[Any]") -> None:
+def _show(trainer: MetaTrainer, evaluation: dict[str, Any], bar: "tqdm[Any]") -> None:
     params, metric = trainer.params, trainer.params.evaluation.validation_metric
     losses = trainer.progress.losses[-params.eval_interval :]
     loss = f"loss {sum(losses) / len(losses):.4f}, " if losses else ""
     shots = ", ".join(
-        f"{mode.replace('_', '-')} {metric} {look[mode][metric]:.4f} HR@1 {look[mode]['HR@1']:.4f}"
+        f"{mode.replace('_', '-')} {metric} {evaluation[mode][metric]:.4f} "
+        f"HR@1 {evaluation[mode]['HR@1']:.4f}"
         for mode in MODES
     )
-    tqdm.write(f"meta-update {look['iteration']}/{bar.total}: {loss}validation {shots}")
+    tqdm.write(f"meta-update {evaluation['iteration']}/{bar.total}: {loss}validation {shots}")
     sys.stdout.flush()
     for warning in diagnose(curves_of(trainer.progress), ended=False):
         tqdm.write(f"warning: {warning.text}", file=sys.stderr)
@@ -140,5 +141,5 @@ def _show(trainer: MetaTrainer, look: dict[str, Any], bar: "tqdm[Any]") -> None:
 
 def curves_of(progress: Progress) -> Curves:
     """The curves of a run, as far as it has come."""
-    hr1 = [look["few_shot"]["HR@1"] for look in progress.validation]
+    hr1 = [evaluation["few_shot"]["HR@1"] for evaluation in progress.validation]
     return Curves(range(1, len(progress.losses) + 1), progress.losses, hr1)

@@ -24,7 +24,7 @@ from mooc_maml.meta.variants import variant_of
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
 from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.hardware import dtype
-from mooc_maml.runtime.processes import ALONE, World
+from mooc_maml.runtime.processes import ALONE, ProcessGroup
 from mooc_maml.settings.params import Params
 
 MODES = ("zero_shot", "few_shot")
@@ -37,7 +37,7 @@ class Progress:
     Attributes:
         iteration: meta-updates done.
         losses: query loss of every meta-update.
-        validation: one entry a look: {"iteration", "zero_shot": metrics, "few_shot": metrics}.
+        validation: the evaluations, {"iteration", "zero_shot": metrics, "few_shot": metrics}.
     """
 
     iteration: int = 0
@@ -46,11 +46,11 @@ class Progress:
 
 
 class MetaTrainer:
-    """A meta-training run that can be stopped and taken up between any two meta-updates.
+    """A meta-training run that can be stopped and seen up between any two meta-updates.
 
-    The meta-batch of an update is drawn from (seed, its number), so no sampler has a state. In a
-    world of several processes each adapts its share of the tasks; the sums of their gradients, and
-    so the weights, are the same in all.
+    The meta-batch of an update is drawn from (seed, its number), so no sampler has a state. Of
+    several processes each adapts its share of the tasks; the sums of their gradients, and so the
+    weights, are the same in all.
 
     Args:
         start: the model to begin with (a warm start); None: random weights.
@@ -64,18 +64,18 @@ class MetaTrainer:
         store: EpisodeStore,
         params: Params,
         device: torch.device,
-        world: World = ALONE,
+        process_group: ProcessGroup = ALONE,
         start: nn.Module | None = None,
     ) -> None:
-        self.store, self.params, self.world = store, params, world
+        self.store, self.params, self.process_group = store, params, process_group
         self.backbone, self.variant = backbone_of(params), variant_of(params)
-        self.taken = seen_filter(store, params)
+        self.seen = seen_filter(store, params)
         if start is None:
             drawn = torch_generator(params.seed, "meta-initial")
             start = self.backbone.build(store.num_courses, params, drawn)
         how = device, dtype(params.hardware)
         model = weights_of(start.to(*how))
-        self.task_model = self.backbone.task_model(start, *how, self.taken)
+        self.task_model = self.backbone.task_model(start, *how, self.seen)
         self.weights: Weights = model | self.variant.learned(model)
         self.best = self._copy_of_weights()
         self.optimiser = torch.optim.Adam(self.weights.values(), lr=params.outer_lr)
@@ -95,10 +95,10 @@ class MetaTrainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take up a run where `state` was taken.
+        """Take up a run where `state` was seen.
 
         Raises:
-            UserError: it was taken with another backbone or variant.
+            UserError: it was seen with another backbone or variant.
         """
         if state["made_as"] != self._made_as():
             raise UserError(
@@ -118,35 +118,35 @@ class MetaTrainer:
         """Whether the upper bound is reached, or validation has gone without a new best."""
         done = self.progress.iteration >= self.params.num_meta_iterations
         patience = self.params.early_stopping_patience
-        return self._looked_now() and (done or is_out_of_patience(self._values(), patience))
+        return self._evaluated_now() and (done or is_out_of_patience(self._values(), patience))
 
-    def is_look_due(self) -> bool:
+    def is_evaluation_due(self) -> bool:
         """Whether the validation set is to be looked at before the next meta-update."""
         iteration, params = self.progress.iteration, self.params
         last = iteration >= params.num_meta_iterations
-        return not self._looked_now() and (last or iteration % params.eval_interval == 0)
+        return not self._evaluated_now() and (last or iteration % params.eval_interval == 0)
 
-    def _looked_now(self) -> bool:
-        looks = self.progress.validation
-        return bool(looks) and looks[-1]["iteration"] == self.progress.iteration
+    def _evaluated_now(self) -> bool:
+        evaluations = self.progress.validation
+        return bool(evaluations) and evaluations[-1]["iteration"] == self.progress.iteration
 
     def _values(self) -> list[float]:
         metric = self.params.evaluation.validation_metric
-        return [look["few_shot"][metric] for look in self.progress.validation]
+        return [evaluation["few_shot"][metric] for evaluation in self.progress.validation]
 
-    def look(self) -> dict[str, Any]:
+    def evaluate(self) -> dict[str, Any]:
         """Zero-shot and few-shot on the whole validation set; keep the weights if they are best."""
         found: dict[str, Any] = {"iteration": self.progress.iteration}
         for mode in MODES:
             score = self.scores(self.weights, None if mode == "few_shot" else 0)
             found[mode] = summary(
                 query_ranks(
-                    self.taken.without(score),
+                    self.seen.without(score),
                     self.store,
                     "validation",
                     tasks_at_once=self.params.hardware.tasks_at_once,
                     device=self.task_model.device,
-                    world=self.world,
+                    process_group=self.process_group,
                 )
             )
         self.progress.validation.append(found)
@@ -168,7 +168,7 @@ class MetaTrainer:
         """
         rng = generator(self.params.seed, "meta-batch", self.progress.iteration)
         tasks = sample_tasks(self.store, self.params.meta_batch_size, rng)
-        loss, gradient = self._meta_gradient(tasks, self.world)
+        loss, gradient = self._meta_gradient(tasks, self.process_group)
         norm = _norm(gradient)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             raise self._not_finite(
@@ -207,14 +207,16 @@ class MetaTrainer:
             f"episode {found[0]}, of learner {learner}"
         )
 
-    def _meta_gradient(self, tasks: NDArray[np.int64], world: World) -> tuple[float, Weights]:
-        """Mean over the tasks of the query loss, and its gradient; the world shares the work."""
+    def _meta_gradient(
+        self, tasks: NDArray[np.int64], process_group: ProcessGroup
+    ) -> tuple[float, Weights]:
+        """Mean over the tasks of the query loss, and its gradient; the processes share the work."""
         loss, gradient = shared_meta_gradient(
             partial(self.variant.meta_gradient, self.task_model, update=self.progress.iteration),
             self.weights,
             self.store.support("train", tasks),
             self.store.query("train", tasks),
-            world,
+            process_group,
             1 if self.variant.one_task_alone else self.params.hardware.tasks_at_once,
         )
         return float(loss), gradient
@@ -229,7 +231,7 @@ def shared_meta_gradient(
     weights: Weights,
     support: Examples,
     query: Examples,
-    world: World,
+    process_group: ProcessGroup,
     tasks_at_once: int,
 ) -> tuple[Tensor, Weights]:
     """Mean over tasks of the query loss after adaptation, and its gradient.
@@ -243,17 +245,19 @@ def shared_meta_gradient(
     any_weight = next(iter(weights.values()))
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     loss = any_weight.new_zeros(())
-    mine = world.share(costs(support, query))
+    mine = process_group.share(costs(support, query))
     for group in groups_by_size(support, query, mine, tasks_at_once):
         losses, gradient = way(weights, support.take(group), query.take(group))
         loss += losses.sum()
         for name, g in gradient.items():
             total[name] += g
-    loss, *sums = (x / support.num_tasks for x in world.sum(loss, *total.values()))
+    loss, *sums = (x / support.num_tasks for x in process_group.sum(loss, *total.values()))
     return loss, dict(zip(total, sums, strict=True))
 
 
-def meta_train(trainer: MetaTrainer, on_look: Callable[[dict[str, Any]], None]) -> Iterator[float]:
+def meta_train(
+    trainer: MetaTrainer, on_evaluation: Callable[[dict[str, Any]], None]
+) -> Iterator[float]:
     """Run to the end; yields the loss after each meta-update, when the state is whole.
 
     Raises:
@@ -261,8 +265,8 @@ def meta_train(trainer: MetaTrainer, on_look: Callable[[dict[str, Any]], None]) 
     """
     try:
         while True:
-            if trainer.is_look_due():
-                on_look(trainer.look())
+            if trainer.is_evaluation_due():
+                on_evaluation(trainer.evaluate())
             if trainer.is_finished():
                 return
             yield trainer.step()

@@ -118,9 +118,9 @@ class Reptile(GradientVariant):
         """The mean loss before the first step, and the sum of the gradients met on the way."""
         both = task_model.prepare(joined(support, query))
         steps, inner_lr = self.params.num_inner_steps, self.params.inner_lr
-        _, taken = adapt(task_model, meta, both, steps, inner_lr)
-        losses, _, _ = task_model.gradient(taken[0].fast, both)
-        met = [step.gradient.sum_over_tasks() for step in taken]
+        _, trajectory = adapt(task_model, meta, both, steps, inner_lr)
+        losses, _, _ = task_model.gradient(trajectory[0].fast, both)
+        met = [step.gradient.sum_over_tasks() for step in trajectory]
         return losses, {name: sum_of([gradient[name] for gradient in met]) for name in meta}
 
 
@@ -155,11 +155,11 @@ class Proximal(GradientVariant):
         """See `GradientVariant`."""
         params, prepared = self.params, task_model.prepare(support)
         alpha, pull = params.inner_lr, params.meta.proximal
-        fast, taken = adapt(task_model, meta, prepared, params.num_inner_steps, alpha, pull)
+        fast, trajectory = adapt(task_model, meta, prepared, params.num_inner_steps, alpha, pull)
         losses, v, _ = task_model.gradient(fast, task_model.prepare(query, support))
         total = v
-        while taken and params.use_second_order:
-            product = task_model.hessian_product(taken.pop().tape, v)
+        while trajectory and params.use_second_order:
+            product = task_model.hessian_product(trajectory.pop().tape, v)
             total = total.plus(product, -alpha)
             v = v.scaled(1 - alpha * pull).plus(product, -alpha)
         return losses, total.sum_over_tasks()

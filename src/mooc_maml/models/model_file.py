@@ -1,4 +1,4 @@
-"""The file of a trained model: its weights and the settings to build it anew."""
+"""The file of a trained model: its weights and the settings to rebuild it."""
 
 import io
 import zipfile
@@ -14,7 +14,7 @@ from mooc_maml.common.files import atomic_path
 
 
 class Storable(Protocol):
-    """A module that `cls(**settings)` builds anew, with weights that are about to be loaded."""
+    """A module that `cls(**settings)` rebuilds, with weights that are about to be loaded."""
 
     @property
     def settings(self) -> dict[str, int | float]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from mooc_maml.episodes.examples import Examples, costs, groups_by_size
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import metrics, ranks
-from mooc_maml.runtime.processes import ALONE, World
+from mooc_maml.runtime.processes import ALONE, ProcessGroup
 
 FIRST = 10  # courses of a ranking that are kept: those that HR@10 and NDCG@10 look at
 _ASSEMBLED_AT_ONCE = 1024  # episodes among which those of similar size are scored together
@@ -41,7 +41,7 @@ def query_ranks(
     tasks_at_once: int,
     device: torch.device,
     support_size: int | None = None,
-    world: World = ALONE,
+    process_group: ProcessGroup = ALONE,
 ) -> NDArray[np.int64]:
     """Rank of the true course, among all courses, for every query pair of a set of episodes.
 
@@ -52,19 +52,19 @@ def query_ranks(
         tasks_at_once: episodes scored together; bounds memory.
         device: where `score` wants its examples.
         support_size: support pairs, those directly before the query; 0: none; None: K.
-        world: the processes that share the work; all get all ranks.
+        process_group: the processes that share the work; all get all ranks.
 
     Returns:
         int64 [episodes, Q]; episodes are in the order of store.episodes[episode_set].
     """
     total = len(store.episodes[episode_set])
     found = torch.zeros(total, store.query_size, dtype=torch.int64, device=device)
-    groups = episode_groups(store, episode_set, tasks_at_once, support_size, world)
+    groups = episode_groups(store, episode_set, tasks_at_once, support_size, process_group)
     for indices, support, query in groups:
         own_query = query.to(device)
         scores = score(support.to(device), own_query).detach()
         found[indices] = ranks(scores, own_query.label)
-    return world.sum(found)[0].cpu().numpy()
+    return process_group.sum(found)[0].cpu().numpy()
 
 
 def query_answers(
@@ -132,7 +132,7 @@ def episode_groups(
     episode_set: str,
     tasks_at_once: int,
     support_size: int | None = None,
-    world: World = ALONE,
+    process_group: ProcessGroup = ALONE,
 ) -> Iterator[tuple[NDArray[np.int64], Examples, Examples]]:
     """Episodes of similar size together: their indices, support pairs and query pairs, on the CPU.
 
@@ -143,7 +143,7 @@ def episode_groups(
         indices = np.arange(start, min(start + _ASSEMBLED_AT_ONCE, total))
         support = store.support(episode_set, indices, support_size)
         query = store.query(episode_set, indices)
-        mine = world.share(costs(support, query))
+        mine = process_group.share(costs(support, query))
         for group in groups_by_size(support, query, mine, tasks_at_once):
             yield indices[group], support.take(group), query.take(group)
 

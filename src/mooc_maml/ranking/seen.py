@@ -1,6 +1,6 @@
-"""Whether courses that a learner has taken can come again, and leaving them out if not.
+"""Whether courses that a learner has seen can come again, and leaving them out if not.
 
-On some platforms a course is taken once (enrolments), on others opened again and again (clicks).
+On some platforms a course is seen once (enrolments), on others opened again and again (clicks).
 Which of the two is learnt from the training learners, and then holds for every model alike.
 """
 
@@ -129,7 +129,7 @@ class SeenFilter(NamedTuple):
             return scores
         return scores.masked_fill(_marked(courses, scores.shape[1])[0], -torch.inf)
 
-    def told(self) -> dict[str, Any]:
+    def as_result(self) -> dict[str, Any]:
         """Plain values for a result file."""
         shares = self.recurrence._asdict() if self.recurrence else {}
         return {"prefix_left_out": self.prefix, "support_left_out": self.support, **shares}

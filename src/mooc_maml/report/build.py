@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mooc_maml.common.files import atomic_path, write_json
 from mooc_maml.common.results import write_result
+from mooc_maml.report.diagnostics import training_diagnostics
 from mooc_maml.report.figures import draw_figures
 from mooc_maml.report.findings import results
 from mooc_maml.report.inputs import read_inputs, tag
@@ -12,7 +13,6 @@ from mooc_maml.report.manifest import artefacts, configuration
 from mooc_maml.report.page import write_page
 from mooc_maml.report.readme import results_table
 from mooc_maml.report.repeated import read_seeds
-from mooc_maml.report.signs import training_signs
 from mooc_maml.report.summary import report, terminal_table
 from mooc_maml.settings.params import Params
 
@@ -39,7 +39,7 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
     sizes = (params.episodes.support_size, params.episodes.query_size)
     plots = results_path / "plots"
     draw_figures(inputs, plots)
-    findings = results(inputs) + training_signs(inputs)
+    findings = results(inputs) + training_diagnostics(inputs)
     settings = configuration(inputs)
     write_json(report_path / "config.json", settings)
     write_result(report_path / "report.json", report(inputs, findings))

@@ -158,7 +158,7 @@ def _oracle(zero: Measure, few: Measure, oracle: Measure) -> str:
     room = oracle.value - zero.value
     share = (few.value - zero.value) / room if room > 0 else math.nan
     return (
-        f"Since these learners are made up, the best possible prediction is known: it reaches "
+        f"Since these learners are synthetic, the best possible prediction is known: it reaches "
         f"{percent(oracle.value)} {HEADLINE}. Adaptation closes {percent(share, 0)} of the "
         "distance from zero-shot to it."
     )

@@ -106,12 +106,12 @@ class Inputs:
 
     @property
     def synthetic(self) -> bool:
-        """Whether the learners are made up."""
+        """Whether the learners are synthetic."""
         return self.maml.synthetic
 
     @property
     def source_label(self) -> str:
-        """The data source in words for titles: made-up data always says that it is."""
+        """The data source in words for titles: synthetic data always says that it is."""
         return "synthetic data" if self.synthetic else self.maml.data_source
 
     @property

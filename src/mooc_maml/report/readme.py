@@ -24,14 +24,14 @@ def results_table(inputs: Inputs) -> str:
     params, found = inputs.params, inputs.maml
     episodes, metric = params.episodes, params.evaluation.validation_metric
     split = (episodes.train_fraction, episodes.validation_fraction, episodes.test_fraction)
-    taken = "as any other" if params.evaluation.seen_courses == "keep" else "if they recur"
+    seen = "as any other" if params.evaluation.seen_courses == "keep" else "if they recur"
     steps = " or ".join(map(str, inputs.steps))
     about = (
         f"Data: {inputs.source_label}, {found.learners:,} test learners, "
         f"{found.queries:,} queries. Protocol: split by learner "
         f"{'/'.join(f'{100 * share:g}' for share in split)}, K = {episodes.support_size} support "
         f"pairs, then Q = {episodes.query_size} queries, a learner's {episodes.position} pairs, "
-        f"ranked among all courses, taken ones {taken}; {inputs.method}, α = {params.inner_lr:g}, "
+        f"ranked among all courses, seen ones {seen}; {inputs.method}, α = {params.inner_lr:g}, "
         f"{steps} steps. Seed {params.seed}. The best on validation first; in "
         "brackets 95 % intervals over learners."
     )

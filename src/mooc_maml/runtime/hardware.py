@@ -8,11 +8,11 @@ import torch
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.runtime.devices import GPUs, fault_of, usable_gpus
-from mooc_maml.runtime.processes import ALONE, World
+from mooc_maml.runtime.processes import ALONE, ProcessGroup
 from mooc_maml.settings.hardware import HardwareParams
 
 
-def setup(hardware: HardwareParams, world: World = ALONE) -> torch.device:
+def setup(hardware: HardwareParams, process_group: ProcessGroup = ALONE) -> torch.device:
     """Set threads, memory and deterministic algorithms of this process; give the device to run on.
 
     The processes of one machine share its threads, and take a GPU each. `device: auto` falls back
@@ -22,7 +22,7 @@ def setup(hardware: HardwareParams, world: World = ALONE) -> torch.device:
         UserError: device cuda is asked for and there is none, or there are more processes than
             GPUs.
     """
-    torch.set_num_threads(max(1, hardware.threads // world.local_size))
+    torch.set_num_threads(max(1, hardware.threads // process_group.local_size))
     keep_freed_memory()
     # cuBLAS is deterministic only with a fixed workspace, read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -30,15 +30,19 @@ def setup(hardware: HardwareParams, world: World = ALONE) -> torch.device:
     torch.backends.cudnn.benchmark = False
     gpus, fault = _gpus(hardware), ""
     if gpus.count:
-        _enough(gpus, world.local_size)
-        device = torch.device("cuda", world.local_rank) if world.size > 1 else torch.device("cuda")
+        _enough(gpus, process_group.local_size)
+        device = (
+            torch.device("cuda", process_group.local_rank)
+            if process_group.size > 1
+            else torch.device("cuda")
+        )
         fault = fault_of(device)
         if not fault:
             return device
-        if hardware.device == "cuda" or world.size > 1:
+        if hardware.device == "cuda" or process_group.size > 1:
             raise UserError(f"hardware.device: {device} cannot be used ({fault}); set it to cpu")
     fault = fault or gpus.fault
-    if fault and not world.rank:
+    if fault and not process_group.rank:
         print(f"hardware.device: no GPU can be used ({fault}); on the CPU then", file=sys.stderr)
     return torch.device("cpu")
 
@@ -61,9 +65,9 @@ def process_count(hardware: HardwareParams) -> int:
 _PROCESSES_ON_CPU = 2  # whatever the number of cores, since results depend on it, to rounding
 
 
-def named(device: torch.device, world: World = ALONE) -> str:
+def named(device: torch.device, process_group: ProcessGroup = ALONE) -> str:
     """Device and number of processes, in words."""
-    return f"{device.type} by {world.size} process{'es' if world.size > 1 else ''}"
+    return f"{device.type} by {process_group.size} process{'es' if process_group.size > 1 else ''}"
 
 
 def _gpus(hardware: HardwareParams) -> GPUs:

@@ -15,7 +15,7 @@ _ADDRESS = ("MASTER_ADDR", "MASTER_PORT")  # where those of torchrun do
 
 
 def given_place() -> tuple[int, int, int, int] | None:
-    """Rank, world size, rank on this machine, processes on this machine; None: run by itself.
+    """Rank, world size, rank and processes on this machine; None: run by itself.
 
     Raises:
         UserError: all of them are set, to what makes no sense.

@@ -32,7 +32,7 @@ SECONDS_FOR_A_SUM = 1800  # that a process may take over its share before the ot
 
 
 @dataclass(frozen=True)
-class World:
+class ProcessGroup:
     """This process's place among `size` processes; rank 0 alone writes files.
 
     Attributes:
@@ -81,20 +81,20 @@ class World:
         return [part.view(x.shape) for part, x in zip(parts, tensors, strict=True)]
 
 
-ALONE = World()
+ALONE = ProcessGroup()
 
 
 def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0][:200]
 
 
-def in_a_world() -> bool:
+def is_distributed() -> bool:
     """Whether `launch` or torchrun has started this process."""
     return given_place() is not None
 
 
 @contextmanager
-def join_world() -> Iterator[World]:
+def join_process_group() -> Iterator[ProcessGroup]:
     """Take this process's place among those that were started with it; alone: do nothing.
 
     Raises:
@@ -103,18 +103,18 @@ def join_world() -> Iterator[World]:
     place = given_place()
     if place is None:
         tell_leftovers()
-    world = World(*place) if place else ALONE
-    if world.size == 1:
-        yield world
+    process_group = ProcessGroup(*place) if place else ALONE
+    if process_group.size == 1:
+        yield process_group
         return
     if RENDEZVOUS in os.environ:
         end_with_starter()
-    if world.rank:  # the first process alone decides to stop; torchrun asks all of them
+    if process_group.rank:  # the first process alone decides to stop; torchrun asks all of them
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, signal.SIG_IGN)
-    _meet(world)
+    _meet(process_group)
     try:
-        yield world
+        yield process_group
     except BaseException as error:
         code = error.code if isinstance(error, SystemExit) else 1
         atexit.register(_leave, code if isinstance(code, int) else 1)
@@ -129,16 +129,16 @@ def _leave(status: int) -> None:
     os._exit(status)
 
 
-def _meet(world: World) -> None:
+def _meet(process_group: ProcessGroup) -> None:
     backend = "cuda:nccl,cpu:gloo" if usable_gpus().count else "gloo"
     patience = timedelta(seconds=SECONDS_TO_MEET)
     try:
-        store = _store(world, patience)
-        store.set(f"here/{world.rank}", "yes")
-        store.wait([f"here/{rank}" for rank in range(world.size)], patience)
+        store = _store(process_group, patience)
+        store.set(f"here/{process_group.rank}", "yes")
+        store.wait([f"here/{rank}" for rank in range(process_group.size)], patience)
     except (distributed.DistError, RuntimeError) as error:
         raise UserError(
-            f"process {world.rank} of {world.size} has not met the others within "
+            f"process {process_group.rank} of {process_group.size} has not met the others within "
             f"{SECONDS_TO_MEET} s ({_first_line(error)}); start all of them at about the same "
             "time, with an address and a port that each can reach, or unset RANK and WORLD_SIZE "
             "if another program has left them"
@@ -146,20 +146,22 @@ def _meet(world: World) -> None:
     distributed.init_process_group(
         backend,
         store=store,
-        rank=world.rank,
-        world_size=world.size,
+        rank=process_group.rank,
+        world_size=process_group.size,
         timeout=timedelta(seconds=SECONDS_FOR_A_SUM),
     )
 
 
-def _store(world: World, patience: timedelta) -> Any:
+def _store(process_group: ProcessGroup, patience: timedelta) -> Any:
     """Where the processes leave word for each other: a file of `launch`, or torchrun's server."""
     if RENDEZVOUS not in os.environ:
-        store, _, _ = next(rendezvous("env://", world.rank, world.size, timeout=patience))
+        store, _, _ = next(
+            rendezvous("env://", process_group.rank, process_group.size, timeout=patience)
+        )
         return store
     # not by a file:// address, of which PyTorch would not decode the blanks and letters
     path = os.fsencode(os.environ[RENDEZVOUS])
-    store = distributed.FileStore(path, world.size)  # type: ignore[attr-defined, arg-type]
+    store = distributed.FileStore(path, process_group.size)  # type: ignore[attr-defined, arg-type]
     store.set_timeout(patience)
     return store
 

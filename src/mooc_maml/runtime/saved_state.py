@@ -42,7 +42,7 @@ class SavedState:
         if damaged:
             raise UserError(
                 f"{self.folder}: damaged, no whole state among {len(damaged)}; check the disk, "
-                "and run the same command again to start this run anew"
+                "and run the same command again to start this run from scratch"
             )
         return None
 

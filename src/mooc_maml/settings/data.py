@@ -23,7 +23,7 @@ class TableParams(Section):
 
 
 class SyntheticParams(Section):
-    """Size and nature of the made-up platform."""
+    """Size and nature of the synthetic platform."""
 
     learners: Annotated[StrictInt, Field(ge=20)]
     courses: Annotated[StrictInt, Field(ge=20)]

@@ -177,7 +177,7 @@ def _events(
 
 
 def _lines(text: str | None) -> int:
-    """How many lines a quote that is not closed has taken for a part of its value."""
+    """How many lines a quote that is not closed has seen for a part of its value."""
     return len(re.findall(r"\r\n|\r|\n", (text or "").rstrip("\r\n"))) + 1
 
 

@@ -68,7 +68,7 @@ def parse_moments(moments: pa.Array) -> pa.Array:
 
 
 def parse_seconds(numbers: pa.Array) -> pa.Array:
-    """Read seconds since 1970, or order numbers taken for such seconds.
+    """Read seconds since 1970, or order numbers seen for such seconds.
 
     Args:
         numbers: [rows], numbers or texts of numbers.

@@ -1,4 +1,4 @@
-"""A made-up learning platform with the statistics of a real one and a known truth.
+"""A synthetic learning platform with the statistics of a real one and a known truth.
 
 Learners come for sessions, move between courses by the oracle's rule and leave events.
 Numbers of events, gaps and sessions follow the published figures of the XuetangX log of 2017.

@@ -1,4 +1,4 @@
-"""Write made-up activity as raw dump files in XuetangX's own nesting and pretty print."""
+"""Write synthetic activity as raw dump files in XuetangX's own nesting and pretty print."""
 
 import gzip
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ DROPPED_KINDS = {
     "reset_problem": 0.5,
 }
 _KINDS = (*KEPT_KINDS, *DROPPED_KINDS)
-# The real dump holds one dropped event for each kept one; fewer keep the made-up one small.
+# The real dump holds one dropped event for each kept one; fewer keep the synthetic one small.
 _DROPPED_A_KEPT = 0.15
 _REPEATED = 0.001  # exact repeats of a row, as logs have them
 _BORDER = int(np.datetime64("2017-05-01T00:00:00", "s").astype(np.int64))

@@ -1,4 +1,4 @@
-"""The true tastes of made-up learners, and the best possible prediction that follows from them.
+"""The true tastes of synthetic learners, and the best possible prediction that follows from them.
 
 Only the synthetic source has such a truth. A learner moves between courses by one rule: with
 probability `bounce` back to the course visited before the current one (once there is one),
@@ -23,7 +23,7 @@ _ROWS_AT_ONCE = 4096
 
 @dataclass(frozen=True)
 class Tastes:
-    """What drives every learner of the made-up platform; courses count from 0 in `course_ids`."""
+    """What drives every learner of the synthetic platform; courses count from 0 in `course_ids`."""
 
     learner_ids: NDArray[np.str_]  # [learners]
     course_ids: NDArray[np.str_]  # [courses]

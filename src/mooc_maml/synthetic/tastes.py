@@ -1,4 +1,4 @@
-"""Draw the made-up platform: its courses, its programmes and its learners' tastes."""
+"""Draw the synthetic platform: its courses, its programmes and its learners' tastes."""
 
 import numpy as np
 from numpy.typing import NDArray

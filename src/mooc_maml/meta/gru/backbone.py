@@ -8,7 +8,7 @@ GRU = Backbone(
     name="gru",
     kind=GRURecommender,
     shape=lambda params: params.model.gru_shape(),
-    task_model=lambda _, device, dtype, taken: GRUTaskModel(device, dtype, taken),
+    task_model=lambda _, device, dtype, seen: GRUTaskModel(device, dtype, seen),
     # A vector that enters the state at every step is the bias of what enters the GRU.
     parts={"head": "head", "context": "gru.bias_ih"},
     warm_start="gru",

@@ -125,18 +125,18 @@ class GRUTaskModel:
     Args:
         device: of the weights.
         dtype: of the weights.
-        taken: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
+        seen: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
     """
 
     def __init__(
-        self, device: torch.device, dtype: torch.dtype, taken: SeenFilter = NONE_LEFT_OUT
+        self, device: torch.device, dtype: torch.dtype, seen: SeenFilter = NONE_LEFT_OUT
     ) -> None:
-        self.device, self.dtype, self.taken = device, dtype, taken
+        self.device, self.dtype, self.seen = device, dtype, seen
 
     @torch.inference_mode()
     def prepare(self, examples: Examples, support: Examples | None = None) -> Packed:
         """The layout of the examples, worked out once for all inner steps."""
-        left_out = self.taken.courses_out_of_loss(examples, support)
+        left_out = self.seen.courses_out_of_loss(examples, support)
         return pack_examples(examples, self.device, self.dtype, left_out)
 
     def initial(self, weights: Weights, examples: Packed) -> GRUFastWeights:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from pipeline_files import ROOT
 
-from mooc_maml.runtime.processes import ALONE, World
+from mooc_maml.runtime.processes import ALONE, ProcessGroup
 
 HEAD = f"""
 import os, sys, time
@@ -23,17 +23,17 @@ sys.path.insert(0, {str(ROOT / "src")!r})
 import torch
 import mooc_maml.runtime.processes
 from mooc_maml.common.errors import main_guard
-from mooc_maml.runtime.processes import in_a_world, join_world, launch
+from mooc_maml.runtime.processes import is_distributed, join_process_group, launch
 {{before}}
 
-def work(world):
+def work(process_group):
 {{work}}
 
 def main():
-    if not in_a_world():
+    if not is_distributed():
         sys.exit(launch(int(sys.argv[1]), [sys.executable, *sys.argv]))
-    with join_world() as world:
-        work(world)
+    with join_process_group() as process_group:
+        work(process_group)
 
 main_guard(main)
 """
@@ -73,9 +73,9 @@ def said_by(command: list[object], **environment: str) -> "subprocess.CompletedP
 
 def test_work_is_shared_so_that_all_have_about_as_much() -> None:
     work = [5.0, 1, 1, 1, 1, 1]
-    assert World(0, 2).share(work) == [0]
-    assert World(1, 2).share(work) == [1, 2, 3, 4, 5]
-    shares = [World(rank, 3).share([3, 3, 2, 2, 2]) for rank in range(3)]
+    assert ProcessGroup(0, 2).share(work) == [0]
+    assert ProcessGroup(1, 2).share(work) == [1, 2, 3, 4, 5]
+    shares = [ProcessGroup(rank, 3).share([3, 3, 2, 2, 2]) for rank in range(3)]
     assert shares == [[0, 4], [1], [2, 3]]
     assert ALONE.share(work) == [0, 1, 2, 3, 4, 5]
 
@@ -91,8 +91,9 @@ def test_sums_over_processes(tmp_path: Path, processes: int) -> None:
         tmp_path,
         processes,
         """
-        a, b = world.sum(torch.tensor([1.0, world.rank]), torch.tensor([[10.0 ** world.rank]]))
-        print(world.size, a.tolist(), b.tolist())
+        g = process_group
+        a, b = g.sum(torch.tensor([1.0, g.rank]), torch.tensor([[10.0 ** g.rank]]))
+        print(g.size, a.tolist(), b.tolist())
         """,
     )
     assert done.returncode == 0, done.stderr
@@ -103,7 +104,7 @@ def test_sums_over_processes(tmp_path: Path, processes: int) -> None:
 def test_they_meet_in_a_folder_of_any_name(tmp_path: Path) -> None:
     folder = tmp_path / "a b 课程 100% #1 ?x&y"
     folder.mkdir()
-    work = "print(world.sum(torch.ones(1))[0].tolist())"
+    work = "print(process_group.sum(torch.ones(1))[0].tolist())"
     leftovers = {"WORLD_SIZE": "7", "MASTER_ADDR": "nowhere.invalid"}
     done = said_by([sys.executable, script(tmp_path, work), "2"], TMPDIR=str(folder), **leftovers)
     assert done.returncode == 0, done.stderr
@@ -113,10 +114,10 @@ def test_they_meet_in_a_folder_of_any_name(tmp_path: Path) -> None:
 
 
 KILLED = """
-world.sum(torch.ones(1))
-if world.rank == {victim}:
+process_group.sum(torch.ones(1))
+if process_group.rank == {victim}:
     os.kill(os.getpid(), 9)
-world.sum(torch.ones(1))
+process_group.sum(torch.ones(1))
 """
 
 
@@ -135,10 +136,10 @@ def test_a_process_that_stands_still_ends_the_run_with_a_word(tmp_path: Path) ->
         2,
         """
         import signal
-        world.sum(torch.ones(1))
-        if world.rank == 1:
+        process_group.sum(torch.ones(1))
+        if process_group.rank == 1:
             os.kill(os.getpid(), signal.SIGSTOP)
-        world.sum(torch.ones(1))
+        process_group.sum(torch.ones(1))
         """,
         "mooc_maml.runtime.processes.SECONDS_FOR_A_SUM = 3",
     )
@@ -171,7 +172,7 @@ def test_what_another_process_said_last_is_shown(tmp_path: Path) -> None:
         tmp_path,
         2,
         """
-        if world.rank == 1:
+        if process_group.rank == 1:
             raise SystemExit("no memory left on this one")
         time.sleep(60)
         """,
@@ -206,8 +207,8 @@ def start(tmp_path: Path) -> Iterator[Start]:
 
 
 PIDS = """
-pids = world.sum(torch.eye(2, dtype=torch.int64)[world.rank] * os.getpid())[0]
-if world.rank == 0:
+pids = process_group.sum(torch.eye(2, dtype=torch.int64)[process_group.rank] * os.getpid())[0]
+if process_group.rank == 0:
     print(*pids.tolist(), flush=True)
 """
 
@@ -242,7 +243,7 @@ import signal
 def stop(number, frame):
     print("saved", flush=True)
     sys.exit(143)
-if world.rank == 0:
+if process_group.rank == 0:
     signal.signal(signal.SIGTERM, stop)
 """
     running, pids = start(asked + PIDS + "time.sleep(60)")

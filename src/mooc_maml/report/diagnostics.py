@@ -7,7 +7,7 @@ from mooc_maml.report.inputs import Inputs
 from mooc_maml.report.words import percent
 
 
-def training_signs(inputs: Inputs) -> list[Finding]:
+def training_diagnostics(inputs: Inputs) -> list[Finding]:
     """How the training ended, and a warning for each bad sign."""
     curves = _curves(inputs)
     found = [_ending(inputs), _loss(curves)]

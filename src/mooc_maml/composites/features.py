@@ -17,7 +17,7 @@ _USUAL_LENGTH = 2.0  # logarithm of a prefix's length from which lengths are cou
 CONTEXT = ("level", "length", "told")  # what a part's weight depends on
 
 
-class Evidence(NamedTuple):
+class Features(NamedTuple):
     """Pairs of several tasks, as a mixture sees them.
 
     Attributes:
@@ -35,15 +35,19 @@ class Evidence(NamedTuple):
     target: Tensor
 
 
-Said = dict[str, Tensor]  # part -> probabilities, float [tasks, pairs, C]
+PartScores = dict[str, Tensor]  # part -> probabilities, float [tasks, pairs, C]
 
 
-def said_of(
-    parts: Mapping[str, Baseline], support: Examples, query: Examples, known: Said | None = None
-) -> Said:
+def part_scores(
+    parts: Mapping[str, Baseline],
+    support: Examples,
+    query: Examples,
+    known: PartScores | None = None,
+) -> PartScores:
     """What each part says of query pairs, told of the support pairs.
 
-    `known`: what they said of the same pairs, told of others; it stays where that does not matter.
+    `known`: their scores of the same pairs, told of others; these stay where that
+    does not matter.
     """
     return {
         name: known[name]
@@ -53,19 +57,21 @@ def said_of(
     }
 
 
-def evidence_of(said: Said, taken: SeenFilter, support: Examples, query: Examples) -> Evidence:
+def features_of(
+    of_parts: PartScores, seen: SeenFilter, support: Examples, query: Examples
+) -> Features:
     """As a mixture sees it; `support` and `query` are those that the parts were told of."""
-    each, is_taken = of_the_rest(said, taken, support, query)
+    each, is_seen = of_the_rest(of_parts, seen, support, query)
     log_p = torch.stack([*each, torch.stack(each).mean(0)], -1).add(_LEAST).log()
     target = (query.label - 1).clamp(min=0)
     length = (query.position + 1).to(log_p.dtype).log() - _USUAL_LENGTH
     told = torch.full_like(length, support.label.shape[1]).log1p()
     context = torch.stack([torch.ones_like(length), length, told], -1)
-    return Evidence(log_p, context, is_taken.scatter(2, target[..., None], False), target)
+    return Features(log_p, context, is_seen.scatter(2, target[..., None], False), target)
 
 
 def of_the_rest(
-    said: Said, taken: SeenFilter, support: Examples, query: Examples
+    of_parts: PartScores, seen: SeenFilter, support: Examples, query: Examples
 ) -> tuple[list[Tensor], Tensor]:
     """Each part's probabilities among the courses that are not left out; and which are left out.
 
@@ -73,23 +79,23 @@ def of_the_rest(
         float [tasks, pairs, C] for each part, with sum 1 (0 if a part leaves nothing), and bool
         [tasks, pairs, C].
     """
-    is_taken = taken.marks(query, support, next(iter(said.values())).shape[-1])
-    each = [p.masked_fill(is_taken, 0) for p in said.values()]
+    is_seen = seen.marks(query, support, next(iter(of_parts.values())).shape[-1])
+    each = [p.masked_fill(is_seen, 0) for p in of_parts.values()]
     least = torch.finfo(torch.float32).tiny
-    return [p / p.sum(-1, keepdim=True).clamp(min=least) for p in each], is_taken
+    return [p / p.sum(-1, keepdim=True).clamp(min=least) for p in each], is_seen
 
 
-def support_evidence(
-    parts: Mapping[str, Baseline], taken: SeenFilter, support: Examples
-) -> Evidence:
+def support_features(
+    parts: Mapping[str, Baseline], seen: SeenFilter, support: Examples
+) -> Features:
     """What the parts say of each support pair, told of those before it and of nothing later."""
     blind = {name: part for name, part in parts.items() if not part.reads_support}
-    whole, found = said_of(blind, first(support, 0), support), []
+    whole, found = part_scores(blind, first(support, 0), support), []
     for number in range(support.label.shape[1]):
         told, pair = first(support, number), _only(support, number)
         known = {name: p[:, number : number + 1] for name, p in whole.items()}
-        found.append(evidence_of(said_of(parts, told, pair, known), taken, told, pair))
-    return Evidence(*(torch.cat(of_pairs, 1) for of_pairs in zip(*found, strict=True)))
+        found.append(features_of(part_scores(parts, told, pair, known), seen, told, pair))
+    return Features(*(torch.cat(of_pairs, 1) for of_pairs in zip(*found, strict=True)))
 
 
 def first(examples: Examples, number: int) -> Examples:
