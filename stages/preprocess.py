@@ -16,9 +16,13 @@ from mooc_maml.settings.params import load_params
 def main(raw: Path, pairs: Path, report: Path) -> None:
     """Read the raw files; write the pairs and an account of everything dropped."""
     params = load_params("params.yaml")
-    account = preprocess(raw, pairs, params, show=progress)
+    account = preprocess(raw, pairs, params, show=progress, tell=_tell)
     write_result(report, PreprocessResult.model_validate(account))
     _show(account)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _show(account: dict[str, Any]) -> None:

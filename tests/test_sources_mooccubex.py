@@ -68,7 +68,8 @@ def test_an_unreadable_record_is_counted_with_its_line(
     rows, report = read(make_params, path)
     assert (len(rows), report.kept, report.bad_records) == (4 + kept, 4 + kept, 1)
     (example,) = report.examples
-    assert (example["file"], example["place"]) == ("user.json", place)
+    assert example["file"] == "user.json"
+    assert example["place"].split(", time")[0] == place
     assert reason in example["reason"]
 
 

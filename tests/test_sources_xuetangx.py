@@ -12,7 +12,7 @@ from mooc_maml.common.errors import UserError
 from mooc_maml.sources import SOURCES
 from mooc_maml.sources.events import EVENT_SCHEMA, ReadReport
 from mooc_maml.sources.raw_files import find_raw_files
-from mooc_maml.sources.times import parse_iso, parse_seconds
+from mooc_maml.sources.times import parse_epoch, parse_iso, parse_order
 
 LOG = [
     ["c1", {"7": {"s1": [["load_video", "2017-05-22T18:23:06"], ["click_about", "2017-05-22"]]}}],
@@ -132,11 +132,14 @@ def test_broken_json_stops_with_file_and_place(tmp_path, make_params, text, word
         read(make_params, path)
 
 
-def test_text_that_is_no_utf8_stops_with_file(tmp_path, make_params):
+def test_an_id_that_is_no_utf8_costs_itself_alone(tmp_path, make_params):
     path = tmp_path / "a.json"
     path.write_bytes(json.dumps(LOG).encode().replace(b"c1", b"\xff\xfe"))
-    with pytest.raises(UserError, match=r"a\.json: broken JSON"):
-        read(make_params, path)
+    rows, report = read(make_params, path)
+    assert [row["course"] for row in rows] == ["c2"]
+    assert report.bad == {"bytes that are no text in an id": 1}
+    (advice,) = report.advice
+    assert "data.encoding" in advice
 
 
 @pytest.mark.parametrize("damage", [lambda b: b[:-9], lambda b: b[:20] + b"?" + b[21:]])
@@ -180,11 +183,25 @@ def test_one_huge_course_entry_is_read_in_constant_memory(tmp_path, make_params,
         ("2017-05-22 18:23:06-0130", datetime(2017, 5, 22, 19, 53, 6)),
         ("2016-02-29 00:00", datetime(2016, 2, 29)),
         ("2016-02-29", datetime(2016, 2, 29)),
+        ("2017-05-22 18:23", datetime(2017, 5, 22, 18, 23)),
+        ("2017/5/2 8:03", datetime(2017, 5, 2, 8, 3)),
+        ("2017.05.22 18:23:06", datetime(2017, 5, 22, 18, 23, 6)),
+        ("2017-05-22 18:23:06 UTC", datetime(2017, 5, 22, 18, 23, 6)),
+        ("2017-05-22 18:23:06.5 +0000 UTC", datetime(2017, 5, 22, 18, 23, 6, 500_000)),
+        ("2017-05-22 18:23:06 GMT+8", datetime(2017, 5, 22, 10, 23, 6)),
+        ("2017-05-22T18:23:06+00", datetime(2017, 5, 22, 18, 23, 6)),
+        ("20170522T182306Z", datetime(2017, 5, 22, 18, 23, 6)),
+        ("20170522182306", datetime(2017, 5, 22, 18, 23, 6)),
+        ("1495477386", datetime(2017, 5, 22, 18, 23, 6)),
+        ("1495477386250", datetime(2017, 5, 22, 18, 23, 6, 250_000)),
+        ("1495477386250001", datetime(2017, 5, 22, 18, 23, 6, 250_001)),
+        ("1495477386250001999", datetime(2017, 5, 22, 18, 23, 6, 250_001)),
         ("2017-02-29T00:00:00", None),
         ("2017-05-22T25:00:00", None),
         ("0000-05-22T18:23:06", None),
         ("0001-01-01T00:00:00+23:00", None),
-        ("1495477386", None),
+        ("14954", None),
+        ("05/22/2017 18:23", None),
         ("22.05.2017 18:23:06", None),
         ("", None),
         (None, None),
@@ -197,11 +214,22 @@ def test_spellings_of_time_are_read_alike_alone_and_among_others(text, expected)
 
 
 def test_seconds_are_read_from_numbers_and_texts():
-    texts = pa.array(["1495477386", "1.5", " 2 ", "-1e0", "x", "", "nan", "1495477386000", None])
-    times = parse_seconds(texts).cast(pa.int64()).to_pylist()
-    assert times == [1_495_477_386_000_000, 1_500_000, 2_000_000, -1_000_000] + [None] * 5
-    numbers = pa.array([2**60 + 1, 3, None], pa.int64())
-    assert parse_seconds(numbers).cast(pa.int64()).to_pylist() == [None, 3_000_000, None]
+    texts = pa.array(["1495477386", "1.5", " 2 ", "-1e0", "+3", "x", "", "nan", "1e11", None])
+    times = parse_epoch(texts).cast(pa.int64()).to_pylist()
+    known = [1_495_477_386_000_000, 1_500_000, 2_000_000, -1_000_000, 3_000_000]
+    assert times == [*known, None, None, None, 10**17, None]
+    numbers = pa.array([2**62, 3, None], pa.int64())
+    assert parse_epoch(numbers).cast(pa.int64()).to_pylist() == [None, 3_000_000, None]
+
+
+def test_order_numbers_of_any_size_keep_their_order_and_none_becomes_another():
+    numbers = [-(10**18), -250_000_000_001, -250_000_000_000, -1, 0, 1, 2, 250_000_000_000]
+    numbers += [250_000_000_001, 10**15, 10**15 + 1, 10**18 + 1, 1_538_136_000_123_456_789]
+    for column in (pa.array(numbers), pa.array([f" {n} " for n in numbers])):
+        times = parse_order(column).cast(pa.int64()).to_pylist()
+        assert times[4:7] == [0, 1_000_000, 2_000_000]
+        assert times == sorted({*times})
+    assert parse_order(pa.array([2**64 - 1, 7], pa.uint64())).null_count == 1
 
 
 def test_a_missing_folder_tells_where_to_put_the_dump_and_what_else_to_run(tmp_path):

@@ -17,7 +17,7 @@ from mooc_maml.preprocess.session_tables import COUNTS, OUTPUTS, PREFIX_LENGTHS,
 from mooc_maml.settings.data import DataParams
 from mooc_maml.settings.params import Params
 from mooc_maml.sources import check_boundary, has_clock
-from mooc_maml.sources.events import ReadReport
+from mooc_maml.sources.events import ReadReport, shown
 from mooc_maml.sources.raw_files import find_raw_files, location
 
 _ROW_GROUP = 1 << 20  # a fixed size, so that the files do not depend on how rows arrive
@@ -43,8 +43,16 @@ def _show_nothing(total: int) -> AbstractContextManager[Callable[[int], object]]
     return nullcontext(lambda count: None)
 
 
+def _tell_nobody(line: str) -> None:
+    """Say nothing."""
+
+
 def preprocess(
-    raw: Path, pairs: Path, params: Params, show: Show = _show_nothing
+    raw: Path,
+    pairs: Path,
+    params: Params,
+    show: Show = _show_nothing,
+    tell: Callable[[str], object] = _tell_nobody,
 ) -> dict[str, object]:
     """Turn the raw files of `params.data.source` into the folder `pairs`.
 
@@ -63,6 +71,8 @@ def preprocess(
         pairs: folder to write; replaced whole.
         params: all settings.
         show: given the number of raw bytes, opens what is told how many were read, each time.
+        tell: told in a line, as soon as it is known, what needs a word and is no fault: files left
+            aside, values read that were not spelt as set.
 
     Returns:
         An account of every raw record: what was kept, what was dropped and why.
@@ -73,12 +83,17 @@ def preprocess(
     source = params.data.source
     check_boundary(params.data, params.sessions)
     raw = raw if params.data.raw is None else location(params.data.raw)
-    files = find_raw_files(raw, source, params.data.files)
+    notes: list[str] = []
+    files = find_raw_files(raw, source, params.data.files, notes.append)
+    for line in notes:
+        tell(line)
     work = pairs.parent.resolve() if params.data.work is None else _work(params.data.work)
     with ENGINES[params.data.engine](params, work) as engine:
         with show(sum(path.stat().st_size for path in files)) as on_bytes:
             report = ReadReport(raw, on_bytes)
             engine.read(files, report)
+        for line in report.lines():
+            tell(line)
         _check(report, raw, params.data)
         counts = _make_pairs(engine, pairs, params)
     names = [report.name(path) for path in files]
@@ -87,6 +102,7 @@ def preprocess(
         "pairs_sha256": {path.name: sha256(path) for path in sorted(pairs.glob("*.parquet"))},
     }
     about = {"source": source, "synthetic": source == "synthetic", "files": names}
+    about["notes"] = notes + report.lines()
     return about | hashes | _account(report, counts)
 
 
@@ -112,8 +128,9 @@ def _check(report: ReadReport, raw: Path, data: DataParams) -> None:
     report.check(data.max_bad_records)
     if not report.kept:
         raise UserError(
-            f"{raw}: no event is left of {report.records:,} raw ones; {report.other_kinds:,} are "
-            f"of kinds that data.event_prefixes = {list(data.event_prefixes)} does not keep"
+            f"{shown(raw)}: no event is left of {report.records:,} raw ones; "
+            f"{report.other_kinds:,} are of kinds that data.event_prefixes = "
+            f"{list(data.event_prefixes)} does not keep"
         )
 
 

@@ -1,6 +1,8 @@
 """The section `data` of params.yaml: where the activity comes from."""
 
+import codecs
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,13 +13,48 @@ from mooc_maml.settings.types import ColumnName, Number, Section, Share, Text
 SourceName = Literal["synthetic", "xuetangx", "mooccubex", "table"]
 
 
+_FORMATS = ("iso", "epoch", "order")
+_SAMPLE = datetime(2021, 3, 14, 17, 6, 7)
+
+
+def _time_format(value: str) -> str:
+    if value in _FORMATS:
+        return value
+    expected = f"expected one of {_FORMATS}, or a pattern of strptime such as '%d.%m.%Y %H:%M'"
+    if "%" not in value:
+        raise ValueError(expected)
+    try:
+        read = datetime.strptime(_SAMPLE.strftime(value), value)
+    except ValueError as error:
+        raise ValueError(f"{expected}; as a pattern: {error}") from None
+    if read.date() != _SAMPLE.date() or read.hour not in (0, _SAMPLE.hour):
+        raise ValueError(f"{expected}; it must tell year, month and day (%I only with %p)")
+    return value
+
+
+def _encoding(value: str) -> str:
+    expected = "expected an encoding of text such as utf-8, gb18030, cp1252 or utf-16"
+    try:
+        name = codecs.lookup(value).name
+        works = "a,1".encode(name).decode(name) == "a,1"
+        codecs.getincrementaldecoder(name)("replace").decode(b"", final=True)
+    except (LookupError, ValueError, TypeError, UnicodeError):
+        works = False
+    if not works or name in _NO_ENCODINGS:
+        raise ValueError(expected)
+    return "utf-8" if name == "utf-8-sig" else name
+
+
+_NO_ENCODINGS = ("idna", "punycode", "unicode_escape", "raw_unicode_escape", "undefined")
+
+
 class TableParams(Section):
     """Columns of a table of one's own."""
 
     learner: ColumnName
     item: ColumnName
     time: ColumnName
-    time_format: Literal["iso", "epoch", "order"]
+    time_format: Annotated[StrictStr, AfterValidator(_time_format)]
     event: ColumnName | None
     session: ColumnName | None
 
@@ -66,6 +103,7 @@ class DataParams(Section):
 
     source: SourceName
     files: Annotated[Globs, Field(min_length=1)]
+    encoding: Annotated[StrictStr, AfterValidator(_encoding)]
     event_prefixes: tuple[StrictStr, ...]
     max_bad_records: Share
     raw: Text | None

@@ -5,18 +5,35 @@ There are no sessions of study in it: a learner's enrolments are one history.
 """
 
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow as pa
 
+from mooc_maml.common.errors import UserError
 from mooc_maml.settings.data import DataParams
-from mooc_maml.sources.events import BATCH_ROWS, WHOLE_HISTORY, ReadReport, drop_bad, nulls
-from mooc_maml.sources.raw_files import open_raw
-from mooc_maml.sources.times import parse_iso
+from mooc_maml.sources.encodings import has_no_text
+from mooc_maml.sources.events import (
+    BATCH_ROWS,
+    WHOLE_HISTORY,
+    ReadReport,
+    drop_bad,
+    is_empty,
+    nulls,
+    shown,
+)
+from mooc_maml.sources.ids import canonical, trimmed
+from mooc_maml.sources.json_text import load_leniently, load_line
+from mooc_maml.sources.opening import open_raw
+from mooc_maml.sources.time_words import looks_like
+from mooc_maml.sources.times import Ways, parse_iso
 
 Row = tuple[str, str | None, str | None, int, int]  # learner, course, time, line, number in it
+_KEYS = ("id", "course_order", "enroll_time")
+_MAX_LINE = 1 << 28  # bytes; a learner's line is a thousandth of it
+_EXACT = 2**53  # floats from here on pass over whole numbers
+LEARNERS = "learners"  # the unit of lines
 
 
 def read_events(
@@ -25,12 +42,19 @@ def read_events(
     """Yield every enrolment as one event; `data.event_prefixes` does not apply.
 
     Raises:
-        UserError: a packed file is cut off or damaged.
+        UserError: a packed file is cut off or damaged, or a line has no end.
     """
     for path in files:
         rows: list[Row] = []
-        with open_raw(path, report.on_bytes) as file:
-            for number, line in enumerate(file, start=1):
+        with open_raw(path, data.encoding, report) as file:
+            number = 0
+            while line := file.readline(_MAX_LINE):
+                number += 1
+                if len(line) == _MAX_LINE:
+                    raise UserError(
+                        f"{shown(path)}: line {number} is longer than {_MAX_LINE >> 20} MB; "
+                        "expected one learner a line (JSON lines)"
+                    )
                 rows += _enrolments(line, number, path, report)
                 if len(rows) >= BATCH_ROWS:
                     yield _batch(rows, path, report)
@@ -42,18 +66,39 @@ def read_events(
 def _enrolments(line: bytes, number: int, path: Path, report: ReadReport) -> list[Row]:
     if not line.strip():
         return []
+    report.containers[LEARNERS] += 1
     try:
-        user = orjson.loads(line)
-    except orjson.JSONDecodeError as error:
-        report.add_bad(path, f"line {number}", f"no JSON object: {error.msg}")
+        try:
+            return _rows(load_line(line, _KEYS), number)
+        except _InexactError:  # a whole number that became a float
+            return _rows(load_leniently(line, _KEYS), number)
+    except ValueError as error:
+        report.add_bad(path, f"line {number}", str(error), unit=LEARNERS)
         return []
-    reason = _fault(user)
-    if reason:
-        report.add_bad(path, f"line {number}", reason)
-        return []
+
+
+class _InexactError(Exception):
+    """A number is a float that may stand for several whole numbers."""
+
+
+def _rows(user: Any, number: int) -> list[Row]:
+    """The enrolments of one learner.
+
+    Raises:
+        ValueError: it is no learner with two lists of one length.
+    """
+    if reason := _fault(user):
+        raise ValueError(reason)
+    learner = _text(user["id"]) or ""
     pairs = zip(user["course_order"], user["enroll_time"], strict=True)
     return [
-        (str(user["id"]), _id(course), time if isinstance(time, str) else None, number, index)
+        (
+            learner,
+            str(course) if type(course) is int else _text(course),
+            time if type(time) is str else _text(time),
+            number,
+            index,
+        )
         for index, (course, time) in enumerate(pairs, start=1)
     ]
 
@@ -61,7 +106,7 @@ def _enrolments(line: bytes, number: int, path: Path, report: ReadReport) -> lis
 def _fault(user: Any) -> str:
     if not isinstance(user, dict):
         return "expected an object with id, course_order and enroll_time"
-    if not _id(user.get("id")):
+    if not (_text(user.get("id")) or "").strip():
         return "no id"
     courses, times = user.get("course_order"), user.get("enroll_time")
     if not isinstance(courses, list) or not isinstance(times, list):
@@ -71,27 +116,47 @@ def _fault(user: Any) -> str:
     return ""
 
 
-def _id(value: Any) -> str | None:
-    """An id as text; None for what is none."""
-    usable = isinstance(value, str | int) and not isinstance(value, bool)
-    return str(value) or None if usable else None
+def _text(value: Any) -> str | None:
+    """An id, or a time in numbers, as text; None for what is neither text nor number."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float):
+        if abs(value) >= _EXACT and value.is_integer():
+            raise _InexactError
+        return canonical(value)
+    if isinstance(value, Decimal):
+        return canonical(value)
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_number else None
 
 
 def _batch(rows: list[Row], path: Path, report: ReadReport) -> pa.RecordBatch:
     learner, course, time, line, number = zip(*rows, strict=True)
+    ways: Ways = Ways()
     columns = {
-        "learner": pa.array(learner, pa.string()),
-        "course": pa.array(course, pa.string()),
+        "learner": trimmed(pa.array(learner, pa.string()), "learners' ids", path, report),
+        "course": trimmed(pa.array(course, pa.string()), "courses' ids", path, report),
         "event": pa.nulls(len(rows), pa.string()),
-        "time": parse_iso(pa.array(time, pa.string())),
+        "time": parse_iso(pa.array(time, pa.string()), ways),
         "session": pa.array([WHOLE_HISTORY] * len(rows), pa.string()),
     }
+    for way, count in ways.items():
+        report.note(path, f"times read as {way}", count)
+    no_time = "the time is none"
     problems = [
-        (nulls(columns["course"]), "no course id"),
-        (nulls(columns["time"]), "the time is none"),
+        (is_empty(columns["course"]), "no course id"),
+        (has_no_text(columns["learner"]), "bytes that are no text in the learner's id"),
+        (has_no_text(columns["course"]), "bytes that are no text in the course's id"),
+        (nulls(columns["time"]), no_time),
     ]
 
-    def place(row: int) -> str:
-        return f"line {line[row]}, enrolment {number[row]}"
+    def lose(row: int, reason: str) -> None:
+        if not report.wants_examples:
+            return report.add_bad(path, "", reason)
+        place, hint = f"line {line[row]}, enrolment {number[row]}", ""
+        if reason == no_time and time[row] is not None:
+            place += f", time {shown(repr(time[row]), 40)}"
+            hint = looks_like(time[row], None)
+        return report.add_bad(path, place, reason, hint=hint)
 
-    return drop_bad(columns, problems, report, path, place)
+    return drop_bad(columns, problems, report, lose)

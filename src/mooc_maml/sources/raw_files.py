@@ -1,26 +1,41 @@
 """Finding and opening raw files."""
 
-import gzip
-import io
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import cast
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.sources.events import shown
 
-_GZIP_MAGIC = b"\x1f\x8b"
+# Files that lie beside data: marks and checksums of other tools, and what explains them.
+_NO_DATA = re.compile(
+    r"\..*|~\$.*|.*~|_SUCCESS|_metadata|_common_metadata|_(started|committed)_.*|desktop\.ini|"
+    r"(eh)?thumbs\.db|(readme|licen[sc]e|changelog|citation)(\.(txt|rst|html|pdf))?|"
+    r"(md5|sha1|sha256|sha512)sums(\.txt)?|.*\.(dvc|crc|md|md5|sha1|sha256|sha512|lnk|swp)",
+    re.IGNORECASE,
+)
+_NO_DATA_FOLDERS = ("__MACOSX", "_temporary")
+_OUR_OWN = re.compile(r"\.git(ignore|keep|attributes)|.*\.dvc")  # of which nobody need be told
+
+
+def is_left_aside(name: str) -> bool:
+    """Whether a file of this name, without folders, is no data: _SUCCESS, README.md, hidden."""
+    return _NO_DATA.fullmatch(name) is not None
 
 
 def location(text: str) -> Path:
     """A folder, or what a URL (s3://, hdfs://, ...) names, with the methods of a path.
 
     Raises:
-        UserError: a URL is given and the extra that reads them is not installed.
+        UserError: a URL is given and the extra that reads them is not installed, or `~` is the home
+            of nobody.
     """
     if "://" not in text:
-        return Path(text).resolve()
+        try:
+            return Path(text).expanduser().resolve()
+        except RuntimeError:
+            raise UserError(f"{text}: no such home folder; write the path out") from None
     try:
         from upath import UPath
     except ImportError:
@@ -33,70 +48,83 @@ def location(text: str) -> Path:
         raise UserError(f"{text}: no such file system can be read: {error}") from None
 
 
-def find_raw_files(folder: Path, source: str, globs: Sequence[str]) -> list[Path]:
-    """The raw files of a source, sorted; hidden files and DVC's own `.dvc` files left out.
+def find_raw_files(
+    folder: Path,
+    source: str,
+    globs: Sequence[str],
+    tell: Callable[[str], object] = lambda line: None,
+) -> list[Path]:
+    """The raw files of a source, sorted; files that are no data by their names left aside.
+
+    Args:
+        folder: where they lie.
+        source: data.source, for messages.
+        globs: each the name of a file, which is then read whatever it is called, or a glob.
+        tell: told in a line what is left aside.
 
     Raises:
-        UserError: the folder is missing, or no file in it matches, or a file is empty.
+        UserError: the folder is missing, or no file in it matches, or a file is empty or gone.
     """
     advice = (
-        f"put the raw files of data.source = {source} into {folder}/ "
+        f"put the raw files of data.source = {source} into {shown(folder)}/ "
         "(or name others in data.files), or run the embedded data instead: "
         "set data.source to synthetic in params.yaml, then `dvc repro`; "
         "a queued or --temp experiment sees only what git or DVC tracks: `dvc add` the files"
     )
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder; {advice}")
-    found = {path for glob in globs for path in folder.glob(glob) if path.is_file()}
-    files = sorted(p for p in found if not p.name.startswith(".") and p.suffix != ".dvc")
+        raise UserError(f"{shown(folder)}: no such folder; {advice}")
+    named = {folder / glob for glob in globs if _is_file(folder / glob)}
+    rest = [glob for glob in globs if folder / glob not in named]
+    found = {path for glob in rest for path in folder.glob(glob)} - named
+    folders = sorted(path for path in found if path.is_dir())
+    aside = sorted(path for path in found - {*folders} if _is_beside(path, folder))
+    files = sorted(named | (found - {*folders, *aside}))
+    _tell_aside([p for p in aside if not _OUR_OWN.fullmatch(p.name)], folders, files, folder, tell)
     if not files:
-        raise UserError(f"{folder}: no file matches data.files = {list(globs)}; {advice}")
+        inside = f"; found the folders {_listed(folders, folder)}" if folders else ""
+        raise UserError(
+            f"{shown(folder)}: no file matches data.files = {list(globs)}{inside}; {advice}"
+        )
     for path in files:
+        if not path.is_file():
+            raise UserError(f"{shown(path)}: a link to what is not there, or no file; remove it")
         if path.stat().st_size == 0:
-            raise UserError(f"{path}: the file is empty (0 bytes); fetch it again or remove it")
+            raise UserError(
+                f"{shown(path)}: the file is empty (0 bytes); fetch it again or remove it"
+            )
     return files
 
 
-class _Counted(io.RawIOBase):
-    """A file that tells how many bytes were read from it."""
-
-    def __init__(self, file: IO[bytes], on_bytes: Callable[[int], object]) -> None:
-        self._file = file
-        self._on_bytes = on_bytes
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
-
-    def readinto(self, buffer: Any) -> int:
-        block = self._file.read(len(buffer))
-        buffer[: len(block)] = block
-        self._on_bytes(len(block))
-        return len(block)
+def _is_beside(path: Path, folder: Path) -> bool:
+    """Whether a file, or a folder that it lies in, is no data by its name."""
+    *folders, name = path.relative_to(folder).parts
+    hidden = any(part.startswith(".") or part in _NO_DATA_FOLDERS for part in folders)
+    return hidden or is_left_aside(name)
 
 
-@contextmanager
-def open_raw(path: Path, on_bytes: Callable[[int], object]) -> Iterator[IO[bytes]]:
-    """Open a raw file for reading bytes, unpacking it when it is gzip (told by its content).
-
-    Raises:
-        UserError: the packed file is cut off or damaged, or the file may not be read.
-    """
+def _is_file(path: Path) -> bool:
     try:
-        with path.open("rb") as raw, io.BufferedReader(_Counted(raw, on_bytes), 1 << 20) as file:
-            if file.peek(2)[:2] != _GZIP_MAGIC:
-                yield file
-                return
-            with gzip.GzipFile(fileobj=file) as unpacked:
-                yield cast(IO[bytes], unpacked)
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise UserError(
-            f"{path}: the gzip file is cut off or damaged ({error}); fetch it again"
-        ) from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+        return path.is_file()
+    except (OSError, ValueError):  # a glob that no file can be called
+        return False
+
+
+def _tell_aside(
+    aside: list[Path],
+    folders: list[Path],
+    files: list[Path],
+    folder: Path,
+    tell: Callable[[str], object],
+) -> None:
+    if aside:
+        why = "no data, by name; name a file in data.files to read it"
+        tell(f"left aside: {_listed(aside, folder)} ({why})")
+    unread = [path for path in folders if not any(path in file.parents for file in files)]
+    if unread:
+        why = "folders, whose files data.files: '**/*' would read"
+        tell(f"left aside: {_listed(unread, folder)} ({why})")
+
+
+def _listed(paths: list[Path], folder: Path) -> str:
+    names = [shown(path.relative_to(folder)) for path in paths]
+    return ", ".join(names[:10]) + f" and {len(names) - 10:,} more" * (len(names) > 10)

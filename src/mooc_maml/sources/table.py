@@ -1,28 +1,36 @@
-"""Any table: CSV (plain or .gz) or Parquet, columns named in `data.table`."""
+"""Any table: CSV or Parquet, columns named in `data.table`."""
 
-import codecs
 import csv
 import io
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.settings.data import DataParams, TableParams
-from mooc_maml.sources.events import BATCH_ROWS, WHOLE_HISTORY, ReadReport, drop_bad, nulls
-from mooc_maml.sources.raw_files import open_raw
-from mooc_maml.sources.times import parse_iso, parse_moments, parse_seconds
+from mooc_maml.sources.csv_text import Records, lines_in, read_header
+from mooc_maml.sources.encodings import has_no_text
+from mooc_maml.sources.events import (
+    BATCH_ROWS,
+    WHOLE_HISTORY,
+    ReadReport,
+    drop_bad,
+    is_empty,
+    nulls,
+    shown,
+)
+from mooc_maml.sources.ids import as_text
+from mooc_maml.sources.opening import is_parquet, open_raw
+from mooc_maml.sources.time_words import looks_like
+from mooc_maml.sources.times import read_times
 
-_BLOCK_BYTES = 1 << 22  # a row of a CSV must fit into it
-_NO_TEXT = "\uffff"  # stands for bytes that are no UTF-8; no text holds this code point
-codecs.register_error("mooc_maml.no_text", lambda error: (_NO_TEXT, error.end))  # type: ignore
+_SHOWN = 40  # characters of a value
 
 
 def boundaries(data: DataParams) -> tuple[str, ...]:
@@ -41,22 +49,17 @@ def read_events(
         UserError: a named column is missing, or the file is no table.
     """
     for path in files:
-        with open_raw(path, report.on_bytes) as file:
-            magic = file.read(4)
-            file.seek(0)
-            skipped: list[int] = []  # CSV rows of the wrong width, 0-based
+        with open_raw(path, data.encoding, report) as file:
             try:
-                is_csv = magic != b"PAR1"
-                if not is_csv:
-                    batches = _parquet_batches(path, file, data.table)
+                if is_parquet(file):
+                    yield from _parquet_events(path, file, data, report)
                 else:
-                    batches = _csv_batches(path, file, data.table, report, skipped)
-                first_row = 0
-                for rows in batches:
-                    yield _events(rows, first_row, skipped, is_csv, path, data, report)
-                    first_row += rows.num_rows
+                    yield from _csv_events(path, file, data, report)
             except (pa.ArrowException, UnicodeDecodeError, csv.Error) as error:
-                raise UserError(f"{path}: cannot be read as a table: {error}") from None
+                words = shown(str(error), 200)
+                if "straddling" in words:
+                    words = "a row is longer than 4 MB; is a quote not closed?"
+                raise UserError(f"{shown(path)}: cannot be read as a table: {words}") from None
 
 
 def _named(table: TableParams) -> dict[str, str]:
@@ -66,171 +69,154 @@ def _named(table: TableParams) -> dict[str, str]:
     return roles | {role: name for role, name in optional.items() if name is not None}
 
 
-def _check_columns(path: Path, found: list[str], table: TableParams) -> list[str]:
-    """The columns to read, each once."""
+def _check_columns(
+    path: Path, found: Sequence[str], table: TableParams, advice: Sequence[str] = ()
+) -> None:
     for role, name in _named(table).items():
         if name not in found:
+            names = ", ".join(repr(shown(other, _SHOWN)) for other in found[:30])
             raise UserError(
-                f"{path}: no column {name!r} (data.table.{role}); found {list(found)}; "
-                f"name the right column in data.table.{role}"
+                f"{shown(path)}: no column {name!r} (data.table.{role}); found [{names}]; "
+                f"name the right column in data.table.{role}, as the first line of a CSV has it"
+                + "".join(f". {line}" for line in advice)
             )
         if found.count(name) > 1:
             raise UserError(
-                f"{path}: {found.count(name)} columns are called {name!r} (data.table.{role}); "
-                "rename all but one"
+                f"{shown(path)}: {found.count(name)} columns are called {name!r} "
+                f"(data.table.{role}); rename all but one"
             )
-    return list(dict.fromkeys(_named(table).values()))
 
 
-def _parquet_batches(path: Path, file: IO[bytes], table: TableParams) -> Iterator[pa.RecordBatch]:
-    parquet = pq.ParquetFile(file, page_checksum_verification=True)
-    columns = _check_columns(path, parquet.schema_arrow.names, table)
-    yield from parquet.iter_batches(BATCH_ROWS, columns=columns)
-
-
-def _csv_batches(
-    path: Path, file: IO[bytes], table: TableParams, report: ReadReport, skipped: list[int]
+def _parquet_events(
+    path: Path, file: io.BufferedReader, data: DataParams, report: ReadReport
 ) -> Iterator[pa.RecordBatch]:
-    columns = _check_columns(path, _csv_header(path, file), table)
+    parquet = pq.ParquetFile(file, page_checksum_verification=True)
+    _check_columns(path, parquet.schema_arrow.names, data.table)
+    names = _named(data.table)
+    first = 1  # number of a batch's first row
 
-    def skip(row: Any) -> str:
-        if report.wants_examples:
-            skipped.append(row.number - 2)  # numbered from 1, the header included
-        reason = f"expected {row.expected_columns} columns, found {row.actual_columns}"
-        report.add_bad(path, f"row {row.number}", reason, _lines(row.text))
-        return "skip"
+    def lose(row: int, reason: str, value: str, hint: str) -> None:
+        report.add_bad(path, f"row {first + row}{value}", reason, hint=hint)
 
-    yield from pacsv.open_csv(
-        io.BufferedReader(_Utf8(file), 1 << 20),  # type: ignore[type-var]
-        read_options=pacsv.ReadOptions(use_threads=False, block_size=_BLOCK_BYTES),
-        parse_options=pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=skip),
-        convert_options=pacsv.ConvertOptions(
-            column_types={name: pa.string() for name in columns}, include_columns=columns
-        ),
-    )
+    for batch in parquet.iter_batches(BATCH_ROWS, columns=list(dict.fromkeys(names.values()))):
+        columns = {role: batch.column(name) for role, name in names.items()}
+        yield _events(columns, data, path, report, lose)
+        first += batch.num_rows
 
 
-class _Utf8(io.RawIOBase):
-    """A file with _NO_TEXT for what is no UTF-8, so that a foreign byte spoils its row only."""
+def _csv_events(
+    path: Path, file: io.BufferedReader, data: DataParams, report: ReadReport
+) -> Iterator[pa.RecordBatch]:
+    names = _named(data.table)
+    header = read_header(file, path, names.values())
+    _check_columns(path, header.names, data.table, list(report.advice))
+    numbers = {role: header.names.index(name) for role, name in names.items()}
+    records = Records(path, file, header, data.encoding, report)
+    first = 0
+    for batch in records.batches(sorted({*numbers.values()})):
+        columns = {role: batch.column(str(number)) for role, number in numbers.items()}
+        blank = np.logical_and.reduce([is_empty(column) for column in columns.values()])
+        if blank.any():
+            report.note(path, "rows with nothing in any named column left out", int(blank.sum()))
 
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._decoder = codecs.getincrementaldecoder("utf-8")("mooc_maml.no_text")
-        self._waiting = b""
+        def lose(
+            row: int, reason: str, value: str, hint: str, first: int = first, of: Any = batch
+        ) -> None:
+            lines = 1 + sum(lines_in(column[row].as_py()) - 1 for column in of.columns)
+            records.add_bad(records.record(first + row), value, reason, lines, hint)
 
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
-        raw = self._waiting or b"more"
-        while raw and not self._waiting:
-            raw = self._file.read(1 << 16)
-            self._waiting = self._decoder.decode(raw, final=not raw).encode()
-        count = min(len(buffer), len(self._waiting))
-        buffer[:count], self._waiting = self._waiting[:count], self._waiting[count:]
-        return count
-
-
-def _csv_header(path: Path, file: IO[bytes]) -> list[str]:
-    text = io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
-    header = next(csv.reader(text), None)
-    text.detach()
-    file.seek(0)
-    if header is None:
-        raise UserError(f"{path}: the file is empty; expected a line of column names")
-    return header
+        yield _events(columns, data, path, report, lose, blank)
+        first += batch.num_rows
+    records.finish()
 
 
 def _events(
-    rows: pa.RecordBatch,
-    first_row: int,
-    skipped: list[int],
-    is_csv: bool,
-    path: Path,
+    columns: dict[str, pa.Array],
     data: DataParams,
+    path: Path,
     report: ReadReport,
+    lose: Callable[[int, str, str, str], object],
+    left_out: NDArray[np.bool_] | None = None,
 ) -> pa.RecordBatch:
+    """The events of some rows.
+
+    Args:
+        columns: role -> [rows], as they are in the file.
+        data: the settings.
+        path: the raw file.
+        report: counts the rows.
+        lose: told row, reason, value of the time, and what it looks like, of each bad row.
+        left_out: bool [rows], rows that are none.
+    """
     table = data.table
-    number = np.arange(first_row, first_row + rows.num_rows)
-    if table.event is not None and data.event_prefixes:
-        event = pc.fill_null(_text(rows.column(table.event)), "")
-        kept = np.zeros(len(event), bool)
-        for prefix in data.event_prefixes:
-            kept |= pc.starts_with(event, prefix).to_numpy(zero_copy_only=False)
-        report.other_kinds += int((~kept).sum())
-        rows, number = rows.filter(pa.array(kept)), number[kept]
-    columns = _columns(rows, table)
-    problems = [
-        (_empty(columns["learner"]), f"no text in column {table.learner!r}"),
-        (_empty(columns["course"]), f"no text in column {table.item!r}"),
-        (nulls(columns["time"]), f"no {table.time_format} time in column {table.time!r}"),
-    ]
-
-    def place(row: int) -> str:
-        return f"row {_row_number(int(number[row]), skipped)}"
-
-    def lines(row: int) -> int:
-        texts = [column[row].as_py() for column in rows.columns] if is_csv else []
-        return 1 + sum(_lines(text) - 1 for text in texts)
-
-    return drop_bad(columns, problems, report, path, place, lines)
-
-
-def _lines(text: str | None) -> int:
-    """How many lines a quote that is not closed has seen for a part of its value."""
-    return len(re.findall(r"\r\n|\r|\n", (text or "").rstrip("\r\n"))) + 1
-
-
-def _columns(rows: pa.RecordBatch, table: TableParams) -> dict[str, pa.Array]:
-    """The columns of EVENT_SCHEMA."""
-    none = pa.nulls(rows.num_rows, pa.string())
-    session = none if table.session is None else _text(rows.column(table.session))
-    if table.time_format == "order" and table.session is None:
-        session = pa.array([WHOLE_HISTORY] * rows.num_rows, pa.string())
-    return {
-        "learner": _text(rows.column(table.learner)),
-        "course": _text(rows.column(table.item)),
-        "event": none if table.event is None else _text(rows.column(table.event)),
-        "time": _time(rows.column(table.time), table.time_format),
-        "session": session,
+    rows = np.arange(len(columns["time"]))
+    kept = np.ones(len(rows), bool) if left_out is None else ~left_out
+    if table.event is not None:
+        columns = columns | {"event": as_text(columns["event"], table.event, path, report)}
+        if data.event_prefixes:
+            is_kept = _begins(columns["event"], data.event_prefixes)
+            report.other_kinds += int((kept & ~is_kept).sum())
+            kept &= is_kept
+    if not kept.all():
+        columns = {role: column.filter(pa.array(kept)) for role, column in columns.items()}
+        rows = rows[kept]
+    times, ways = read_times(columns["time"], table.time_format)
+    for way, count in ways.items():
+        report.note(path, f"times of column {table.time!r} read as {way}", count)
+    texts = {
+        "learner": as_text(columns["learner"], table.learner, path, report),
+        "course": as_text(columns["item"], table.item, path, report),
+        "event": columns.get("event", pa.nulls(len(rows), pa.string())),
+        "time": times,
+        "session": _sessions(columns, table, len(rows), path, report),
     }
+    spelling = table.time_format if "%" not in table.time_format else repr(table.time_format)
+    no_time = f"no {spelling} time in column {table.time!r}"
+    problems = [
+        (is_empty(texts["learner"]), f"no text in column {table.learner!r}"),
+        (is_empty(texts["course"]), f"no text in column {table.item!r}"),
+        (has_no_text(texts["learner"]), f"bytes that are no text in column {table.learner!r}"),
+        (has_no_text(texts["course"]), f"bytes that are no text in column {table.item!r}"),
+        (nulls(times), no_time),
+    ]
+    if table.session is not None:
+        bad = has_no_text(texts["session"])
+        problems.append((bad, f"bytes that are no text in column {table.session!r}"))
+
+    def lost(row: int, reason: str) -> None:
+        value = hint = ""
+        if reason == no_time and report.wants_examples:
+            found = _value(columns["time"][row])
+            if found is not None:
+                value = f", time {shown(repr(found), _SHOWN)}"
+                hint = looks_like(str(found), table.time_format)
+        lose(int(rows[row]), reason, value, hint)
+
+    return drop_bad(texts, problems, report, lost)
 
 
-def _time(column: pa.Array, time_format: str) -> pa.Array:
-    if pa.types.is_binary(column.type):
-        column = _text(column)
-    if time_format != "iso":
-        return parse_seconds(column)
-    if pa.types.is_temporal(column.type):
-        return parse_moments(column)
-    return parse_iso(_text(column))
-
-
-def _text(column: pa.Array) -> pa.Array:
-    """A column as text; null where bytes are no UTF-8, which a Parquet text may hold too."""
-    is_binary = pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type)
-    raw = column if is_binary else column.cast(pa.string()).cast(pa.binary())
+def _value(scalar: pa.Scalar) -> Any:
+    """A value for people to see; a moment beyond Python's calendar as its number."""
     try:
-        return raw.cast(pa.string())
-    except pa.ArrowInvalid:
-        return pa.array([_decode(value) for value in raw.to_pylist()], pa.string())
+        return scalar.as_py()
+    except (OverflowError, ValueError):
+        return str(scalar.cast(pa.int32() if scalar.type == pa.date32() else pa.int64()))
 
 
-def _decode(value: bytes | None) -> str | None:
-    try:
-        return None if value is None else value.decode()
-    except UnicodeDecodeError:
-        return None
+def _begins(event: pa.Array, prefixes: Sequence[str]) -> NDArray[np.bool_]:
+    """bool [rows]: whether a kind of event is one of those kept."""
+    event = pc.fill_null(event, "")
+    kept = np.zeros(len(event), bool)
+    for prefix in prefixes:
+        kept |= pc.starts_with(event, prefix).to_numpy(zero_copy_only=False)
+    return kept
 
 
-def _empty(column: pa.Array) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    none = pc.or_(pc.equal(column, ""), pc.match_substring(column, _NO_TEXT))
-    empty = pc.fill_null(none, True)
-    return np.asarray(empty.to_numpy(zero_copy_only=False), bool)
-
-
-def _row_number(row: int, skipped: list[int]) -> int:
-    """Number from 1, the header included as spreadsheets show it, of the row-th readable row."""
-    for skip in skipped:
-        row += skip <= row
-    return row + 2
+def _sessions(
+    columns: dict[str, pa.Array], table: TableParams, rows: int, path: Path, report: ReadReport
+) -> pa.Array:
+    if table.session is not None:
+        return as_text(columns["session"], table.session, path, report)
+    if table.time_format == "order":
+        return pa.array([WHOLE_HISTORY] * rows, pa.string())
+    return pa.nulls(rows, pa.string())

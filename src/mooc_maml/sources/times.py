@@ -1,42 +1,165 @@
 """Moments in several spellings, read a column at a time."""
 
 import re
+from collections import Counter
 from datetime import UTC, datetime
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-_PLAIN = r"^[1-9]\d{3}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d{1,6})?$"
+from mooc_maml.sources.ids import from_decimals, is_text, plain, utf8
+from mooc_maml.sources.patterns import parse_pattern
+
+Ways = Counter[str]  # how times were read that are not spelt as set -> how many
+
+_PLAIN = r"^\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?$"
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?\s?(Z|[+-]\d\d(:?\d\d)?)?)?", re.ASCII
 )
+_SPELLINGS = (  # rewritten one after the other: (what, by what)
+    (r"^\s*(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)", r"\1-\2-\3 \4:\5:\6"),  # compact
+    (r"^\s*(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)\s*$", r"\1-\2-\3 \4:\5:\6"),
+    (r"^\s*(\d{4})(\d\d)(\d\d)\s*$", r"\1-\2-\3"),
+    (r"^\s*(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:$|[T\s]+)", r"\1-\2-\3 "),  # year first
+    (r"^(\d{4})-(\d)-", r"\1-0\2-"),
+    (r"^(\d{4}-\d\d)-(\d) ", r"\1-0\2 "),
+    (r"^(\d{4}-\d\d-\d\d) (\d:)", r"\1 0\2"),
+    (r"\s+$", ""),
+    (r"(?i)(:\d\d(?:[.,]\d+)?)\s*(?:UTC|GMT|Z)$", r"\1"),
+    (r"(?i)\s*(?:UTC|GMT)([-+])(\d)$", r"\10\2"),
+    (r"(?i)\s*(?:UTC|GMT|Z)\s*([-+]\d\d(?::?\d\d)?)$", r"\1"),  # UTC+08:00
+    (r"(?i)\s*([-+]\d\d(?::?\d\d)?)\s+(?:UTC|GMT)$", r"\1"),  # +0000 UTC
+    (r"(:\d\d(?:[.,]\d+)?)\s*[-+]00(?::?00)?$", r"\1"),
+    (r"(:\d\d)[,.](\d{1,6})\d*", r"\1.\2"),
+)
+_COMPACT = r"^\s*\d{8}(T?\d{6})?\s*$"
 _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
+_WHOLE = r"^\s*[-+]?\d{1,19}\s*$"
 _A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_MAX_SECONDS = 2.5e11  # the year 9892; larger ones are milliseconds by mistake
+_MAX_SECONDS = 2.5e11  # the year 9892; larger ones are another unit
+PLAUSIBLE = (631_152_000, 4_102_444_800)  # seconds: 1990 to 2100, when logs of courses are written
+UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
+_MAX_ORDER = 2**63 - 1 - int(_MAX_SECONDS * 999_999)
 
 
-def parse_iso(texts: pa.Array) -> pa.Array:
-    """Read ISO times; a zone is converted to UTC and dropped.
+def read_times(column: pa.Array, time_format: str) -> tuple[pa.Array, Ways]:
+    """Read a column of moments, or of order numbers.
+
+    What can mean one thing only is read even if it is not spelt as set; a day and a month that
+    could be exchanged are never guessed.
 
     Args:
-        texts: string [rows], like `2017-05-22T18:23:06`; also with a space for the `T`, a fraction
-            of a second, a zone.
+        column: [rows], of text, numbers, dates, timestamps or a dictionary of these.
+        time_format: iso, epoch, order, or a pattern of strptime.
+
+    Returns:
+        timestamp[us] [rows], a zone converted to UTC and dropped, null where there is no time;
+        and how times were read that are not spelt as set.
+    """
+    column = plain(column)
+    ways: Ways = Counter()
+    if pa.types.is_date(column.type) or pa.types.is_timestamp(column.type):
+        times = parse_moments(column)
+        if time_format != "iso":
+            ways["moments, as their type says"] = len(times) - times.null_count
+        return times, ways
+    if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
+        return pa.nulls(len(column), pa.timestamp("us")), ways
+    if time_format == "order":
+        return parse_order(column), ways
+    if time_format == "epoch":
+        return parse_epoch(column, ways), ways
+    if time_format != "iso":
+        return parse_pattern(_as_texts(column), time_format), ways
+    if is_text(column.type):
+        return parse_iso(utf8(column), ways), ways
+    return _unless_text(column, ways), ways
+
+
+def _unless_text(column: pa.Array, ways: Ways) -> pa.Array:
+    """Numbers under the setting iso: moments since 1970, or dates without separators."""
+    times = _by_size(*_numbers(column), ways, small=False)
+    left = pc.and_(times.is_null(), column.is_valid())
+    if not pc.any(left).as_py():
+        return times
+    return pc.replace_with_mask(times, left, parse_iso(_as_texts(column.filter(left)), ways))
+
+
+def _as_texts(column: pa.Array) -> pa.Array:
+    """A plain column of text, bytes or numbers as text: whole floats without a fraction."""
+    if pa.types.is_floating(column.type):
+        numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+        texts = [f"{x:.6f}".rstrip("0").rstrip(".") if np.isfinite(x) else None for x in numbers]
+        return pa.array(texts, pa.string())
+    return utf8(column)
+
+
+def parse_iso(texts: pa.Array, ways: Ways | None = None) -> pa.Array:
+    """Read times that begin with the year; a zone is converted to UTC and dropped.
+
+    Args:
+        texts: string [rows], like `2017-05-22T18:23:06`; also with a space for the `T`, slashes or
+            dots, a fraction of a second, without seconds, with a zone or UTC, compact; or a number
+            that is a moment since 1970 in a year from 1990 to 2100 in one unit only.
+        ways: counts the numbers read.
 
     Returns:
         timestamp[us] [rows], without a zone; null where the text is no time.
     """
-    plain = pc.match_substring_regex(texts, _PLAIN)
+    ways = Counter() if ways is None else ways
     try:
-        times = pc.if_else(plain, texts, None).cast(pa.timestamp("us"))
-    except pa.ArrowInvalid:  # some 31 February; find it value by value
-        plain = pa.array(np.zeros(len(texts), bool))
-        times = pa.nulls(len(texts), pa.timestamp("us"))
-    rest = pc.invert(pc.fill_null(plain, True))
+        return _sane_years(texts.cast(pa.timestamp("us")))
+    except pa.ArrowInvalid:
+        pass
+    times = _plain(texts)
+    rest = pc.and_(times.is_null(), texts.is_valid())
     if not pc.any(rest).as_py():
         return times
-    slow = [_parse_one(text) for text in texts.filter(rest).to_pylist()]
-    return pc.replace_with_mask(times, rest, pa.array(slow, pa.timestamp("us")))
+    return pc.replace_with_mask(times, rest, _spelt_otherwise(texts.filter(rest), ways))
+
+
+def _spelt_otherwise(texts: pa.Array, ways: Ways) -> pa.Array:
+    rewritten = texts
+    for spelling, by in _SPELLINGS:
+        rewritten = pc.replace_substring_regex(rewritten, spelling, by)
+    times = _plain(rewritten)
+    is_compact = pc.and_(pc.match_substring_regex(texts, _COMPACT), times.is_valid())
+    if pc.any(is_compact).as_py():
+        times = pc.if_else(pc.and_(is_compact, pc.invert(_is_plausible(times))), None, times)
+        ways["YYYYMMDD, without separators"] += pc.sum(
+            pc.and_(is_compact, times.is_valid())
+        ).as_py()
+    left = times.is_null()
+    zoned = [_parse_one(text) for text in rewritten.filter(left).to_pylist()]
+    times = pc.replace_with_mask(times, left, pa.array(zoned, pa.timestamp("us")))
+    left = times.is_null()
+    return pc.replace_with_mask(times, left, _by_size(*_numbers(texts.filter(left)), ways, False))
+
+
+def _plain(texts: pa.Array) -> pa.Array:
+    """Times that Arrow reads by itself; null for the others."""
+    is_plain = pc.match_substring_regex(texts, _PLAIN)
+    try:
+        return _sane_years(pc.if_else(is_plain, texts, None).cast(pa.timestamp("us")))
+    except pa.ArrowInvalid:  # some 31 February; find it value by value
+        values = zip(texts.to_pylist(), is_plain.to_pylist(), strict=True)
+        return pa.array([_parse_one(x) if ok else None for x, ok in values], pa.timestamp("us"))
+
+
+def _is_plausible(times: pa.Array) -> pa.Array:
+    """Whether each moment lies in the years in which logs of courses are written."""
+    low, high = (pa.scalar(x * 10**6).cast(pa.timestamp("us")) for x in PLAUSIBLE)
+    return pc.fill_null(pc.and_(pc.greater_equal(times, low), pc.less_equal(times, high)), False)
+
+
+def _sane_years(times: pa.Array) -> pa.Array:
+    """The same without the year 0, which Arrow reads and no calendar has."""
+    least, first = pc.min(times), pa.scalar(datetime(1, 1, 1), pa.timestamp("us"))
+    if not least.is_valid or pc.greater_equal(least, first).as_py():
+        return times
+    return pc.if_else(pc.less(times, first), None, times)
 
 
 def _parse_one(text: str | None) -> datetime | None:
@@ -54,32 +177,133 @@ def parse_moments(moments: pa.Array) -> pa.Array:
 
     Returns:
         timestamp[us] [rows]; null where the year is none that people write.
-
-    Raises:
-        pyarrow.ArrowNotImplementedError: the column is a time of day or a duration.
     """
     if pa.types.is_date(moments.type):
         moments = moments.cast(pa.timestamp("s" if moments.type.bit_width == 32 else "ms"))
-    elif not pa.types.is_timestamp(moments.type):
-        return moments.cast(pa.timestamp("us"))
     count = moments.cast(pa.int64()).to_numpy(zero_copy_only=False)
     sane = np.abs(count / _A_SECOND[moments.type.unit]) <= _MAX_SECONDS  # False where null
     return pc.if_else(pa.array(sane), moments, None).cast(pa.timestamp("us"), safe=False)
 
 
-def parse_seconds(numbers: pa.Array) -> pa.Array:
-    """Read seconds since 1970, or order numbers seen for such seconds.
+def parse_epoch(column: pa.Array, ways: Ways | None = None) -> pa.Array:
+    """Read moments since 1970 in seconds, or in the smaller unit that alone gives a likely year.
 
     Args:
-        numbers: [rows], numbers or texts of numbers.
+        column: [rows], numbers or texts of numbers; other texts are read by `parse_iso`.
+        ways: counts what was no number of seconds.
 
     Returns:
         timestamp[us] [rows]; null where there is no finite number of a sane size.
     """
-    if pa.types.is_string(numbers.type):
-        is_number = pc.match_substring_regex(numbers, _NUMBER)
-        numbers = pc.utf8_trim_whitespace(pc.if_else(is_number, numbers, None))
-    seconds = numbers.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
-    sane = np.abs(seconds) <= _MAX_SECONDS  # False for NaN, which null became
-    microseconds = np.rint(np.where(sane, seconds, 0) * 1e6).astype(np.int64)
-    return pa.array(microseconds, pa.int64(), mask=~sane).cast(pa.timestamp("us"))
+    ways = Counter() if ways is None else ways
+    times = _by_size(*_numbers(column), ways, small=True)
+    if not is_text(column.type):
+        return times
+    texts = utf8(column)
+    words = pc.and_(texts.is_valid(), pc.invert(pc.match_substring_regex(texts, _NUMBER)))
+    words = pc.fill_null(words, False)
+    if not pc.any(words).as_py():
+        return times
+    found = parse_iso(texts.filter(words), ways)
+    ways["dates (data.table.time_format: iso)"] += len(found) - found.null_count
+    return pc.replace_with_mask(times, words, found)
+
+
+def parse_order(column: pa.Array) -> pa.Array:
+    """Read order numbers as if they were seconds; beyond 250 billion as if microseconds after that.
+
+    So numbers of up to 18 digits keep their order, none equal to another.
+
+    Returns:
+        timestamp[us] [rows]; null where there is no number, or one that cannot be told from others.
+    """
+    whole, is_whole, others = _numbers(column)
+    small = np.abs(others) <= _MAX_SECONDS  # False for NaN
+    order = np.rint(np.where(small, others, 0) * 1e6).astype(np.int64)
+    limit = int(_MAX_SECONDS)
+    near = is_whole & (whole >= -limit) & (whole <= limit)
+    order = np.where(near, np.where(near, whole, 0) * 10**6, order)
+    far = is_whole & ~near & (whole >= -_MAX_ORDER) & (whole <= _MAX_ORDER)
+    beyond = np.where(far, whole - np.sign(whole) * limit, 0) + np.sign(whole) * limit * 10**6
+    order = np.where(far, beyond, order)
+    return pa.array(order, mask=~(near | far | small)).cast(pa.timestamp("us"))
+
+
+_Whole = NDArray[np.int64]
+_Mask = NDArray[np.bool_]
+
+
+def _numbers(column: pa.Array) -> tuple[_Whole, _Mask, NDArray[np.float64]]:
+    """Whole numbers exactly, where they are such, and the others; NaN where there is none."""
+    rows = len(column)
+    if pa.types.is_decimal(column.type):
+        column = from_decimals(column)
+    if is_text(column.type):
+        return _numbers_of_texts(utf8(column))
+    if pa.types.is_integer(column.type):
+        filled = column.fill_null(0).to_numpy(zero_copy_only=False)
+        is_whole = column.is_valid().to_numpy(zero_copy_only=False) & (filled <= 2**63 - 1)
+        return np.where(is_whole, filled, 0).astype(np.int64), is_whole, np.full(rows, np.nan)
+    if not pa.types.is_floating(column.type):
+        return np.zeros(rows, np.int64), np.zeros(rows, bool), np.full(rows, np.nan)
+    numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    with np.errstate(invalid="ignore"):
+        is_whole = (np.trunc(numbers) == numbers) & (np.abs(numbers) < 2.0**63)
+    whole = np.where(is_whole, numbers, 0).astype(np.int64)
+    return whole, is_whole, np.where(is_whole | ~np.isfinite(numbers), np.nan, numbers)
+
+
+def _numbers_of_texts(texts: pa.Array) -> tuple[_Whole, _Mask, NDArray[np.float64]]:
+    is_number = pc.match_substring_regex(texts, _NUMBER)
+    is_digits = pc.match_substring_regex(texts, _WHOLE)
+    digits = pc.utf8_trim_whitespace(pc.if_else(is_digits, texts, None))
+    digits = pc.replace_substring_regex(digits, r"^\+", "")
+    try:
+        wholes = digits.cast(pa.int64())
+    except pa.ArrowInvalid:  # one of 19 digits that is too large
+        values = [None if x is None else int(x) for x in digits.to_pylist()]
+        wholes = pa.array([x if x is None or abs(x) < 2**63 else None for x in values], pa.int64())
+    is_whole = wholes.is_valid().to_numpy(zero_copy_only=False)
+    rest = pc.if_else(pc.and_(is_number, pc.invert(is_digits)), texts, None)
+    rest = pc.replace_substring_regex(pc.utf8_trim_whitespace(rest), r"^\+", "")
+    numbers = rest.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    whole = wholes.fill_null(0).to_numpy(zero_copy_only=False)
+    with np.errstate(invalid="ignore"):
+        also = (np.trunc(numbers) == numbers) & (np.abs(numbers) < 2.0**53)  # 1.5e9
+    whole = np.where(also, np.where(also, numbers, 0).astype(np.int64), whole)
+    numbers = np.where(also | ~np.isfinite(numbers), np.nan, numbers)
+    return whole, is_whole | also, numbers
+
+
+def _by_size(
+    whole: _Whole, is_whole: _Mask, others: NDArray[np.float64], ways: Ways, small: bool
+) -> pa.Array:
+    """Moments since 1970, in the unit that gives a likely year.
+
+    Args:
+        whole: [rows], whole numbers.
+        is_whole: [rows], where there is one.
+        others: [rows], numbers with a fraction; NaN elsewhere.
+        ways: counts units other than seconds, which are as set if `small`.
+        small: whether numbers that give a likely year in no unit are seconds.
+
+    Returns:
+        timestamp[us] [rows]; null where there is no number or no likely year.
+    """
+    size = np.where(is_whole, whole.astype(np.float64), others)
+    result, found = np.zeros(len(size), np.int64), np.zeros(len(size), bool)
+    for unit, a_second in UNITS.items():
+        fits = (size >= PLAUSIBLE[0] * a_second) & (size <= PLAUSIBLE[1] * a_second)
+        if small and unit == "seconds":
+            fits |= np.abs(size) <= _MAX_SECONDS
+        fits &= ~found
+        if not fits.any():
+            continue
+        if unit != "seconds" or not small:
+            ways[f"{unit} since 1970"] += int(fits.sum())
+        up, down = max(10**6 // a_second, 1), max(a_second // 10**6, 1)
+        exact = np.where(fits & is_whole, whole, 0) * up // down
+        near = np.rint(np.where(fits & ~is_whole, others, 0) * (10**6 / a_second))
+        result = np.where(fits, np.where(is_whole, exact, near.astype(np.int64)), result)
+        found |= fits
+    return pa.array(result, mask=~found).cast(pa.timestamp("us"))

@@ -13,20 +13,29 @@ import pyarrow as pa
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.settings.data import DataParams
+from mooc_maml.sources.encodings import NO_TEXT
 from mooc_maml.sources.events import (
     BATCH_ROWS,
     MAX_ID,
     TOO_LONG,
     ReadReport,
     drop_bad,
+    is_empty,
     nulls,
     shortened,
+    shown,
 )
-from mooc_maml.sources.raw_files import open_raw
-from mooc_maml.sources.times import parse_iso
+from mooc_maml.sources.ids import canonical, trimmed
+from mooc_maml.sources.json_text import mended_blocks
+from mooc_maml.sources.opening import open_raw
+from mooc_maml.sources.packings import Blocks
+from mooc_maml.sources.time_words import looks_like
+from mooc_maml.sources.times import Ways, parse_iso
 
 _SHAPE = "[[course, {learner: {session: [[event, time], ...]}}], ...]"
+COURSES, LEARNERS, SESSIONS = "course entries", "learners of a course", "sessions of a course"
 _OPENING = ("start_array", "start_map")
+_IDS = ("courses'", "learners'", "sessions'")
 Token = tuple[str, Any]
 
 
@@ -39,21 +48,34 @@ def read_events(
         UserError: a file is no JSON of this nesting, or is cut off.
     """
     for path in files:
-        with open_raw(path, report.on_bytes) as file:
+        with open_raw(path, data.encoding, report) as file:
+            text = _Counted(mended_blocks(file))
             # use_float: ijson crashes on whole numbers of more digits than Python reads
-            walk = _Walk(ijson.basic_parse(file, buf_size=1 << 18, use_float=True), path, report)
+            walk = _Walk(ijson.basic_parse(text, buf_size=1 << 18, use_float=True), path, report)
             try:
                 yield from _batches(walk, data.event_prefixes)
             except (ijson.JSONError, UnicodeDecodeError) as error:
                 raise UserError(
-                    f"{path}: broken JSON within the first {file.tell():,} bytes (unpacked), after "
-                    f"{shortened(walk.place)}: {_one_line(error)}; fetch the file again"
+                    f"{shown(path)}: broken JSON within the first {text.read_so_far:,} bytes "
+                    f"(unpacked), after {shortened(walk.place)}: {_one_line(error)}; "
+                    "fetch the file again"
                 ) from None
+
+
+class _Counted(Blocks):
+    """Blocks that know how many bytes of them were read."""
+
+    read_so_far = 0
+
+    def read(self, count: int) -> bytes:
+        block = super().read(count)
+        self.read_so_far += len(block)
+        return block
 
 
 def _one_line(error: Exception) -> str:
     lines = str(error).removeprefix("b'").replace("\\n", "\n").splitlines()
-    return lines[0].strip() if lines else type(error).__name__
+    return shown(lines[0].strip(), 200) if lines else type(error).__name__
 
 
 class _Walk:
@@ -68,50 +90,58 @@ class _Walk:
     def sessions(self) -> Iterator[tuple[str, str, str]]:
         """Yield (course, learner, session) with the walk standing before the session's events."""
         if next(self.tokens)[0] != "start_array":
-            raise UserError(f"{self.path}: expected {_SHAPE}, found no array at the start")
+            raise UserError(f"{shown(self.path)}: expected {_SHAPE}, found no array at the start")
         number = 0
         for token in self.tokens:
             if token[0] != "end_array":
                 number += 1
+                self.report.containers[COURSES] += 1
                 self.place = f"entry {number}"
                 yield from self._course(token)
 
     def _course(self, token: Token) -> Iterator[tuple[str, str, str]]:
         if token[0] != "start_array":
-            return self._bad("expected [course, {learner: ...}]", token)
+            return self._bad("expected [course, {learner: ...}]", token, COURSES)
         kind, course = token = next(self.tokens)
+        if kind == "number":
+            kind, course = "string", canonical(course)
         if kind != "string" or not course:
-            self._bad("the course id is no text", token)
+            self._bad("the course id is no text", token, COURSES)
             return self._skip_rest() if kind != "end_array" else None
-        if len(course) > MAX_ID:
-            self._bad(TOO_LONG, token)
+        if fault := _fault(course):
+            self._bad(fault, token, COURSES)
             return self._skip_rest()
         self.place = f"course {course!r}"
         token = next(self.tokens)
-        for learner, inner in self._items(token, "expected {learner: {session: ...}}"):
+        expected = "expected {learner: {session: ...}}"
+        for learner, inner in self._items(token, expected, COURSES, LEARNERS):
             self.place = f"course {course!r}, learner {learner!r}"
-            for session, events in self._items(inner, "expected {session: [...]}"):
+            expected = "expected {session: [...]}"
+            for session, events in self._items(inner, expected, LEARNERS, SESSIONS):
                 self.place = f"course {course!r}, learner {learner!r}, session {session!r}"
                 if events[0] == "start_array":
                     yield course, learner, session
                 else:
-                    self._bad("expected a list of [event, time]", events)
+                    self._bad("expected a list of [event, time]", events, SESSIONS)
         if token[0] != "end_array" and (token := next(self.tokens))[0] != "end_array":
-            self._bad("expected no more than [course, {learner: ...}]", token)
+            self._bad("expected no more than [course, {learner: ...}]", token, COURSES)
             self._skip_rest()
 
-    def _items(self, token: Token, expected: str) -> Iterator[tuple[str, Token]]:
-        """Yield each key of an object with the first token of its value."""
+    def _items(
+        self, token: Token, expected: str, outer: str, inner: str
+    ) -> Iterator[tuple[str, Token]]:
+        """Yield each key of an object with the first token of its value; both have units."""
         if token[0] != "start_map":
-            return self._bad(expected, token)
+            return self._bad(expected, token, outer)
         for kind, key in self.tokens:
             if kind == "end_map":
                 return
             value = next(self.tokens)
-            if 0 < len(key) <= MAX_ID:
-                yield key, value
+            self.report.containers[inner] += 1
+            if fault := _fault(key):
+                self._bad(fault, value, inner)
             else:
-                self._bad(TOO_LONG if key else "an id is empty", value)
+                yield key, value
 
     def events(self) -> Iterator[tuple[str, str] | None]:
         """Yield (kind, time) of each event of the session; None for another shape."""
@@ -127,6 +157,9 @@ class _Walk:
                     if second[0] == "string" and (token := next(tokens))[0] == "end_array":
                         yield first[1], second[1]
                         continue
+                    if second[0] == "number" and (token := next(tokens))[0] == "end_array":
+                        yield first[1], canonical(second[1]) or ""
+                        continue
                 if token[0] != "end_array":
                     self._skip(token)
                     self._skip_rest()
@@ -134,8 +167,8 @@ class _Walk:
                 self._skip(opening)
             yield None
 
-    def _bad(self, reason: str, token: Token) -> None:
-        self.report.add_bad(self.path, self.place, reason)
+    def _bad(self, reason: str, token: Token, unit: str) -> None:
+        self.report.add_bad(self.path, self.place, reason, unit=unit)
         self._skip(token)
 
     def _skip(self, token: Token) -> None:
@@ -148,6 +181,15 @@ class _Walk:
         while depth:
             kind = next(self.tokens)[0]
             depth += (kind in _OPENING) - (kind in ("end_array", "end_map"))
+
+
+def _fault(key: str) -> str:
+    """What is wrong with an id; nothing if it is one."""
+    if len(key) > MAX_ID:
+        return TOO_LONG
+    if NO_TEXT in key:
+        return "bytes that are no text in an id"
+    return "" if key and not key.isspace() else "an id is empty"
 
 
 class _Pending:
@@ -168,19 +210,29 @@ class _Pending:
         counts = np.diff([*self.key_starts, len(self.times)])
         key_of_row = np.repeat(np.arange(len(self.keys)), counts)
         course, learner, session = (
-            pa.array(part, pa.string()).take(pa.array(key_of_row))
-            for part in zip(*self.keys, strict=True)
+            trimmed(pa.array(part, pa.string()), f"{what} ids", walk.path, walk.report).take(
+                pa.array(key_of_row)
+            )
+            for part, what in zip(zip(*self.keys, strict=True), _IDS, strict=True)
         )
-        times = parse_iso(pa.array(self.times, pa.string()))
+        ways: Ways = Ways()
+        times = parse_iso(pa.array(self.times, pa.string()), ways)
+        for way, count in ways.items():
+            walk.report.note(walk.path, f"times read as {way}", count)
         columns = {"learner": learner, "course": course, "session": session, "time": times}
         columns["event"] = pa.array(self.kinds, pa.string())
 
-        def place(row: int) -> str:
+        def lose(row: int, reason: str) -> None:
+            if not walk.report.wants_examples:
+                return walk.report.add_bad(walk.path, "", reason)
             where = "course {!r}, learner {!r}, session {!r}".format(*self.keys[key_of_row[row]])
-            return f"{where}, event {self.numbers[row]}, time {self.times[row][:40]!r}"
+            place = f"{where}, event {self.numbers[row]}, time {self.times[row][:40]!r}"
+            hint = looks_like(self.times[row], None)
+            return walk.report.add_bad(walk.path, place, reason, hint=hint)
 
-        problems = [(nulls(times), "the time is none")]
-        return drop_bad(columns, problems, walk.report, walk.path, place)
+        empty = is_empty(learner) | is_empty(course) | is_empty(session)
+        problems = [(empty, "an id is empty"), (nulls(times), "the time is none")]
+        return drop_bad(columns, problems, walk.report, lose)
 
 
 def _batches(walk: _Walk, prefixes: tuple[str, ...]) -> Iterator[pa.RecordBatch]:

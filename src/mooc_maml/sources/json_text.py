@@ -1,0 +1,142 @@
+"""JSON as others write it: NaN and Infinity, halves of characters, keys that come twice."""
+
+import json
+import re
+import string
+from collections.abc import Iterator
+from decimal import Decimal
+from functools import cache
+from typing import IO, Any
+
+import orjson
+
+from mooc_maml.sources.encodings import NO_TEXT
+
+_BLOCK = 1 << 16
+_CONSTANTS = (b"NaN", b"Infinity")
+_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|-?(?:NaN|Infinity)', re.DOTALL)
+_REST_OF_TEXT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
+# Of these NaN, Infinity and escapes are made, but for the last character of an escape like \"
+_WORD = (string.ascii_letters + string.digits + "-\\").encode()
+_HALVES = re.compile(
+    rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+)
+_MAY_BE_HALVES = re.compile(rb"\\u[dD][89a-fA-F]")
+_NO_TEXT = json.dumps(NO_TEXT)[1:-1].encode()
+
+
+def mended_blocks(file: IO[bytes]) -> Iterator[bytes]:
+    """The same JSON with null for NaN and Infinity, and NO_TEXT for half of a surrogate pair.
+
+    Text is left as it is: "NaN" between quotes stays. Blocks in which none of it occurs, nearly
+    all, are passed on as they are.
+    """
+    in_text = False
+    held = b""
+    while raw := file.read(_BLOCK):
+        block = held + raw
+        cut = len(block.rstrip(_WORD))
+        block, held = block[:cut], block[cut:]
+        yield _mended(block, in_text)
+        in_text ^= _quotes(block) % 2 == 1
+    yield _mended(held, in_text)
+
+
+def _mended(block: bytes, in_text: bool) -> bytes:
+    if any(constant in block for constant in _CONSTANTS):
+        block = _without_constants(block, in_text)
+    if b"\\u" in block and _MAY_BE_HALVES.search(block):
+        block = _HALVES.sub(lambda found: found[1] or _NO_TEXT, block)
+    return block
+
+
+def _quotes(block: bytes) -> int:
+    """How many quotes begin or end a text; the block begins with no escaped character."""
+    if b"\\" not in block:
+        return block.count(b'"')
+    plain = block.replace(b"\\\\", b"")
+    return plain.count(b'"') - plain.count(b'\\"')
+
+
+def _without_constants(block: bytes, in_text: bool) -> bytes:
+    start = 0
+    if in_text:
+        rest = _REST_OF_TEXT.match(block)
+        start = rest.end() if rest else 0
+    return block[:start] + _TOKEN.sub(
+        lambda found: found[0] if found[0].startswith(b'"') else b"null", block[start:]
+    )
+
+
+def load_line(line: bytes, keys: tuple[str, ...]) -> Any:
+    """Read one line of JSON.
+
+    Args:
+        line: UTF-8.
+        keys: those that are read; one that comes twice with different values is no value at all.
+
+    Raises:
+        ValueError: it is no JSON, in a few words.
+    """
+    if not any(line.count(quoted) > 1 for quoted in _quoted(keys)):
+        try:
+            return orjson.loads(line)
+        except orjson.JSONDecodeError:
+            pass
+    return load_leniently(line, keys)
+
+
+@cache
+def _quoted(keys: tuple[str, ...]) -> list[bytes]:
+    return [f'"{key}"'.encode() for key in keys]
+
+
+def load_leniently(line: bytes, keys: tuple[str, ...]) -> Any:
+    """Read one line of JSON by Python's own reader: NaN as null, numbers exactly.
+
+    Raises:
+        ValueError: it is no JSON, nested too deeply, or one of `keys` has two values.
+    """
+    text = _HALVES.sub(lambda found: found[1] or _NO_TEXT, line).decode()
+    try:
+        found = _DECODER.decode(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON object: {error.msg}") from None
+    except RecursionError:
+        raise ValueError("no JSON object: nested too deeply") from None
+    except ValueError:  # whole numbers of more digits than Python reads
+        raise ValueError("no JSON object: a number is too long") from None
+    if isinstance(found, _Doubled):
+        for key in found.doubled & {*keys}:
+            raise ValueError(f"the key {key!r} comes twice, with different values")
+    return found
+
+
+class _Doubled(dict[str, Any]):
+    """An object in which keys came with several values; it has the last ones."""
+
+    doubled: set[str]
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        made = _Doubled(made)
+        made.doubled = {key for key, value in pairs if made[key] != value}
+    return made
+
+
+def _exactly(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except ArithmeticError:  # an exponent beyond all
+        return None
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object,
+    parse_float=_exactly,
+    parse_constant=lambda name: None,
+    strict=False,
+)
