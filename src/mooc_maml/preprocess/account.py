@@ -1,5 +1,7 @@
 """What results/preprocess.json holds: an account of everything read, kept and dropped."""
 
+from pydantic import Field
+
 from mooc_maml.common.results import Result
 
 
@@ -30,13 +32,15 @@ class Dropped(Result):
 class PreprocessResult(Result):
     """Counts of raw events, sessions and pairs, and hashes of what was read and written.
 
-    `source`: the data source, data.source. Prefix lengths are quantiles over pairs, in courses;
+    `source`: the data source, data.source. `notes`: lines on what needs a word and is no fault, such
+    as files left aside and how times were read. Prefix lengths are quantiles over pairs, in courses;
     absent without pairs.
     """
 
     source: str
     synthetic: bool
     files: list[str]
+    notes: list[str] = Field(default_factory=list)
     raw_events: int
     dropped: Dropped
     bad_records: BadRecords
