@@ -5,7 +5,7 @@
 Settings are those of params.yaml, with courses that cannot come again left out of rankings and
 losses (`seen_courses: auto`). The document's GRU alone is trained as the document says. A seed
 draws the split of the learners, the initialisation and the sampling; with `--vary` the first alone
-or the others alone, and what is not drawn again is that of seed 0. Baselines are trained once a
+or the others alone, and what is not varied is that of seed 0. Baselines are trained once a
 seed, and chosen on the validation learners' last pairs; what weighs others (blend, mixture) is
 fitted for first and last apart. Trained models stay in the folder: a run that was stopped goes on
 there, if settings and pairs are the same.

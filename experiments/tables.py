@@ -243,7 +243,7 @@ def spreads(root: Path, varied_sets: Mapping[str, str]) -> str:
         UserError: a file is missing.
     """
     compared = ("mixture_vs_mixture_zero_shot", "mixture_vs_strongest", "mixture_vs_gru_as_is")
-    head = ["NDCG@10", "pairs", "drawn again", "few-shot, mean ± t-interval"]
+    head = ["NDCG@10", "pairs", "varied", "few-shot, mean ± t-interval"]
     lines = [[*head, *(f"SD of {COMPARED[name]}" for name in compared)]]
     for label, stem in varied_sets.items():
         drawn = ("split", "training")

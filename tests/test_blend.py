@@ -108,7 +108,7 @@ def test_what_is_left_out_is_known_from_the_file(tmp_path: Path) -> None:
     blend = Blend(parts_of(store, settings), (0.0, 1.0, 0.0), taken, store.num_courses, [])
     blend.write(tmp_path / "b.npz")
     again = Blend.read(tmp_path / "b.npz", store.num_courses, CPU, blend.parts)
-    assert again.taken == taken
+    assert again.seen == taken
 
 
 def test_every_part_gives_probabilities() -> None:

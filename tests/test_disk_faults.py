@@ -1,7 +1,7 @@
 """Every stage on a disk that takes no more: one line that names the file, and nothing lost."""
 
-import importlib
 import os
+import runpy
 import shutil
 import sys
 from pathlib import Path
@@ -12,8 +12,6 @@ import yaml
 from committed import settings
 from crash import killed_before, needs_fork, said_without
 from tiny import SETTINGS, changed
-
-from mooc_maml.common.errors import main_guard
 
 STAGES = {
     "simulate": "--raw data/raw/synthetic --truth data/truth",
@@ -33,7 +31,7 @@ STAGES = {
     "test": (
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
         "--composites models/composites --model models/maml --truth data/truth "
-        "--results results/maml_K5_Q10.json --plots results/plots"
+        "--results results/maml_K5_Q10.json --records data/records --plots results/plots"
     ),
     "ablate": (
         "--episodes data/episodes --model models/maml --results results/ablations_K5_Q10.json "
@@ -56,10 +54,9 @@ pytestmark = needs_fork
 
 def start(stage: str) -> None:
     """As `python -m stages.STAGE` does."""
-    module = importlib.import_module(f"stages.{stage}")
     sys.argv = [stage, *STAGES[stage].split()]
     torch.set_num_threads(1)  # before any work of the forked process
-    main_guard(getattr(module, "_from_command_line", module.main))
+    runpy.run_module(f"stages.{stage}", run_name="__main__")
 
 
 @pytest.fixture(scope="module")

@@ -184,7 +184,7 @@ def test_every_setting_of_params_yaml_is_explained():
 def test_settings_are_checked_without_any_model_code():
     code = (
         "import sys; from mooc_maml.settings.params import load_params; "
-        f"load_params({str(PARAMS)!r}); "
+        f"load_params({str(committed.ROOT / 'params.yaml')!r}); "
         "print(*{name.split('.')[0] for name in sys.modules} & {'torch', 'numpy', 'mooc_maml'})"
     )
     said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)

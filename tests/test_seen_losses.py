@@ -128,8 +128,8 @@ def test_of_a_history_only_what_no_later_session_repeats_is_left_out(
     plain, told = (
         x.training(store, tiny_params(**AUTO), CPU) for x in (GRUBaseline, GRUWithHistory)
     )
-    assert plain.taken.prefix
-    assert told.taken.prefix == expected
+    assert plain.seen.prefix
+    assert told.seen.prefix == expected
 
 
 # --- meta-training, adapting ----------------------------------------------------------------------
@@ -138,7 +138,7 @@ def test_of_a_history_only_what_no_later_session_repeats_is_left_out(
 def test_meta_training_leaves_out_in_loss_and_validation() -> None:
     trainers = [MetaTrainer(STORE, tiny_params(**own), CPU) for own in ({}, AUTO)]
     as_is, auto = (run(trainer, 1) for trainer in trainers)
-    assert auto.taken[:2] == (True, True)
+    assert auto.seen[:2] == (True, True)
     assert auto.progress.losses[0] < as_is.progress.losses[0], "fewer courses to choose from"
     for mode, inner in (("zero_shot", 0), ("few_shot", 2)):
         start = MetaTrainer(STORE, tiny_params(**AUTO), CPU)

@@ -91,7 +91,7 @@ def not_as_it_is(root: Path) -> list[str]:
 
 def test_every_table_is_shown_as_it_is(tmp_path: Path) -> None:
     """In the last commit or, before a commit, on disk."""
-    root = committed_tree(tmp_path, "README.md", "results", "benchmarks")
+    root = committed_tree(tmp_path, "README.md", "docs", "results", "experiments")
     assert not (not_as_it_is(root) and not_as_it_is(ROOT)), "run `make readme`"
 
 

@@ -103,7 +103,7 @@ def shares_of_the_way(
         seed: root of the draws.
 
     Returns:
-        A row a metric: the share with its 95 % interval (low, high), learners drawn again; all None
+        A row a metric: the share with its 95 % interval (low, high), learners resampled; all None
         where the end is no better than the start.
     """
     rows = []

@@ -160,9 +160,9 @@ def write_records(
         temporary.mkdir(parents=True)
         for model, found in answers:
             table = _table(model, facts, found)
-            pq.write_table(
-                table, temporary / f"{model}.parquet", compression="zstd", write_page_checksum=True
-            )
+            # An open file, since of a path Arrow tells what the disk refuses in its own words.
+            with (temporary / f"{model}.parquet").open("wb") as file:
+                pq.write_table(table, file, compression="zstd", write_page_checksum=True)
             ranks[model] = found.ranks
     return ranks
 

@@ -32,9 +32,9 @@ class Dropped(Result):
 class PreprocessResult(Result):
     """Counts of raw events, sessions and pairs, and hashes of what was read and written.
 
-    `source`: the data source, data.source. `notes`: lines on what needs a word and is no fault, such
-    as files left aside and how times were read. Prefix lengths are quantiles over pairs, in courses;
-    absent without pairs.
+    `source`: the data source, data.source. `notes`: lines on what needs a word and is no fault,
+    such as files left aside and how times were read. Prefix lengths are quantiles over pairs, in
+    courses; absent without pairs.
     """
 
     source: str
