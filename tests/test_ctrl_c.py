@@ -45,7 +45,13 @@ def name_of(line: str) -> str:
     return line.rpartition("|")[2].strip() if line.startswith("import time:") else ""
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize(
+    "module",
+    [
+        name if name == "torch" else pytest.param(name, marks=pytest.mark.thorough)
+        for name in MODULES
+    ],
+)
 def test_it_is_one_line_whatever_is_being_imported(module: str, tmp_path: Path) -> None:
     assert interrupted("stages.test", module, tmp_path) == (130, [STOPPED])
 

@@ -215,9 +215,8 @@ def test_a_second_run_is_refused_and_a_stopped_one_goes_on_where_it_was(tmp_path
     assert run.files() == expected
 
 
-@pytest.mark.parametrize(
-    "stage", ["meta_train", pytest.param("train_baselines", marks=pytest.mark.thorough)]
-)
+@pytest.mark.thorough
+@pytest.mark.parametrize("stage", ["meta_train", "train_baselines"])
 def test_ctrl_c_saves_the_state_and_says_how_to_go_on(stage, tmp_path: Path):
     expected, _, _ = uninterrupted(stage, tmp_path / "whole", 1)
     run = prepared(stage, tmp_path / "stopped", 1)

@@ -85,7 +85,7 @@ def test_alone_a_sum_is_the_thing_itself() -> None:
     assert ALONE.sum(x)[0] is x
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.thorough)])
 def test_sums_over_processes(tmp_path: Path, processes: int) -> None:
     done = run(
         tmp_path,
@@ -121,7 +121,7 @@ process_group.sum(torch.ones(1))
 """
 
 
-@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.thorough), 1])
 def test_a_killed_process_ends_the_run_with_a_word(tmp_path: Path, victim: int) -> None:
     done = run(tmp_path, 2, KILLED.format(victim=victim))
     assert done.returncode == 1
