@@ -27,8 +27,7 @@ from mooc_maml.errors import UserError
 from mooc_maml.params import Params, parse_params
 from mooc_maml.sessions import preprocess
 from mooc_maml.sources import SOURCES
-from mooc_maml.sources.encodings import NO_TEXT
-from mooc_maml.sources.events import EVENT_SCHEMA, MAX_ID, ReadReport
+from mooc_maml.sources.events import EVENT_SCHEMA, MAX_ID, NO_TEXT, ReadReport
 from mooc_maml.sources.times import parse_iso
 
 CASES = int(os.environ.get("MOOC_MAML_FUZZ", "60"))

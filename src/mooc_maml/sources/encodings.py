@@ -13,12 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mooc_maml.errors import UserError
-from mooc_maml.sources.events import ReadReport, has, shown
+from mooc_maml.sources.events import NO_TEXT, ReadReport, has, shown
 from mooc_maml.sources.packings import Blocks, buffered
 
-NO_TEXT = (
-    "\uffff"  # stands for bytes that are no text of the encoding; no text holds this code point
-)
 _NO_TEXT = NO_TEXT.encode()
 _BLOCK = 1 << 16
 _LOOKED_AT = 4096  # bytes by which text is told from other things
@@ -132,14 +129,17 @@ def _advice(sample: bytes, encoding: str) -> str:
     """What to do about bytes that are no text: the encodings that read them, and how they would."""
     lines = [line for line in re.split(rb"[\r\n]+", sample)[1:-1] if not line.isascii()]
     odd = b"\n".join(lines or [sample])
+    runs = re.findall(rb"[\x80-\xff]+", odd)
+    # Letters of the West stand alone among others; characters of two bytes do not.
+    is_western = 2 * sum(len(run) == 1 for run in runs) > len(runs)
     readings = []
-    for other in _LEGACY:
+    for other in reversed(_LEGACY) if is_western else _LEGACY:
         with suppress(UnicodeDecodeError):
             words = re.search(r"\w*[^\x00-\x7f]\w*", odd.decode(other))
             if words:
                 readings.append(f"{other} (as {shown(words[0], 12)})")
     example = readings[0].split()[0] if readings else _LEGACY[0]
-    read_by = f"; {' and '.join(readings[:4])} can read them" if readings else ""
+    read_by = f"; read by {', '.join(readings)}" if readings else ""
     return (
         f"Some bytes are no {encoding} text{read_by}. Set data.encoding to what the files were "
         f"written in, for example `data.encoding: {example}`"
