@@ -27,12 +27,6 @@ _MARKS = {  # the longer ones first
     codecs.BOM_UTF16_BE: "utf-16-be",
     b"\x84\x31\x95\x33": "gb18030",
 }
-_BY_ZEROS: dict[tuple[bool, ...], str] = {  # which bytes of 4 are zero in most characters
-    (False, True, True, True): "utf-32-le",
-    (True, True, True, False): "utf-32-be",
-    (False, True, False, True): "utf-16-le",
-    (True, False, True, False): "utf-16-be",
-}
 _LEGACY = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1251", "cp1252")
 _CONTROL = bytes({*range(32), 127} - set(b"\t\n\r\f\x1b\x1a"))
 codecs.register_error("mooc_maml.no_text", lambda error: (NO_TEXT, error.end))  # type: ignore
@@ -79,14 +73,19 @@ def has_no_text(texts: pa.Array) -> NDArray[np.bool_]:
 
 
 def _encoding_by_zeros(head: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a mark: the half of each Latin character that is zero."""
+    """UTF-16 or UTF-32 without a mark, by the half of each Latin character that is zero."""
     whole = len(head) // 4 * 4
     if whole < 8:
         return None
-    shares = [head[n:whole:4].count(0) / (whole // 4) for n in range(4)]
-    if any(0.02 < share < 0.15 for share in shares):
+    first, second, third, fourth = (head[n:whole:4].count(0) / (whole // 4) for n in range(4))
+    if min(third, fourth) > 0.9 and first < 0.5:
+        return "utf-32-le"
+    if min(first, second) > 0.9 and fourth < 0.5:
+        return "utf-32-be"
+    even, odd = (first + third) / 2, (second + fourth) / 2
+    if max(even, odd) < 0.1 or min(even, odd) > max(even, odd) / 4:
         return None
-    return _BY_ZEROS.get(tuple(share > 0.1 for share in shares))
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _refuse_binary(head: bytes, path: Path) -> None:
