@@ -9,6 +9,7 @@ import io
 import json
 import shutil
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -21,13 +22,24 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from raw_spellings import (
+    EVENTS,
+    PACKINGS,
+    RIGHT,
+    account_of,
+    as_csv,
+    as_iso,
+    as_parquet,
+    brief,
+    pairs_of,
+    seconds,
+)
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.settings.params import Params, parse_params
 from mooc_maml.sources import SOURCES
-from mooc_maml.sources.encodings import NO_TEXT
-from mooc_maml.sources.events import EVENT_SCHEMA, MAX_ID, ReadReport
+from mooc_maml.sources.events import EVENT_SCHEMA, MAX_ID, NO_TEXT, ReadReport
 from mooc_maml.sources.times import parse_iso
 
 NOON = datetime(2018, 9, 28, 12)
@@ -294,10 +306,14 @@ def test_a_damaged_line_costs_itself_alone(name, data):
 @pytest.mark.parametrize(
     "number", ["1e9999999999999999999", "9" * 5000, "-" + "9" * 5000, str(-(2**63))]
 )
-def test_a_number_too_large_for_any_type_is_told_in_words(number):
+def test_a_number_too_large_for_any_type_is_lost_alone_or_told_in_words(number):
     log = f'[["c", {{"7": {{"s": [["load_video", {number}]]}}}}]]'
-    with pytest.raises(UserError, match="broken JSON within the first"):
-        read("xuetangx", log.encode())
+    if "e" in number:
+        with pytest.raises(UserError, match="broken JSON within the first"):
+            read("xuetangx", log.encode())
+    else:
+        rows, report = read("xuetangx", log.encode())
+        assert (rows, report.bad_records) == ([], 1)
     rows, report = read("mooccubex", f'{{"id": {number}}}\n{USERS[0]}'.encode())
     assert (len(rows), report.bad_records) == (2, 1)
 
@@ -450,3 +466,99 @@ def test_places_that_are_shown_are_short(tmp_path: Path):
     long = "z" * MAX_ID
     _, report = read("xuetangx", json.dumps([[long, {long: {long: [5]}}]]).encode())
     assert len(report.examples[0]["place"]) <= 301
+
+
+# --- One set of events in any spelling: the same pairs, to the byte ------------------------------
+
+
+@st.composite
+def csv_of_any_spelling(draw: st.DrawFn) -> tuple[bytes, dict[str, Any]]:
+    """A CSV of some of the events, and the settings of its times."""
+    spellings: list[tuple[str, Callable[[datetime], str]]] = [
+        ("iso", as_iso),
+        ("iso", lambda t: t.isoformat()),
+        ("iso", lambda t: f"{t:%Y/%m/%d %H:%M}"),
+        ("iso", lambda t: f"{t.year}.{t.month}.{t.day} {t.hour}:{t:%M}"),
+        ("iso", lambda t: f"{t:%Y-%m-%d %H:%M:%S} UTC"),
+        ("iso", lambda t: f"{t + timedelta(hours=8):%Y-%m-%dT%H:%M:%S.000+08:00}"),
+        ("iso", lambda t: f"{t:%Y%m%dT%H%M%SZ}"),
+        ("iso", lambda t: f"{seconds(t)}000"),
+        ("epoch", lambda t: str(seconds(t))),
+        ("epoch", lambda t: f"{seconds(t)}.0"),
+        ("epoch", lambda t: f"{seconds(t)}000000"),
+        ("%d.%m.%Y %H:%M", lambda t: f"{t:%d.%m.%Y %H:%M}"),
+        ("%b %d, %Y %I:%M %p", lambda t: f"{t:%b %d, %Y %I:%M %p}"),
+    ]
+    time_format, spell = draw(st.sampled_from(spellings))
+    separator = draw(st.sampled_from(",;\t|"))
+    blank = draw(st.sampled_from(["", " ", "\t", "\u3000"]))
+    quote = '"' if draw(st.booleans()) or "," in time_format else ""
+    text = as_csv(
+        separator=separator,
+        spell=spell,
+        name=lambda n: f"{blank}{n}" if blank != separator and n == 101 else str(n),
+        end=draw(st.sampled_from(["\n", "\r\n", "\r", "\n\n", "\n \n"])),
+        quote=quote,
+    )
+    text = draw(st.sampled_from(["", f"sep={separator}\n", "\n"])) + text
+    encoding = draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32"]))
+    return text.encode(encoding), {"table": {"time_format": time_format}}
+
+
+@st.composite
+def parquet_of_any_types(draw: st.DrawFn) -> tuple[bytes, dict[str, Any]]:
+    """A Parquet file of the events."""
+    whole = [pa.int16(), pa.int64(), pa.uint32(), pa.float32(), pa.float64(), pa.decimal128(30, 2)]
+    texts = [pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()]
+
+    def column(numbers: list[int], kinds: list[pa.DataType]) -> pa.Array:
+        kind = draw(st.sampled_from(kinds))
+        made = pa.array(numbers) if kind in whole else pa.array([str(n) for n in numbers])
+        made = made.cast(kind)
+        is_coded = draw(st.booleans()) and kind != pa.string_view()
+        return made.dictionary_encode() if is_coded else made
+
+    learners, courses = ([event[n] for event in EVENTS] for n in (0, 1))
+    moments = [seconds(event[2]) for event in EVENTS]
+    unit = draw(st.sampled_from(["s", "ms", "us", "ns"]))
+    scale = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[unit]
+    numbers = [moment * scale for moment in moments]
+    times = draw(
+        st.sampled_from(
+            [
+                pa.array(numbers).cast(pa.timestamp(unit)),
+                pa.array(numbers)
+                .cast(pa.timestamp(unit, "UTC"))
+                .cast(pa.timestamp(unit, "+08:00")),
+                pa.array(numbers),
+                pa.array([str(n) for n in numbers]).dictionary_encode(),
+                pa.array([as_iso(event[2]) for event in EVENTS], pa.large_string()),
+            ]
+        )
+    )
+    content = as_parquet(
+        learner=column(learners, [*whole, *texts]),
+        course=column(courses, [*whole, *texts]),
+        time=times,
+    )
+    return content, {"table": {"time_format": draw(st.sampled_from(["iso", "epoch"]))}}
+
+
+PLAIN_PAIRS: list[bytes] = []
+
+
+@fuzz
+@given(
+    drawn=csv_of_any_spelling() | parquet_of_any_types(), packing=st.sampled_from(sorted(PACKINGS))
+)
+def test_any_spelling_packing_and_type_gives_the_same_pairs(drawn, packing):
+    content, settings_of_it = drawn
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if not PLAIN_PAIRS:
+            account_of(folder / "plain", as_csv())
+            PLAIN_PAIRS.extend(pairs_of(folder / "plain"))
+        account, _ = account_of(folder / "odd", PACKINGS[packing](content), **settings_of_it)
+        assert brief(account) == RIGHT
+        assert account["dropped"]["bad_records"] == 0
+        assert list(pairs_of(folder / "odd")) == PLAIN_PAIRS

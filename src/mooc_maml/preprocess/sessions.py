@@ -126,6 +126,8 @@ def _work(text: str) -> Path:
 
 def _check(report: ReadReport, raw: Path, data: DataParams) -> None:
     report.check(data.max_bad_records)
+    if not report.records:
+        raise UserError(f"{shown(raw)}: the raw files hold no record, only a header or nothing")
     if not report.kept:
         raise UserError(
             f"{shown(raw)}: no event is left of {report.records:,} raw ones; "

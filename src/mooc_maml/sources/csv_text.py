@@ -206,15 +206,16 @@ class Records:
             text.detach()
 
     def _look_within(self, record: list[str], line: int) -> None:
-        """Count lines within a value that are records of their own."""
-        if len(record) != len(self._header.names):
+        """Count lines within values that are records of their own, by their number of columns."""
+        columns = len(self._header.names)
+        if len(record) != columns:
             return  # counted already
-        for value in record:
-            inner = value.splitlines()[1:]
-            lost = [x for x in inner if x.count(self._header.separator) == len(record) - 1]
-            if len(lost) > len(inner) // 2:
-                reason = "a quote that is not closed has swallowed lines"
-                self._report.add_bad(self._path, f"line {line}", reason, len(lost))
+        separator = self._header.separator
+        lines = re.split(r"\r\n|\r|\n", separator.join(record))
+        alike = sum(x.count(separator) == columns - 1 for x in lines)
+        if 2 * alike > len(lines):
+            reason = "a quote that is not closed has swallowed lines"
+            self._report.add_bad(self._path, f"line {line}", reason, len(lines) - 1)
 
 
 def lines_in(text: str | None) -> int:

@@ -13,12 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.sources.events import ReadReport, has, shown
+from mooc_maml.sources.events import NO_TEXT, ReadReport, has, shown
 from mooc_maml.sources.packings import Blocks, buffered
 
-NO_TEXT = (
-    "\uffff"  # stands for bytes that are no text of the encoding; no text holds this code point
-)
 _NO_TEXT = NO_TEXT.encode()
 _BLOCK = 1 << 16
 _LOOKED_AT = 4096  # bytes by which text is told from other things
@@ -29,12 +26,6 @@ _MARKS = {  # the longer ones first
     codecs.BOM_UTF16_LE: "utf-16-le",
     codecs.BOM_UTF16_BE: "utf-16-be",
     b"\x84\x31\x95\x33": "gb18030",
-}
-_BY_ZEROS: dict[tuple[bool, ...], str] = {  # which bytes of 4 are zero in most characters
-    (False, True, True, True): "utf-32-le",
-    (True, True, True, False): "utf-32-be",
-    (False, True, False, True): "utf-16-le",
-    (True, False, True, False): "utf-16-be",
 }
 _LEGACY = ("gb18030", "big5", "shift_jis", "euc_kr", "cp1251", "cp1252")
 _CONTROL = bytes({*range(32), 127} - set(b"\t\n\r\f\x1b\x1a"))
@@ -82,14 +73,19 @@ def has_no_text(texts: pa.Array) -> NDArray[np.bool_]:
 
 
 def _encoding_by_zeros(head: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a mark: the half of each Latin character that is zero."""
+    """UTF-16 or UTF-32 without a mark, by the half of each Latin character that is zero."""
     whole = len(head) // 4 * 4
     if whole < 8:
         return None
-    shares = [head[n:whole:4].count(0) / (whole // 4) for n in range(4)]
-    if any(0.02 < share < 0.15 for share in shares):
+    first, second, third, fourth = (head[n:whole:4].count(0) / (whole // 4) for n in range(4))
+    if min(third, fourth) > 0.9 and first < 0.5:
+        return "utf-32-le"
+    if min(first, second) > 0.9 and fourth < 0.5:
+        return "utf-32-be"
+    even, odd = (first + third) / 2, (second + fourth) / 2
+    if max(even, odd) < 0.1 or min(even, odd) > max(even, odd) / 4:
         return None
-    return _BY_ZEROS.get(tuple(share > 0.1 for share in shares))
+    return "utf-16-le" if odd > even else "utf-16-be"
 
 
 def _refuse_binary(head: bytes, path: Path) -> None:
@@ -132,14 +128,17 @@ def _advice(sample: bytes, encoding: str) -> str:
     """What to do about bytes that are no text: the encodings that read them, and how they would."""
     lines = [line for line in re.split(rb"[\r\n]+", sample)[1:-1] if not line.isascii()]
     odd = b"\n".join(lines or [sample])
+    runs = re.findall(rb"[\x80-\xff]+", odd)
+    # Letters of the West stand alone among others; characters of two bytes do not.
+    is_western = 2 * sum(len(run) == 1 for run in runs) > len(runs)
     readings = []
-    for other in _LEGACY:
+    for other in reversed(_LEGACY) if is_western else _LEGACY:
         with suppress(UnicodeDecodeError):
             words = re.search(r"\w*[^\x00-\x7f]\w*", odd.decode(other))
             if words:
                 readings.append(f"{other} (as {shown(words[0], 12)})")
     example = readings[0].split()[0] if readings else _LEGACY[0]
-    read_by = f"; {' and '.join(readings[:4])} can read them" if readings else ""
+    read_by = f"; read by {', '.join(readings)}" if readings else ""
     return (
         f"Some bytes are no {encoding} text{read_by}. Set data.encoding to what the files were "
         f"written in, for example `data.encoding: {example}`"

@@ -28,6 +28,7 @@ BATCH_ROWS = 100_000
 MAX_EXAMPLES = 20
 MAX_ID = 1_000  # characters; a longer one is damage, and would be repeated with every event
 TOO_LONG = f"an id is longer than {MAX_ID:,} characters"
+NO_TEXT = "\uffff"  # stands for bytes that are no text; no text holds this code point
 EVENTS = "raw records"  # the unit of most losses: single events
 _MAX_PLACE = 300  # characters of a place that are shown
 
@@ -46,7 +47,8 @@ class ReadReport:
         bad: reason -> unreadable records, of any unit.
         containers: unit -> how many were met of what holds several events, good and bad; a learner
             of a file with a learner a line, say.
-        bad_containers: unit -> how many of them are unreadable; in `bad` too.
+        bad_containers: unit -> how many of them are unreadable, or have nothing readable in them.
+        bad_wholes: those that are unreadable, all units together; in `bad` too.
         notes: (what, file) -> how often something was read that needs a word, and is no loss.
         advice: what to do against some of the bad records, in words.
         examples: the first bad records: file, place in it, reason.
@@ -59,6 +61,7 @@ class ReadReport:
     bad: Counter[str] = field(default_factory=Counter)
     containers: Counter[str] = field(default_factory=Counter)
     bad_containers: Counter[str] = field(default_factory=Counter)
+    bad_wholes: int = 0
     notes: Counter[tuple[str, str]] = field(default_factory=Counter)
     advice: dict[str, None] = field(default_factory=dict)  # in order, each once
     examples: list[dict[str, str]] = field(default_factory=list)
@@ -105,23 +108,24 @@ class ReadReport:
         self.bad[reason] += count
         if unit != EVENTS:
             self.bad_containers[unit] += count
+            self.bad_wholes += count
         if self.wants_examples:
             example = {"file": self.name(path), "place": shortened(place), "reason": reason + hint}
             self.examples.append(example)
 
     def note(self, path: Path, what: str, count: int = 1) -> None:
-        """Count what needs a word: `18 times read as ...` is count 18 of `times read as ...`."""
+        """Count what needs a word: "times read as ...", 18 of them."""
         if count:
             self.notes[what, self.name(path)] += count
 
     def lines(self) -> list[str]:
-        """The notes, a line for each thing: how often, what, in which files."""
+        """The notes, a line for each thing: in which files, what, how often."""
         whats: dict[str, list[str]] = {}
         for what, file in self.notes:
             whats.setdefault(what, []).append(file)
         return [
             f"{files[0]}{f' and {len(files) - 1:,} more files' if files[1:] else ''}: "
-            f"{sum(self.notes[what, file] for file in files):,} {what}"
+            f"{what}: {sum(self.notes[what, file] for file in files):,}"
             for what, files in whats.items()
         ]
 
@@ -132,6 +136,7 @@ class ReadReport:
         self.bad.update(other.bad)
         self.containers.update(other.containers)
         self.bad_containers.update(other.bad_containers)
+        self.bad_wholes += other.bad_wholes
         self.notes.update(other.notes)
         self.advice |= other.advice
         self.examples += other.examples[: MAX_EXAMPLES - len(self.examples)]
@@ -148,8 +153,8 @@ class ReadReport:
         Raises:
             UserError: the share of bad records of a unit is above `max_bad_share`.
         """
-        contained = self.bad_containers.total()
-        counts = {EVENTS: (self.bad_records - contained, self.records - contained)}
+        wholes = self.bad_wholes
+        counts = {EVENTS: (self.bad_records - wholes, self.records - wholes)}
         counts |= {unit: (self.bad_containers[unit], n) for unit, n in self.containers.items()}
         for unit, (bad, met) in counts.items():
             if bad > max_bad_share * met:
@@ -174,23 +179,21 @@ def shown(name: object, most: int = 0) -> str:
         name: a path or text; a name that is no UTF-8 holds surrogates, which nothing can print.
         most: characters shown; 0: all.
     """
-    text = str(name)
+    text = str(name).replace(NO_TEXT, "\ufffd")
     if not text.isprintable():
-        text = "".join(
-            c
-            if c.isprintable()
-            else c.encode("utf-8", "surrogateescape")
-            .decode("latin-1")
-            .encode("unicode_escape")
-            .decode()
-            for c in text
-        )
+        text = "".join(c if c.isprintable() else _escaped(c) for c in text)
     return text if not most or len(text) <= most else f"{text[:most]}…"
 
 
 def shortened(place: str) -> str:
     """A place whose ids may be of any length, as it is shown."""
     return place if len(place) <= _MAX_PLACE else f"{place[:_MAX_PLACE]}…"
+
+
+def _escaped(character: str) -> str:
+    code = ord(character)
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code  # of a name that is no UTF-8
+    return f"\\x{byte:02x}" if byte < 0x100 else f"\\u{byte:04x}"
 
 
 class Reader(Protocol):
@@ -232,6 +235,21 @@ def drop_bad(
             lose(int(row), reasons[first[row]])
         arrays = [column.filter(pa.array(good)) for column in arrays]
     return pa.RecordBatch.from_arrays(arrays, schema=EVENT_SCHEMA)
+
+
+def all_lost(container: NDArray[np.int64], lost: Iterable[int]) -> int:
+    """How many containers have rows and lost all of them.
+
+    Args:
+        container: [rows], the number of each row's container.
+        lost: rows.
+    """
+    rows = np.fromiter(lost, np.int64)
+    if not len(rows):
+        return 0
+    size = int(container.max()) + 1
+    met, gone = np.bincount(container, minlength=size), np.bincount(container[rows], minlength=size)
+    return int(((met > 0) & (met == gone)).sum())
 
 
 def has(texts: pa.Array, part: str) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from mooc_maml.common.errors import UserError
 from mooc_maml.sources.events import MAX_ID, ReadReport, shown
 
 _EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}  # bits of a float -> whole numbers held up to it
+_NOTHING = pa.array(["nan", "NaN", "NAN", "null", "NULL", "Null", "None", "NA", "N/A", "\\N"])
 _DECIMALS = r"\.0+$|(\.[0-9]*?[1-9])0+$"
 _BLANK_LEADS = np.isin(np.arange(256), [*range(33), 0xC2, 0xE1, 0xE2, 0xE3])  # bytes a blank begins
 _BLANK_ENDS = np.isin(np.arange(256), [*range(33), *range(0x80, 0xC0)])  # or ends with
@@ -45,7 +46,20 @@ def as_text(column: pa.Array, name: str, path: Path, report: ReadReport) -> pa.A
             f"{shown(path)}: column {name!r} holds values of type {shown(kind, 60)}; expected text "
             "or numbers"
         )
-    return trimmed(utf8(column), f"values of column {name!r}", path, report)
+    texts = trimmed(utf8(column), f"values of column {name!r}", path, report)
+    _tell_of_words(texts, name, path, report)
+    return texts
+
+
+def _tell_of_words(texts: pa.Array, name: str, path: Path, report: ReadReport) -> None:
+    """Note ids that are words for nothing: they stay, for somebody may be called so."""
+    short = texts.filter(pc.less_equal(pc.binary_length(texts), 4))
+    words = pc.is_in(short, _NOTHING)
+    report.note(
+        path,
+        f"values of column {name!r} are a word for nothing (nan, NULL, ...), and stay ids",
+        pc.sum(words).as_py() or 0,
+    )
 
 
 def plain(column: pa.Array) -> pa.Array:
@@ -146,10 +160,13 @@ def _from_floats(column: pa.Array, name: str, path: Path, report: ReadReport) ->
     texts = pa.array(whole, mask=~is_whole).cast(pa.string())
     others = is_number & ~is_whole
     if others.any():
-        shortest = column.filter(pa.array(others)).cast(pa.string()).to_pylist()
-        texts = pc.replace_with_mask(
-            texts, pa.array(others), pa.array([canonical(Decimal(x)) for x in shortest])
-        )
+        mask = pa.array(others)
+        shortest = (
+            column.filter(mask).cast(pa.string()).to_pylist()
+        )  # of a float32 1.1, not 1.1000000238
+        exact_too = zip(numbers[others], shortest, strict=True)
+        made = [canonical(int(x) if x.is_integer() else Decimal(text)) for x, text in exact_too]
+        texts = pc.replace_with_mask(texts, mask, pa.array(made, pa.string()))
     return texts
 
 

@@ -10,14 +10,18 @@ from typing import IO, Any
 
 import orjson
 
-from mooc_maml.sources.encodings import NO_TEXT
+from mooc_maml.sources.events import NO_TEXT
 
 _BLOCK = 1 << 16
 _CONSTANTS = (b"NaN", b"Infinity")
-_TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"?|-?(?:NaN|Infinity)', re.DOTALL)
+_TOKEN = re.compile(
+    rb'"[^"\\]*(?:\\.[^"\\]*)*"?|-?(?:NaN|Infinity)|-?\d{19,}(?:\.\d+)?(?:[eE][-+]?\d+)?', re.DOTALL
+)
+_DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
+_LONG = b"0" * 19  # digits of a whole number that may be beyond 64 bits
 _REST_OF_TEXT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 # Of these NaN, Infinity and escapes are made, but for the last character of an escape like \"
-_WORD = (string.ascii_letters + string.digits + "-\\").encode()
+_WORD = (string.ascii_letters + string.digits + "-+.\\").encode()
 _HALVES = re.compile(
     rb"(\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
     rb"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
@@ -29,8 +33,9 @@ _NO_TEXT = json.dumps(NO_TEXT)[1:-1].encode()
 def mended_blocks(file: IO[bytes]) -> Iterator[bytes]:
     """The same JSON with null for NaN and Infinity, and NO_TEXT for half of a surrogate pair.
 
-    Text is left as it is: "NaN" between quotes stays. Blocks in which none of it occurs, nearly
-    all, are passed on as they are.
+    Whole numbers beyond 64 bits, at which ijson stops, become texts of their digits. Text is left
+    as it is: "NaN" between quotes stays. Blocks in which none of it occurs, nearly all, are passed
+    on as they are.
     """
     in_text = False
     held = b""
@@ -44,8 +49,9 @@ def mended_blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _mended(block: bytes, in_text: bool) -> bytes:
-    if any(constant in block for constant in _CONSTANTS):
-        block = _without_constants(block, in_text)
+    is_odd = any(constant in block for constant in _CONSTANTS)
+    if is_odd or _LONG in block.translate(_DIGITS_ALIKE):
+        block = _without_odd_values(block, in_text)
     if b"\\u" in block and _MAY_BE_HALVES.search(block):
         block = _HALVES.sub(lambda found: found[1] or _NO_TEXT, block)
     return block
@@ -59,14 +65,21 @@ def _quotes(block: bytes) -> int:
     return plain.count(b'"') - plain.count(b'\\"')
 
 
-def _without_constants(block: bytes, in_text: bool) -> bytes:
+def _without_odd_values(block: bytes, in_text: bool) -> bytes:
     start = 0
     if in_text:
         rest = _REST_OF_TEXT.match(block)
         start = rest.end() if rest else 0
-    return block[:start] + _TOKEN.sub(
-        lambda found: found[0] if found[0].startswith(b'"') else b"null", block[start:]
-    )
+    return block[:start] + _TOKEN.sub(_readable, block[start:])
+
+
+def _readable(token: re.Match[bytes]) -> bytes:
+    text = token[0]
+    if text.startswith(b'"'):
+        return text
+    if text.endswith((b"N", b"y")):
+        return b"null"
+    return text if len(text) < 25 and abs(float(text)) < 2**63 else b'"%b"' % text
 
 
 def load_line(line: bytes, keys: tuple[str, ...]) -> Any:

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from mooc_maml.common.errors import UserError
@@ -16,8 +17,12 @@ from mooc_maml.settings.data import DataParams
 from mooc_maml.sources.encodings import has_no_text
 from mooc_maml.sources.events import (
     BATCH_ROWS,
+    MAX_ID,
+    NO_TEXT,
+    TOO_LONG,
     WHOLE_HISTORY,
     ReadReport,
+    all_lost,
     drop_bad,
     is_empty,
     nulls,
@@ -64,7 +69,8 @@ def read_events(
 
 
 def _enrolments(line: bytes, number: int, path: Path, report: ReadReport) -> list[Row]:
-    if not line.strip():
+    line = line.strip().removesuffix(b",")
+    if line in (b"", b"[", b"]"):  # of an array with a learner a line
         return []
     report.containers[LEARNERS] += 1
     try:
@@ -105,9 +111,15 @@ def _rows(user: Any, number: int) -> list[Row]:
 
 def _fault(user: Any) -> str:
     if not isinstance(user, dict):
-        return "expected an object with id, course_order and enroll_time"
-    if not (_text(user.get("id")) or "").strip():
+        found = "; found an array" * isinstance(user, list)
+        return f"expected an object with id, course_order and enroll_time{found}"
+    learner = (_text(user.get("id")) or "").strip()
+    if not learner:
         return "no id"
+    if NO_TEXT in learner:
+        return "bytes that are no text in the learner's id"
+    if len(learner) > MAX_ID:
+        return TOO_LONG
     courses, times = user.get("course_order"), user.get("enroll_time")
     if not isinstance(courses, list) or not isinstance(times, list):
         return "expected course_order and enroll_time, two lists"
@@ -145,12 +157,15 @@ def _batch(rows: list[Row], path: Path, report: ReadReport) -> pa.RecordBatch:
     no_time = "the time is none"
     problems = [
         (is_empty(columns["course"]), "no course id"),
-        (has_no_text(columns["learner"]), "bytes that are no text in the learner's id"),
+        (is_empty(columns["learner"]), "no id"),
         (has_no_text(columns["course"]), "bytes that are no text in the course's id"),
         (nulls(columns["time"]), no_time),
     ]
 
+    lost: list[int] = []
+
     def lose(row: int, reason: str) -> None:
+        lost.append(row)
         if not report.wants_examples:
             return report.add_bad(path, "", reason)
         place, hint = f"line {line[row]}, enrolment {number[row]}", ""
@@ -159,4 +174,7 @@ def _batch(rows: list[Row], path: Path, report: ReadReport) -> pa.RecordBatch:
             hint = looks_like(time[row], None)
         return report.add_bad(path, place, reason, hint=hint)
 
-    return drop_bad(columns, problems, report, lose)
+    batch = drop_bad(columns, problems, report, lose)
+    # A learner's rows are in one batch.
+    report.bad_containers[LEARNERS] += all_lost(np.array(line) - line[0], lost)
+    return batch

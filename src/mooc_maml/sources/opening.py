@@ -14,7 +14,9 @@ _PARQUET = b"PAR1"
 
 
 @contextmanager
-def open_raw(path: Path, encoding: str, report: ReadReport) -> Iterator[io.BufferedReader]:
+def open_raw(
+    path: Path, encoding: str, report: ReadReport, parquet_too: bool = False
+) -> Iterator[io.BufferedReader]:
     """Open a raw file: unpacked, and in UTF-8, unless it is Parquet, which can be moved about in.
 
     Bytes that are no text are `encodings.NO_TEXT`.
@@ -23,6 +25,7 @@ def open_raw(path: Path, encoding: str, report: ReadReport) -> Iterator[io.Buffe
         path: the raw file.
         encoding: of text that does not say itself what it is in (data.encoding).
         report: told of the bytes read, and of what needs a word.
+        parquet_too: whether a Parquet file is read.
 
     Raises:
         UserError: the file is cut off or damaged, may not be read, is an archive of several files,
@@ -33,13 +36,13 @@ def open_raw(path: Path, encoding: str, report: ReadReport) -> Iterator[io.Buffe
         try:
             raw = stack.enter_context(path.open("rb"))
             file = unpacked(buffered(raw, report.on_bytes), path, report, stack, layers)
-            if is_parquet(file):
+            if parquet_too and is_parquet(file):
                 yield in_a_file(file, stack)
             else:
                 yield as_utf8(file, path, encoding, report)
         except DAMAGE as error:
-            cut_off = isinstance(error, EOFError) or "unexpected end" in str(error)
-            raise UserError(_damaged(path, layers, cut_off)) from None
+            words = str(error) if "something" in str(error) else ""  # our own, see `packings`
+            raise UserError(_damaged(path, layers, isinstance(error, EOFError), words)) from None
         except OSError as error:
             if error.errno is None and layers:  # as pyarrow tells it
                 raise UserError(_damaged(path, layers, "Truncated" in str(error))) from None
@@ -52,6 +55,6 @@ def is_parquet(file: io.BufferedReader) -> bool:
     return file.peek(4)[:4] == _PARQUET
 
 
-def _damaged(path: Path, layers: list[str], cut_off: bool) -> str:
-    what = "cut off" if cut_off else "damaged"
+def _damaged(path: Path, layers: list[str], cut_off: bool, words: str = "") -> str:
+    what = "cut off" if cut_off else f"damaged{words and ': '}{words}"
     return f"{shown(path)}: the {layers[-1]} file is {what}; fetch it again"

@@ -192,6 +192,8 @@ def _open_zip(
     if "xl/workbook.xml" in names:
         raise UserError(f"{shown(path)}: an Excel workbook; save the sheet as CSV UTF-8")
     data = [name for name in names if not _is_beside(name)]
+    if min((entry.header_offset for entry in archive.infolist()), default=0) > 0:
+        raise zipfile.BadZipFile("something lies before it; is it two archives?")
     _one_member(data, path, "zip", f"unzip {shown(path.name)}")
     report.note(path, "files in the zip archive left aside by their names", len(names) - 1)
     try:
@@ -206,26 +208,57 @@ def _open_zip(
 def _open_tar(
     file: io.BufferedReader, path: Path, report: ReadReport, stack: ExitStack
 ) -> io.BufferedReader:
-    archive = stack.enter_context(tarfile.open(fileobj=file, mode="r|"))  # noqa: SIM115
-    return buffered(Blocks(_tar_blocks(archive, path, report)))
+    return buffered(Blocks(_tar_blocks(file, path, report)))
 
 
-def _tar_blocks(archive: tarfile.TarFile, path: Path, report: ReadReport) -> Iterator[bytes]:
-    """The one file of the archive; that there is another is only known after it."""
+def _tar_blocks(file: io.BufferedReader, path: Path, report: ReadReport) -> Iterator[bytes]:
+    """The one file of the archive; that there is another is only known after it.
+
+    Python's own reader takes a damaged header for the end, and passes over what follows the end.
+    """
     data: list[str] = []
-    beside = 0
-    for member in archive:
-        if not member.isreg():
+    beside, pax = 0, b""
+    while (head := _exactly(file, _TAR_HEAD)).strip(b"\0"):
+        entry = tarfile.TarInfo.frombuf(head, "utf-8", "surrogateescape")
+        size = re.search(rb"\d+ size=(\d+)\n", pax)
+        name = re.search(rb"\d+ path=([^\n]*)\n", pax)
+        content = _parts(file, int(size[1]) if size else entry.size)
+        if entry.type in (tarfile.XHDTYPE, tarfile.SOLARIS_XHDTYPE):
+            pax = b"".join(content)
             continue
-        if _is_beside(member.name):
-            beside += 1
-            continue
-        data.append(member.name)
-        content = archive.extractfile(member) if len(data) == 1 else None
-        while content and (block := content.read(_BLOCK)):
-            yield block
+        member = name[1].decode("utf-8", "surrogateescape") if name else entry.name
+        pax = b""
+        if entry.type == tarfile.GNUTYPE_SPARSE:
+            raise tarfile.ReadError
+        if entry.type in (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.CONTTYPE):
+            beside += _is_beside(member)
+            data += [] if _is_beside(member) else [member]
+            if data == [member]:
+                yield from content
+        for _ in content:  # of other entries, and of other files
+            pass
+    while rest := file.read(BUFFER):
+        if rest.strip(b"\0"):
+            raise tarfile.ReadError("something follows its end; is it two archives?")
     _one_member(data, path, "tar", f"tar -xf {shown(path.name)}")
     report.note(path, "files in the tar archive left aside by their names", beside)
+
+
+def _parts(file: io.BufferedReader, size: int) -> Iterator[bytes]:
+    """The content of an entry, block by block, and past what fills up its last record."""
+    padding = -size % _TAR_HEAD
+    while size:
+        part = _exactly(file, min(size, _BLOCK))
+        size -= len(part)
+        yield part
+    _exactly(file, padding)
+
+
+def _exactly(file: io.BufferedReader, size: int) -> bytes:
+    block = file.read(size)
+    if len(block) < size:
+        raise EOFError
+    return block
 
 
 def _is_beside(member: str) -> bool:

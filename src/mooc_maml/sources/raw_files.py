@@ -98,7 +98,7 @@ def find_raw_files(
 def _is_beside(path: Path, folder: Path) -> bool:
     """Whether a file, or a folder that it lies in, is no data by its name."""
     *folders, name = path.relative_to(folder).parts
-    hidden = any(part.startswith(".") or part in _NO_DATA_FOLDERS for part in folders)
+    hidden = any(part.startswith(".") or part in _NO_DATA_FOLDERS for part in (*folders, name))
     return hidden or is_left_aside(name)
 
 
@@ -119,7 +119,8 @@ def _tell_aside(
     if aside:
         why = "no data, by name; name a file in data.files to read it"
         tell(f"left aside: {_listed(aside, folder)} ({why})")
-    unread = [path for path in folders if not any(path in file.parents for file in files)]
+    read = {folder for file in files for folder in file.parents}
+    unread = [p for p in folders if p not in read and not _is_beside(p, folder)]
     if unread:
         why = "folders, whose files data.files: '**/*' would read"
         tell(f"left aside: {_listed(unread, folder)} ({why})")

@@ -28,7 +28,7 @@ from mooc_maml.sources.events import (
 from mooc_maml.sources.ids import as_text
 from mooc_maml.sources.opening import is_parquet, open_raw
 from mooc_maml.sources.time_words import looks_like
-from mooc_maml.sources.times import read_times
+from mooc_maml.sources.times import is_plausible, read_times
 
 _SHOWN = 40  # characters of a value
 
@@ -49,7 +49,7 @@ def read_events(
         UserError: a named column is missing, or the file is no table.
     """
     for path in files:
-        with open_raw(path, data.encoding, report) as file:
+        with open_raw(path, data.encoding, report, parquet_too=True) as file:
             try:
                 if is_parquet(file):
                     yield from _parquet_events(path, file, data, report)
@@ -74,9 +74,10 @@ def _check_columns(
 ) -> None:
     for role, name in _named(table).items():
         if name not in found:
-            names = ", ".join(repr(shown(other, _SHOWN)) for other in found[:30])
+            odd = "; if they look odd, set data.encoding" * (not "".join(found).isascii())
+            names = ", ".join(f"'{shown(other, _SHOWN)}'" for other in found[:30])
             raise UserError(
-                f"{shown(path)}: no column {name!r} (data.table.{role}); found [{names}]; "
+                f"{shown(path)}: no column {name!r} (data.table.{role}); found [{names}]{odd}; "
                 f"name the right column in data.table.{role}, as the first line of a CSV has it"
                 + "".join(f". {line}" for line in advice)
             )
@@ -115,9 +116,7 @@ def _csv_events(
     first = 0
     for batch in records.batches(sorted({*numbers.values()})):
         columns = {role: batch.column(str(number)) for role, number in numbers.items()}
-        blank = np.logical_and.reduce([is_empty(column) for column in columns.values()])
-        if blank.any():
-            report.note(path, "rows with nothing in any named column left out", int(blank.sum()))
+        left_out = _no_records(columns, names, path, report)
 
         def lose(
             row: int, reason: str, value: str, hint: str, first: int = first, of: Any = batch
@@ -125,9 +124,25 @@ def _csv_events(
             lines = 1 + sum(lines_in(column[row].as_py()) - 1 for column in of.columns)
             records.add_bad(records.record(first + row), value, reason, lines, hint)
 
-        yield _events(columns, data, path, report, lose, blank)
+        yield _events(columns, data, path, report, lose, left_out)
         first += batch.num_rows
     records.finish()
+
+
+def _no_records(
+    columns: dict[str, pa.Array], names: dict[str, str], path: Path, report: ReadReport
+) -> NDArray[np.bool_]:
+    """bool [rows]: rows of nothing, and lines of column names, as files joined to one have them."""
+    blank = np.logical_and.reduce([is_empty(column) for column in columns.values()])
+    report.note(path, "rows with nothing in any named column left out", int(blank.sum()))
+    header = blank
+    if pc.any(pc.equal(columns["time"], names["time"])).as_py():
+        texts = {role: pc.utf8_trim(column, " \t\ufeff") for role, column in columns.items()}
+        same = [pc.equal(texts[role], name) for role, name in names.items()]
+        header = np.logical_and.reduce([np.asarray(x.to_numpy(zero_copy_only=False)) for x in same])
+        report.note(path, "lines of column names within the file left out", int(header.sum()))
+    either: NDArray[np.bool_] = blank | header
+    return either
 
 
 def _events(
@@ -163,6 +178,10 @@ def _events(
     times, ways = read_times(columns["time"], table.time_format)
     for way, count in ways.items():
         report.note(path, f"times of column {table.time!r} read as {way}", count)
+    if table.time_format != "order":
+        odd = len(times) - times.null_count - pc.sum(is_plausible(times)).as_py()
+        what = f"times of column {table.time!r} before 1990 or after 2100; is time_format right?"
+        report.note(path, what, odd)
     texts = {
         "learner": as_text(columns["learner"], table.learner, path, report),
         "course": as_text(columns["item"], table.item, path, report),
@@ -188,7 +207,7 @@ def _events(
         if reason == no_time and report.wants_examples:
             found = _value(columns["time"][row])
             if found is not None:
-                value = f", time {shown(repr(found), _SHOWN)}"
+                value = f", time '{shown(found, _SHOWN)}'"
                 hint = looks_like(str(found), table.time_format)
         lose(int(rows[row]), reason, value, hint)
 

@@ -30,10 +30,14 @@ _DATES = (
 _CLOCKS = (
     *("", " %H:%M:%S", " %H:%M", " %I:%M:%S %p", " %I:%M %p", " %I:%M:%S%p", " %I:%M%p"),
     *(" %H:%M:%S.%f", "T%H:%M:%S", ":%H:%M:%S", ", %H:%M:%S", ", %H:%M", ", %I:%M:%S %p"),
-    *(", %I:%M %p", "%H%M%S", "%H%M", " %H.%M.%S", " %H.%M", " %H-%M-%S", "%H时%M分%S秒"),
+    *(", %I:%M %p", " %H.%M.%S", " %H.%M", " %H-%M-%S", "%H时%M分%S秒"),
 )
-_ZONES = ("", " %z", "%z", " %Z")
-_WHOLE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%a %b %d %H:%M:%S %z %Y")
+_ZONES = ("", " %z", "%z", " %Z", " GMT%z")
+_YEARS = range(1990, 2101)  # in which logs of courses are written
+_WHOLE = (
+    *("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d %H%M%S"),
+    *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%a %b %d %H:%M:%S %z %Y"),
+)
 _DAY_NUMBERS = (20_000, 80_000)  # days since 1900 from 1954 to 2119, as spreadsheets count
 
 
@@ -48,8 +52,10 @@ def looks_like(text: str | None, time_format: str | None) -> str:
         return ""
     setting = "; write the times as 2021-03-31 11:30:00"
     found = _meaning(text.strip(), time_format)
-    if found is None:
+    if found is None and (time_format is None or len(re.findall(r"\d", text)) < 4):
         return ""
+    if found is None:
+        return " (data.table.time_format may be a pattern of strptime, like '%d.%m.%Y %H:%M')"
     what, reads = found
     if time_format is not None and reads:
         setting = f"; set data.table.time_format: {' or '.join(reads)}"
@@ -68,15 +74,26 @@ def _meaning(text: str, time_format: str | None) -> tuple[str, list[str]] | None
         )
     if re.fullmatch(r"\d{1,2}:\d\d(:\d\d)?([.,]\d+)?( ?[AaPp][Mm])?", text):
         return "a time of day without its date; name a column that has the date too", []
-    patterns = [p for p in _patterns(_shape(text)) if parse_by(text, p) is not None][:3]
+    zone = re.fullmatch(r"(.*\d)\s*\(?([A-Za-z]{2,5})\)?", text)
+    if zone and zone[2].upper() not in ("AM", "PM") and parse_iso(pa.array([zone[1]]))[0].is_valid:
+        return f"a date in the zone {zone[2]!r}, which is not read; write it as UTC or +08:00", []
+    read = {p: parse_by(text, p) for p in _patterns(_shape(text))}
+    patterns = [
+        pattern
+        for pattern, moment in read.items()
+        if moment
+        and moment.year in _YEARS
+        and (_marks(text) or moment.strftime(pattern) == text)  # 2021031411 is no 1:01 of the 4th
+    ][:3]
     if patterns:
         what = "a date" if len(patterns) == 1 else "a date with the day or the month first"
         return what, [f"'{pattern}'" for pattern in patterns]
-    if re.fullmatch(r"[-+]?\d+([.,]\d+)?", text):
-        number = float(text.replace(",", "."))
-        if _DAY_NUMBERS[0] <= number <= _DAY_NUMBERS[1]:
+    if re.fullmatch(r"\d+(,\d+)+", text):
+        return "a number with commas; write it without, and a point before a fraction", []
+    if re.fullmatch(r"[-+]?\d+(\.\d+)?", text):
+        if _DAY_NUMBERS[0] <= float(text) <= _DAY_NUMBERS[1]:
             return "a day number of a spreadsheet", []
-        return ("a number", ["order"]) if time_format != "order" else None
+        return "a number", ["order"]
     return None
 
 

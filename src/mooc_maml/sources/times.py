@@ -127,7 +127,7 @@ def _spelt_otherwise(texts: pa.Array, ways: Ways) -> pa.Array:
     times = _plain(rewritten)
     is_compact = pc.and_(pc.match_substring_regex(texts, _COMPACT), times.is_valid())
     if pc.any(is_compact).as_py():
-        times = pc.if_else(pc.and_(is_compact, pc.invert(_is_plausible(times))), None, times)
+        times = pc.if_else(pc.and_(is_compact, pc.invert(is_plausible(times))), None, times)
         ways["YYYYMMDD, without separators"] += pc.sum(
             pc.and_(is_compact, times.is_valid())
         ).as_py()
@@ -148,7 +148,7 @@ def _plain(texts: pa.Array) -> pa.Array:
         return pa.array([_parse_one(x) if ok else None for x, ok in values], pa.timestamp("us"))
 
 
-def _is_plausible(times: pa.Array) -> pa.Array:
+def is_plausible(times: pa.Array) -> pa.Array:
     """Whether each moment lies in the years in which logs of courses are written."""
     low, high = (pa.scalar(x * 10**6).cast(pa.timestamp("us")) for x in PLAUSIBLE)
     return pc.fill_null(pc.and_(pc.greater_equal(times, low), pc.less_equal(times, high)), False)

@@ -13,12 +13,13 @@ import pyarrow as pa
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.settings.data import DataParams
-from mooc_maml.sources.encodings import NO_TEXT
 from mooc_maml.sources.events import (
     BATCH_ROWS,
     MAX_ID,
+    NO_TEXT,
     TOO_LONG,
     ReadReport,
+    all_lost,
     drop_bad,
     is_empty,
     nulls,
@@ -58,7 +59,7 @@ def read_events(
                 raise UserError(
                     f"{shown(path)}: broken JSON within the first {text.read_so_far:,} bytes "
                     f"(unpacked), after {shortened(walk.place)}: {_one_line(error)}; "
-                    "fetch the file again"
+                    f"expected {_SHAPE} as one whole; fetch the file again"
                 ) from None
 
 
@@ -195,7 +196,8 @@ def _fault(key: str) -> str:
 class _Pending:
     """Events not yet given out: kind and time each, everything else once a session."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_continued: bool = False) -> None:
+        self.is_continued = is_continued  # whether the first session has begun in an earlier batch
         self.keys: list[tuple[str, str, str]] = []  # (course, learner, session)
         self.key_starts: list[int] = []  # [keys], row where each begins
         self.kinds: list[str] = []  # [rows]
@@ -206,7 +208,8 @@ class _Pending:
         self.keys.append(key)
         self.key_starts.append(len(self.times))
 
-    def batch(self, walk: _Walk) -> pa.RecordBatch:
+    def batch(self, walk: _Walk, is_cut: bool = False) -> pa.RecordBatch:
+        """The events as a batch; `is_cut`: the last session goes on in the next one."""
         counts = np.diff([*self.key_starts, len(self.times)])
         key_of_row = np.repeat(np.arange(len(self.keys)), counts)
         course, learner, session = (
@@ -222,7 +225,10 @@ class _Pending:
         columns = {"learner": learner, "course": course, "session": session, "time": times}
         columns["event"] = pa.array(self.kinds, pa.string())
 
+        lost: list[int] = []
+
         def lose(row: int, reason: str) -> None:
+            lost.append(row)
             if not walk.report.wants_examples:
                 return walk.report.add_bad(walk.path, "", reason)
             where = "course {!r}, learner {!r}, session {!r}".format(*self.keys[key_of_row[row]])
@@ -232,17 +238,23 @@ class _Pending:
 
         empty = is_empty(learner) | is_empty(course) | is_empty(session)
         problems = [(empty, "an id is empty"), (nulls(times), "the time is none")]
-        return drop_bad(columns, problems, walk.report, lose)
+        made = drop_bad(columns, problems, walk.report, lose)
+        whole = range(int(self.is_continued), len(self.keys) - int(is_cut))
+        lost = [row for row in lost if key_of_row[row] in whole]
+        walk.report.bad_containers[SESSIONS] += all_lost(key_of_row, lost)
+        return made
 
 
 def _batches(walk: _Walk, prefixes: tuple[str, ...]) -> Iterator[pa.RecordBatch]:
     pending = _Pending()
     for key in walk.sessions():
         pending.start(key)
+        number = shapeless = 0
         for number, event in enumerate(walk.events(), start=1):
             if event is None:
                 place = f"{walk.place}, event {number}"
                 walk.report.add_bad(walk.path, place, "expected [event, time], two texts")
+                shapeless += 1
             elif prefixes and not event[0].startswith(prefixes):
                 walk.report.other_kinds += 1
             else:
@@ -250,9 +262,10 @@ def _batches(walk: _Walk, prefixes: tuple[str, ...]) -> Iterator[pa.RecordBatch]
                 pending.times.append(event[1])
                 pending.numbers.append(number)
                 if len(pending.times) >= BATCH_ROWS:
-                    yield pending.batch(walk)
-                    pending = _Pending()
+                    yield pending.batch(walk, is_cut=True)
+                    pending = _Pending(is_continued=True)
                     pending.start(key)
+        walk.report.bad_containers[SESSIONS] += 0 < shapeless == number
         if len(pending.keys) >= BATCH_ROWS:  # many sessions without a kept event
             yield pending.batch(walk)
             pending = _Pending()
