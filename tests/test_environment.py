@@ -44,6 +44,18 @@ def test_a_stage_draws_without_a_home(tmp_path: Path):
     assert (tmp_path / "figure.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "active")]
+)
+def test_waiting_threads_leave_the_cores_to_others_unless_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, str], expected: str
+):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    code = "import sys, stages, os; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    done = said_by(code, tmp_path, **given)
+    assert done.stdout.split() == ["False", expected], "it is read when torch is loaded"
+
+
 PRINTS = """
 import sys
 from mooc_maml.common.errors import UserError, main_guard

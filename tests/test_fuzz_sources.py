@@ -547,7 +547,6 @@ def parquet_of_any_types(draw: st.DrawFn) -> tuple[bytes, dict[str, Any]]:
 PLAIN_PAIRS: list[bytes] = []
 
 
-@fuzz
 @given(
     drawn=csv_of_any_spelling() | parquet_of_any_types(), packing=st.sampled_from(sorted(PACKINGS))
 )
