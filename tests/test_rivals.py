@@ -237,6 +237,7 @@ def test_a_problem_is_solved_on_the_study_model() -> None:
     }
 
 
+@pytest.mark.thorough
 def test_two_processes_give_the_same_meta_gradient() -> None:
     command = [sys.executable, "-m", "benchmarks.meta_step", "--repeats=1", "--ways"]
     names = ["ours", "ours_first_order"]  # in two processes
