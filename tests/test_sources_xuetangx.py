@@ -222,14 +222,19 @@ def test_seconds_are_read_from_numbers_and_texts():
     assert parse_epoch(numbers).cast(pa.int64()).to_pylist() == [None, 3_000_000, None]
 
 
-def test_order_numbers_of_any_size_keep_their_order_and_none_becomes_another():
-    numbers = [-(10**18), -250_000_000_001, -250_000_000_000, -1, 0, 1, 2, 250_000_000_000]
-    numbers += [250_000_000_001, 10**15, 10**15 + 1, 10**18 + 1, 1_538_136_000_123_456_789]
-    for column in (pa.array(numbers), pa.array([f" {n} " for n in numbers])):
+def test_order_numbers_keep_their_order_and_none_becomes_another():
+    numbers = [-(2**62), -(10**18), -4_000_000_000_001, -4_000_000_000_000, -1, 0, 1, 2]
+    numbers += [4_000_000_000_000, 4_000_000_000_001, 10**15, 10**15 + 1, 10**18 + 1]
+    numbers += [1_538_136_000_123_456_789, 1_538_136_000_123_456_790, 2**62]
+    halves = pa.array([-0.5, 1e-3, 1.5, 2.0, 1_538_136_000_123.25, 1_538_136_000_123.5, 1e15, 2e18])
+    for column in (pa.array(numbers), pa.array([f" {n} " for n in numbers]), halves):
         times = parse_order(column).cast(pa.int64()).to_pylist()
-        assert times[4:7] == [0, 1_000_000, 2_000_000]
         assert times == sorted({*times})
-    assert parse_order(pa.array([2**64 - 1, 7], pa.uint64())).null_count == 1
+    small = parse_order(pa.array([0, 1, 250_000_000_000])).cast(pa.int64()).to_pylist()
+    assert small == [0, 1_000_000, 250_000_000_000_000_000]
+    too_large = [["", "x", None, "nan", "inf", str(2**62 + 1024), str(10**30), str(-(10**300))]]
+    for column in (*map(pa.array, too_large), pa.array([2**64 - 1], pa.uint64())):
+        assert parse_order(column).null_count == len(column)
 
 
 def test_a_missing_folder_tells_where_to_put_the_dump_and_what_else_to_run(tmp_path):

@@ -40,7 +40,7 @@ def _encoding(value: str) -> str:
         codecs.getincrementaldecoder(name)("replace").decode(b"", final=True)
     except (LookupError, ValueError, TypeError, UnicodeError):
         works = False
-    if not works or name in _NO_ENCODINGS:
+    if not works or name.replace("-", "_") in _NO_ENCODINGS:
         raise ValueError(expected)
     return "utf-8" if name == "utf-8-sig" else name
 

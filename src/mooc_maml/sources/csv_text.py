@@ -19,6 +19,7 @@ from mooc_maml.sources.packings import Blocks, buffered
 BLOCK_BYTES = 1 << 22  # a row of a CSV must fit into it
 _SEPARATORS = (",", ";", "\t", "|")
 _SEP_LINE = re.compile(r'"?sep=(.|\\t)"?\s*', re.IGNORECASE)
+_BLANKS = " \t\r\n\0\x1a"  # with what DOS and some disks put at the end of a file
 _BLANK_LINE = re.compile(rb"(?<=\n)\n")
 csv.field_size_limit(BLOCK_BYTES)  # Python's own is 128 KiB
 
@@ -143,7 +144,7 @@ class Records:
         self._given += 1
         if self._report.wants_examples:
             self._left_out.append(record)
-        if row.text.strip():
+        if row.text.strip(_BLANKS):
             reason = f"expected {row.expected_columns} columns, found {row.actual_columns}"
             self.add_bad(record, "", reason, lines_in(row.text))
         return "skip"

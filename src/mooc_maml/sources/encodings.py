@@ -54,7 +54,9 @@ def as_utf8(
     if mark:
         file.read(len(mark))
         encoding = _MARKS[mark]
-    elif codecs.lookup(encoding).name == "utf-8":
+    elif (name := codecs.lookup(encoding).name) in ("utf-16", "utf-32"):
+        encoding = _encoding_by_zeros(head) or ("utf-8" if _is_utf8(head) else f"{name}-le")
+    elif name == "utf-8":
         by_zeros = _encoding_by_zeros(head)
         if by_zeros:
             encoding = by_zeros
@@ -86,6 +88,15 @@ def _encoding_by_zeros(head: bytes) -> str | None:
     if max(even, odd) < 0.1 or min(even, odd) > max(even, odd) / 4:
         return None
     return "utf-16-le" if odd > even else "utf-16-be"
+
+
+def _is_utf8(head: bytes) -> bool:
+    """Whether bytes are UTF-8, but for a character that the end cuts; of UTF-16 they hardly are."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in head
 
 
 def _refuse_binary(head: bytes, path: Path) -> None:

@@ -75,6 +75,8 @@ def _check_columns(
     for role, name in _named(table).items():
         if name not in found:
             odd = "; if they look odd, set data.encoding" * (not "".join(found).isascii())
+            if found[0].startswith(("[", "{")):
+                odd = "; if this is JSON, set data.source to what it comes from"
             names = ", ".join(f"'{shown(other, _SHOWN)}'" for other in found[:30])
             raise UserError(
                 f"{shown(path)}: no column {name!r} (data.table.{role}); found [{names}]{odd}; "

@@ -9,7 +9,7 @@ from itertools import product
 import pyarrow as pa
 
 from mooc_maml.sources.patterns import parse_by
-from mooc_maml.sources.times import parse_iso
+from mooc_maml.sources.times import MAX_ORDER, parse_iso
 
 _DATES = (
     *("%d.%m.%Y", "%m.%d.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d %m %Y"),
@@ -50,7 +50,7 @@ def looks_like(text: str | None, time_format: str | None) -> str:
     """
     if not text or not text.strip():
         return ""
-    setting = "; write the times as 2021-03-31 11:30:00"
+    setting = "; write the times as 2021-03-31 11:30:00" if time_format != "order" else ""
     found = _meaning(text.strip(), time_format)
     if found is None and (time_format is None or len(re.findall(r"\d", text)) < 4):
         return ""
@@ -93,6 +93,9 @@ def _meaning(text: str, time_format: str | None) -> tuple[str, list[str]] | None
     if re.fullmatch(r"[-+]?\d+(\.\d+)?", text):
         if _DAY_NUMBERS[0] <= float(text) <= _DAY_NUMBERS[1]:
             return "a day number of a spreadsheet", []
+        if time_format == "order":
+            what = f"a number beyond {MAX_ORDER:,}; subtract the same number from all of them"
+            return (what, [])
         return "a number", ["order"]
     return None
 

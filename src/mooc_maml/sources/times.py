@@ -39,9 +39,10 @@ _NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
 _WHOLE = r"^\s*[-+]?\d{1,19}\s*$"
 _A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _MAX_SECONDS = 2.5e11  # the year 9892; larger ones are another unit
+_MAX_NEAR = 4 * 10**12  # order numbers up to here keep a fraction
+MAX_ORDER = 2**62  # about 4.6e18; there are no moments for all of the larger ones
 PLAUSIBLE = (631_152_000, 4_102_444_800)  # seconds: 1990 to 2100, when logs of courses are written
 UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
-_MAX_ORDER = 2**63 - 1 - int(_MAX_SECONDS * 999_999)
 
 
 def read_times(column: pa.Array, time_format: str) -> tuple[pa.Array, Ways]:
@@ -68,7 +69,7 @@ def read_times(column: pa.Array, time_format: str) -> tuple[pa.Array, Ways]:
     if pa.types.is_temporal(column.type) or pa.types.is_nested(column.type):
         return pa.nulls(len(column), pa.timestamp("us")), ways
     if time_format == "order":
-        return parse_order(column), ways
+        return parse_order(column, ways), ways
     if time_format == "epoch":
         return parse_epoch(column, ways), ways
     if time_format != "iso":
@@ -209,24 +210,31 @@ def parse_epoch(column: pa.Array, ways: Ways | None = None) -> pa.Array:
     return pc.replace_with_mask(times, words, found)
 
 
-def parse_order(column: pa.Array) -> pa.Array:
-    """Read order numbers as if they were seconds; beyond 250 billion as if microseconds after that.
+def parse_order(column: pa.Array, ways: Ways | None = None) -> pa.Array:
+    """Read order numbers as moments that come in their order.
 
-    So numbers of up to 18 digits keep their order, none equal to another.
+    Up to 4e12 they are seconds, to the microsecond, and beyond that each whole number is a
+    microsecond; so up to MAX_ORDER none becomes another.
+
+    Args:
+        column: [rows], numbers or texts of numbers.
+        ways: counts those of which the fraction is not compared.
 
     Returns:
-        timestamp[us] [rows]; null where there is no number, or one that cannot be told from others.
+        timestamp[us] [rows]; null where there is no number, or a larger one.
     """
     whole, is_whole, others = _numbers(column)
-    small = np.abs(others) <= _MAX_SECONDS  # False for NaN
-    order = np.rint(np.where(small, others, 0) * 1e6).astype(np.int64)
-    limit = int(_MAX_SECONDS)
-    near = is_whole & (whole >= -limit) & (whole <= limit)
-    order = np.where(near, np.where(near, whole, 0) * 10**6, order)
-    far = is_whole & ~near & (whole >= -_MAX_ORDER) & (whole <= _MAX_ORDER)
-    beyond = np.where(far, whole - np.sign(whole) * limit, 0) + np.sign(whole) * limit * 10**6
-    order = np.where(far, beyond, order)
-    return pa.array(order, mask=~(near | far | small)).cast(pa.timestamp("us"))
+    size = np.abs(np.where(is_whole, whole.astype(np.float64), others))
+    near, far = size <= _MAX_NEAR, (size > _MAX_NEAR) & (size <= MAX_ORDER)  # False for NaN
+    if ways is not None:
+        ways["order numbers without their fraction"] += int((far & ~is_whole).sum())
+    rounded = np.rint(np.where(far & ~is_whole, others, 0)).astype(np.int64)
+    exact = np.where(is_whole, whole, rounded)
+    micro = np.rint(np.where(near & ~is_whole, others, 0) * 1e6).astype(np.int64)
+    seconds = np.where(is_whole, np.where(near, whole, 0) * 10**6, micro)
+    beyond = exact + np.sign(exact) * (_MAX_NEAR * 10**6 - _MAX_NEAR)
+    order = np.where(near, seconds, np.where(far, beyond, 0))
+    return pa.array(order, mask=~(near | far)).cast(pa.timestamp("us"))
 
 
 _Whole = NDArray[np.int64]
@@ -242,8 +250,10 @@ def _numbers(column: pa.Array) -> tuple[_Whole, _Mask, NDArray[np.float64]]:
         return _numbers_of_texts(utf8(column))
     if pa.types.is_integer(column.type):
         filled = column.fill_null(0).to_numpy(zero_copy_only=False)
-        is_whole = column.is_valid().to_numpy(zero_copy_only=False) & (filled <= 2**63 - 1)
-        return np.where(is_whole, filled, 0).astype(np.int64), is_whole, np.full(rows, np.nan)
+        is_valid = column.is_valid().to_numpy(zero_copy_only=False)
+        is_whole = is_valid & (filled <= 2**63 - 1)
+        others = np.where(is_valid & ~is_whole, filled.astype(np.float64), np.nan)
+        return np.where(is_whole, filled, 0).astype(np.int64), is_whole, others
     if not pa.types.is_floating(column.type):
         return np.zeros(rows, np.int64), np.zeros(rows, bool), np.full(rows, np.nan)
     numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
@@ -263,6 +273,7 @@ def _numbers_of_texts(texts: pa.Array) -> tuple[_Whole, _Mask, NDArray[np.float6
     except pa.ArrowInvalid:  # one of 19 digits that is too large
         values = [None if x is None else int(x) for x in digits.to_pylist()]
         wholes = pa.array([x if x is None or abs(x) < 2**63 else None for x in values], pa.int64())
+        is_digits = wholes.is_valid()
     is_whole = wholes.is_valid().to_numpy(zero_copy_only=False)
     rest = pc.if_else(pc.and_(is_number, pc.invert(is_digits)), texts, None)
     rest = pc.replace_substring_regex(pc.utf8_trim_whitespace(rest), r"^\+", "")

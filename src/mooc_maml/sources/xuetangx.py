@@ -60,6 +60,7 @@ def read_events(
                     f"{shown(path)}: broken JSON within the first {text.read_so_far:,} bytes "
                     f"(unpacked), after {shortened(walk.place)}: {_one_line(error)}; "
                     f"expected {_SHAPE} as one whole; fetch the file again"
+                    + "".join(f". {line}" for line in report.advice)
                 ) from None
 
 
