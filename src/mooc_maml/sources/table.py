@@ -181,7 +181,7 @@ def _events(
     for way, count in ways.items():
         report.note(path, f"times of column {table.time!r} read as {way}", count)
     if table.time_format != "order":
-        odd = len(times) - times.null_count - pc.sum(is_plausible(times)).as_py()
+        odd = len(times) - times.null_count - pc.sum(is_plausible(times), min_count=0).as_py()
         what = f"times of column {table.time!r} before 1990 or after 2100; is time_format right?"
         report.note(path, what, odd)
     texts = {
