@@ -14,6 +14,8 @@ from mooc_maml.models.model_file import read_module, write_module
 from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.settings.params import Params
 
+OUTPUT_BIAS = "output_bias"  # the part that `inner_lr_bias` is the step size of
+
 MakeTaskModel = Callable[[nn.Module, torch.device, torch.dtype, SeenFilter], TaskModel]
 
 

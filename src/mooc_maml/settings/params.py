@@ -45,6 +45,7 @@ class Params(Section):
     seed: Annotated[StrictInt, Field(ge=0, lt=2**63)]
     use_second_order: StrictBool
     inner_lr: Positive
+    inner_lr_bias: Positive | None
     outer_lr: Positive
     num_inner_steps: Count
     meta_batch_size: Count
