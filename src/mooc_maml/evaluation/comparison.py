@@ -25,6 +25,7 @@ from mooc_maml.settings.composites_section import ADAPTED, OURS
 from mooc_maml.settings.params import Params
 
 # What adapts, and the same before it does.
+FINE_TUNED = "gru_fine_tuned"
 ADAPTING = (("few_shot", "zero_shot"), ADAPTED)
 
 Ranks = NDArray[np.int64]  # [learners, Q]
@@ -180,10 +181,11 @@ def _differences(
 ) -> dict[str, list[dict[str, Any]]]:
     """Each model that adapts minus its zero-shot, the GRU and the strongest of the others.
 
-    The mixture also minus what it would be without meta-learning.
+    Those that are meta-learned also minus what they would be without: few-shot minus the fine-tuned
+    GRU is what meta-learning is worth, the fine-tuned GRU minus the GRU what adaptation is.
     """
     pairs = [(few, other) for few, zero in ADAPTING for other in (zero, "gru", best)]
-    pairs.append(("mixture", "pool"))
+    pairs += [("few_shot", FINE_TUNED), (FINE_TUNED, "gru"), ("mixture", "pool")]
     return with_holm(
         {
             difference_name(a, b): paired(metrics[a], metrics[b], seed)

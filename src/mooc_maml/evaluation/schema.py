@@ -123,7 +123,9 @@ class TrainingEntry(Result):
     epoch: Count | None = None
     train_loss: float | None = None
     rate: float | None = None
+    bias_rate: float | None = None
     steps: Count | None = None
+    adapt_on: str | None = None
     weights: dict[str, float | dict[str, float]] | None = None
     validation: Metrics | None = None
     left_out_validation: Metrics | None = None

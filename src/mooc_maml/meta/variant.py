@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.shown_steps import shown_steps
 from mooc_maml.meta.backbone import OUTPUT_BIAS
 from mooc_maml.meta.inner import Rates, StepSizes, TaskModel, Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
@@ -60,12 +61,16 @@ class GradientVariant:
         own = self.params.inner_lr_bias
         return own if own is not None and name == self.parts[OUTPUT_BIAS] else self.params.inner_lr
 
+    def shown(self, support: Examples) -> Examples:
+        """What the steps go down the loss of, given the support pairs."""
+        return shown_steps(support) if self.params.meta.adapt_on == "sessions" else support
+
     def adapt(
         self, task_model: TaskModel, meta: Weights, support: Examples, steps: int | None = None
     ) -> Any:
         """Every task's own weights after `steps` steps on its support pairs; None: few-shot's."""
         steps = self.steps(support) if steps is None else steps
-        prepared, rates = task_model.prepare(support), self.inner_lr(meta, support)
+        prepared, rates = task_model.prepare(self.shown(support)), self.inner_lr(meta, support)
         return adapt(task_model, model_weights(meta), prepared, steps, rates)[0]
 
     def meta_gradient(
@@ -78,7 +83,7 @@ class GradientVariant:
         losses, gradient, rates = meta_gradient(
             task_model,
             model_weights(meta),
-            support,
+            self.shown(support),
             query,
             steps=self.steps(support),
             inner_lr=self.inner_lr(meta, support),

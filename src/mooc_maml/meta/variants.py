@@ -78,9 +78,9 @@ class MetaSGD(GradientVariant):
 class MAMLPlusPlus(GradientVariant):
     """Antoniou, Edwards, Storkey, "How to train your MAML", ICLR 2019.
 
-    A learned step size for each parameter tensor and step (its logarithm, see `log_rates`); the query loss after every inner step
-    counts, at first all alike, later the last one; first-order at first, then second-order. The
-    paper's batch normalisation has no place in this model.
+    A learned step size for each parameter tensor and step (its logarithm, see `log_rates`); the
+    query loss after every inner step counts, at first all alike, later the last one; first-order
+    at first, then second-order. The paper's batch normalisation has no place in this model.
     """
 
     def learned(self, weights: Weights) -> Weights:
@@ -124,7 +124,7 @@ class Reptile(GradientVariant):
         self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
     ) -> tuple[Tensor, Weights]:
         """The mean loss before the first step, and the sum of the gradients met on the way."""
-        both = task_model.prepare(joined(support, query))
+        both = task_model.prepare(joined(self.shown(support), query))
         steps, rates = self.params.num_inner_steps, self.inner_lr(meta, support)
         _, trajectory = adapt(task_model, meta, both, steps, rates)
         losses, _, _ = task_model.gradient(trajectory[0].fast, both)
@@ -156,14 +156,14 @@ class Proximal(GradientVariant):
     ) -> Any:
         """See `GradientVariant`."""
         steps = self.steps(support) if steps is None else steps
-        prepared, pull = task_model.prepare(support), self.params.meta.proximal
+        prepared, pull = task_model.prepare(self.shown(support)), self.params.meta.proximal
         return adapt(task_model, meta, prepared, steps, self.params.inner_lr, pull)[0]
 
     def meta_gradient(
         self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
     ) -> tuple[Tensor, Weights]:
         """See `GradientVariant`."""
-        params, prepared = self.params, task_model.prepare(support)
+        params, prepared = self.params, task_model.prepare(self.shown(support))
         alpha, pull = params.inner_lr, params.meta.proximal
         fast, trajectory = adapt(task_model, meta, prepared, params.num_inner_steps, alpha, pull)
         losses, v, _ = task_model.gradient(fast, task_model.prepare(query, support))

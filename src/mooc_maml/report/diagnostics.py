@@ -46,5 +46,6 @@ def _loss(curves: Curves) -> Finding | None:
 
 def _curves(inputs: Inputs) -> Curves:
     few = inputs.validation[inputs.validation["mode"] == "few_shot"].sort_values("iteration")
-    table = inputs.training
-    return Curves(table["iteration"].tolist(), table["train_loss"].tolist(), few[HEADLINE].tolist())
+    table, metric = inputs.training, inputs.params.evaluation.validation_metric
+    losses, hr1 = table["train_loss"].tolist(), few[HEADLINE].tolist()
+    return Curves(table["iteration"].tolist(), losses, hr1, few[metric].tolist())

@@ -12,4 +12,5 @@ GRU = Backbone(
     # A vector that enters the state at every step is the bias of what enters the GRU.
     parts={"head": "head", "context": "gru.bias_ih", OUTPUT_BIAS: "head.bias"},
     warm_start="gru",
+    drops_out=GRUTaskModel.thinned,
 )
