@@ -113,6 +113,17 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def settings_of(params: Params, sections: set[str], unused: dict[str, Any]) -> str:
+    """JSON of what a result depends on: the named keys of the top level but what is unused.
+
+    Where a result may depend on the device or the number of processes, the saved state says so
+    itself (`runtime.run_state`), so that these two never belong to it.
+    """
+    others: dict[str, Any] = dict.fromkeys(set(Params.model_fields) - sections, True)
+    machine = {"hardware": {"device", "processes"}}
+    return params.model_dump_json(exclude=others | machine | unused)
+
+
 def load_params(path: Path | str = "params.yaml") -> Params:
     """Read and check a settings file.
 
