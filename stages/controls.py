@@ -16,6 +16,7 @@ PATHS = {
     "baselines": "folder of train_baselines",
     "composites": "folder of train_composites",
     "model": "folder of meta_train",
+    "tuned": "folder of meta_train_tuned",
     "truth": "folder of simulate's oracle",
     "results": "JSON to write",
 }

@@ -19,6 +19,7 @@ PATHS = {
     "baselines": "folder of train_baselines",
     "composites": "folder of train_composites",
     "model": "folder of meta_train",
+    "tuned": "folder of meta_train_tuned",
     "truth": "folder of simulate's oracle",
     "results": "JSON of metrics to write",
     "records": "folder of the records of every query to write",
