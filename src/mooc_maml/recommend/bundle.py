@@ -86,16 +86,17 @@ class Adaptation(Result):
 
     Attributes:
         backbone, variant: model.backbone and meta.variant.
-        inner_lr, num_inner_steps, proximal: the settings of these names.
-        zero_shot: whether this row takes no steps.
+        num_inner_steps: gradient steps that it takes of its own.
+        zero_shot: whether this row takes none at all.
+        settings: all that the variant may read: the keys of params.yaml outside of sections, and
+            the section meta.
     """
 
     backbone: str
     variant: str
-    inner_lr: float
     num_inner_steps: int
-    proximal: float
     zero_shot: bool
+    settings: dict[str, Any]
 
 
 class ModelInfo(Result):
