@@ -182,6 +182,25 @@ def read_bundle(folder: Path) -> BundleInfo:
     return info
 
 
+def check_model(folder: Path, info: BundleInfo, name: object) -> ModelInfo:
+    """What the bundle says of a model that may be asked; see `models_of`.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    allowed = models_of(folder, info)
+    own = info.model(name) if isinstance(name, str) and name in allowed else None
+    if own is None:
+        raise UserError(f"model: found {str(name)[:40]!r}, this bundle has {', '.join(allowed)}")
+    return own
+
+
+def models_of(folder: Path, info: BundleInfo) -> tuple[str, ...]:
+    """Names of the models that may be asked: without their folder none that carries learners."""
+    has_learners = (folder / WITH_LEARNERS).is_dir()
+    return tuple(own.name for own in info.models if has_learners or not own.carries_learners)
+
+
 def check_file(folder: Path, info: BundleInfo, name: str) -> Path:
     """The path of a file of the bundle whose content is what bundle.json says.
 

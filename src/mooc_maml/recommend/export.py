@@ -142,7 +142,7 @@ def _meta_rows(folder: Path, run: Run) -> list[form.ModelInfo]:
         file, params = f"{row.folder}{ENDING}", row.params_of(run.params)
         if not (folder / file).exists():
             _write_meta(folder / file, run.models / row.folder, params, run.store.num_courses)
-        own = {
+        own: dict[str, Any] = {
             "label": row.label,
             "kind": "plain" if row.zero_shot else "adapted",
             "file": file,
