@@ -23,12 +23,12 @@ from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.model_file import read_learned, read_settings
 from mooc_maml.preprocess.account import PreprocessResult
 from mooc_maml.recommend import bundle as form
-from mooc_maml.report.manifest import git_tree
+from mooc_maml.runtime.pipeline import stage_fingerprint
 from mooc_maml.settings.params import Params
 
 _NOT_SERVED = ("random",)
 _KEEP_SESSIONS = ("v_sknn",)  # sessions of single training learners can be read from their files
-_ROOT = Path(__file__).parents[3]
+_STAGES = ("train_baselines", "train_composites", "meta_train", "test")  # that made what it holds
 
 
 def _as_they_are(params: Params) -> Params:
@@ -227,7 +227,7 @@ def _data(run: Run) -> form.DataInfo:
         synthetic=run.tested.synthetic,
         pairs_sha256=run.preprocessed.pairs_sha256,
         raw_sha256=run.preprocessed.raw_sha256,
-        revision={name: git_tree(_ROOT / name) for name in ("src", "stages")},
+        revision={stage: stage_fingerprint(stage) for stage in _STAGES},
         test_set=run.tested.test_set,
         learners=run.tested.learners,
         queries=run.tested.queries,
