@@ -1,10 +1,10 @@
 """The section `meta` of params.yaml: ways to adapt, and to learn how."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import StrictBool
 
-from mooc_maml.settings.types import Number, Section
+from mooc_maml.settings.types import CountOrNone, Section, Strength
 
 RELIABILITY_STEPS = (3, 7)  # of few-shot with meta.variant: reliability; SRS from 0.5 on, below
 
@@ -23,6 +23,6 @@ class MetaParams(Section):
         "reliability",
     ]
     warm_start: StrictBool
-    first_order_updates: Annotated[StrictInt, Field(ge=0)]
-    multi_step_updates: Annotated[StrictInt, Field(ge=0)]
-    proximal: Annotated[Number, Field(ge=0)]
+    first_order_updates: CountOrNone
+    multi_step_updates: CountOrNone
+    proximal: Strength
