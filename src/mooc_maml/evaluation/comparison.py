@@ -70,12 +70,13 @@ def paired(first: LearnerMetrics, second: LearnerMetrics, seed: int) -> list[dic
         rng = generator(seed, f"paired {metric}")
         difference = bootstrap_mean(values - second[metric], rng)
         p = paired_permutation_test(values, second[metric], rng)
+        low, high = difference.ends
         result.append(
             {
                 "metric": metric,
                 "difference": difference.mean,
-                "low": difference.low,
-                "high": difference.high,
+                "low": low,
+                "high": high,
                 "cohens_d": paired_cohens_d(values, second[metric]),
                 "p": p,
             }
@@ -114,7 +115,8 @@ def shares_of_the_way(
     for metric, values in start.items():
         rng = generator(seed, f"share {metric}")
         found = bootstrap_share(reached[metric] - values, end[metric] - values, rng)
-        share, low, high = found or (None, None, None)
+        low, high = (None, None) if found is None else found.ends
+        share = None if found is None else found.mean
         rows.append({"metric": metric, "share": share, "low": low, "high": high})
     return rows
 
@@ -164,7 +166,7 @@ def compare(
         "strongest_baseline": best,
         "improvement_over_gru_percent": improvement_percent(own["few_shot"], mean["gru"]),
         "intervals_95": {
-            model: {metric: (x.low, x.high) for metric, x in of_one.items()}
+            model: {metric: x.ends for metric, x in of_one.items() if x.ends != (None, None)}
             for model, of_one in found.items()
         },
         "differences": _differences(metrics, best, params.seed),

@@ -138,11 +138,16 @@ def mean_of(repeats: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, N
 def helps(rows: list[dict[str, Any]], metric: str) -> bool:
     """Whether a model is better than zero-shot beyond chance: its 95 % interval is above 0.
 
+    Where there is no interval, since it is better by as much for every learner, its p counts.
+
     Args:
         rows: of `paired`, the model minus its zero-shot.
         metric: the one that counts.
     """
-    return any(row["low"] > 0 for row in rows if row["metric"] == metric)
+    (row,) = (row for row in rows if row["metric"] == metric)
+    if row["low"] is None:
+        return bool(row["difference"] > 0 and row["p"] < 0.05)
+    return bool(row["low"] > 0)
 
 
 def negative_controls(contenders: Contenders, params: Params) -> ControlsResult:

@@ -41,12 +41,15 @@ class OfModel(Metrics):
 
 
 class Difference(Result):
-    """The paired difference of two models, the first minus the second, over the same learners."""
+    """The paired difference of two models, the first minus the second, over the same learners.
+
+    `low`, `high`: the 95 % interval; null: too few learners, or the same difference for all.
+    """
 
     metric: MetricName
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     cohens_d: float | None
     p: Share
     p_holm: Share
@@ -182,14 +185,14 @@ class AblationsResult(OfTestLearners):
 
 
 class CurvePoint(Result):
-    """One metric of a model that was given so many pairs, with its 95 % interval."""
+    """One metric of a model that was given so many pairs; null: there is no 95 % interval."""
 
     model: str
     support_size: Count
     metric: MetricName
     mean: Share
-    low: Share
-    high: Share
+    low: Share | None
+    high: Share | None
 
 
 class ColdStartResult(OfTestLearners):

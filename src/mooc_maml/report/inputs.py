@@ -24,6 +24,7 @@ from mooc_maml.evaluation.schema import (
     TestResult,
     TrainedResult,
 )
+from mooc_maml.evaluation.statistics import LEAST_LEARNERS
 from mooc_maml.evaluation.test_reads import FILE as TEST_READS
 from mooc_maml.evaluation.test_reads import count_reads
 from mooc_maml.preprocess.account import PreprocessResult
@@ -121,6 +122,11 @@ class Inputs:
     def synthetic(self) -> bool:
         """Whether the learners are synthetic."""
         return self.maml.synthetic
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether there are so few test learners that nothing can be concluded."""
+        return self.maml.learners < LEAST_LEARNERS
 
     @property
     def source_label(self) -> str:

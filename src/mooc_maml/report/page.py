@@ -24,7 +24,15 @@ from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import interval
 from mooc_maml.report.inputs import Inputs, Measure, label_of, row_of
 from mooc_maml.report.repeated import seeds_table
-from mooc_maml.report.words import NOTHING, flatten, number, percent, points, signed_percent
+from mooc_maml.report.words import (
+    NOTHING,
+    between,
+    flatten,
+    number,
+    percent,
+    points,
+    signed_percent,
+)
 from mooc_maml.settings.composites_section import ADAPTED
 
 _OF_CONTROLS = {"shuffled": "labels shuffled", "exchanged": "another's pairs"}
@@ -170,11 +178,10 @@ def _rows(differences: Differences, labels: dict[str, str]) -> list[dict[str, An
 def _difference(paired: Difference | None) -> dict[str, str]:
     if paired is None:
         return dict.fromkeys(("value", "interval", "p", "d"), NOTHING)
-    low, high = points(paired.low, unit=False), points(paired.high, unit=False)
     d = number(paired.cohens_d)
     return {
         "value": points(paired.difference, unit=False),
-        "interval": f"{low} to {high}",
+        "interval": between(paired.low, paired.high),
         "p": f"p = {paired.p_holm:.2g}",
         "d": f"d = {d:.2f}".replace("-", "−") if math.isfinite(d) else "d n.a.",
     }
@@ -189,7 +196,7 @@ def _cold_start(inputs: Inputs) -> list[dict[str, Any]]:
         of_model: dict[str, dict[int, Measure]] = {}
         for point in curves:
             if point.metric == metric:
-                measure = Measure(point.mean, point.low, point.high)
+                measure = Measure(point.mean, number(point.low), number(point.high))
                 of_model.setdefault(point.model, {})[point.support_size] = measure
         best_first = sorted(of_model, key=lambda name: -of_model[name][sizes[-1]].value)
         rows = [
