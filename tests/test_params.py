@@ -204,7 +204,7 @@ def test_every_setting_of_params_yaml_is_explained():
     for number, line in enumerate(PARAMS.splitlines(), start=1):
         _, _, rest = line.partition(":")
         starts_section = not rest.strip()
-        if line.strip() and not line.startswith("#") and not starts_section:
+        if line.strip() and not line.lstrip().startswith("#") and not starts_section:
             explained = "#" in rest and rest.split("#", 1)[1].strip()
             assert explained, f"params.yaml line {number}: {line}"
 

@@ -11,7 +11,7 @@ from mooc_maml.evaluation.control_names import TUNED
 from mooc_maml.evaluation.schema import Difference
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, label_of
-from mooc_maml.report.words import points
+from mooc_maml.report.words import between, points
 from mooc_maml.settings.evaluation import MetricName
 
 METRIC: MetricName = "NDCG@10"
@@ -38,10 +38,8 @@ def worth_finding(inputs: Inputs) -> list[Finding]:
 
 
 def _verdict(row: Difference) -> str:
-    ends = f"{points(row.low, unit=False)} to {points(row.high, unit=False)}"
-    figures = f"{points(row.difference)} {METRIC} ({ends}; p = {row.p_holm:.2g} after Holm)"
-    if row.low > 0 and row.p_holm < 0.05:
-        return figures
-    if row.high < 0 and row.p_holm < 0.05:
-        return f"less than nothing: {figures}"
-    return f"nothing that these learners show: {figures}"
+    ends, p = between(row.low, row.high), row.p_holm
+    figures = f"{points(row.difference)} {METRIC} ({ends}; p = {p:.2g} after Holm)"
+    if row.low is None or row.high is None or p >= 0.05 or row.low <= 0 <= row.high:
+        return f"nothing that these learners show: {figures}"
+    return figures if row.low > 0 else f"less than nothing: {figures}"
