@@ -28,7 +28,7 @@ def check_settings(params: Params) -> None:
         UserError: what is allowed instead.
     """
     variant_of(params)
-    backbone_of(params).check_dropout(params)
+    backbone_of(params).check(params)
     if params.meta.warm_start:
         backbone_of(params).baseline_to_begin_with()
 
@@ -43,7 +43,7 @@ def warm_start(params: Params, baseline: Path, num_courses: int) -> nn.Module | 
         return None
     backbone = backbone_of(params)
     backbone.baseline_to_begin_with()
-    return backbone.read(baseline, num_courses)
+    return backbone.begun_with(backbone.read(baseline, num_courses), num_courses, params)
 
 
 def run_meta_training(

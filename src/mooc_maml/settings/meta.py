@@ -33,4 +33,5 @@ class MetaParams(Section):
     weight_decay: Annotated[Number, Field(ge=0)]
     average: Annotated[Number, Field(ge=0, lt=1)]
     schedule: Literal["constant", "cosine"]
+    pointer: Annotated[Number, Field(ge=0)] | None
     supervised: Annotated[Number, Field(ge=0)]
