@@ -111,7 +111,8 @@ def test_the_meta_gradient_equals_plain_autograd(
 ) -> None:
     start = gru_weights(COURSES) | {"pointer.bias": torch.tensor([0.7, 0.4, -0.5]).double()}
     meta = {name: x.detach().requires_grad_() for name, x in start.items()}
-    sizes = {n: torch.tensor(2.0 if n == "pointer.bias" and rates else LR).double() for n in meta}
+    own = {"pointer.bias": 2.0} if rates else {}
+    sizes = {n: torch.tensor(own.get(n, LR), dtype=torch.float64) for n in meta}
     losses = []
     for task in range(2):
         fast = meta
