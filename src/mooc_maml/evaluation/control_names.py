@@ -10,6 +10,7 @@ WITHOUT_STEPS = "mixture_without_steps"  # told of the support pairs, its weight
 
 TUNED = ("tuned_few_shot", "tuned_zero_shot")  # the second meta-model after and before adaptation
 
+TUNED_START = "tuned_start"  # the second one adapted likewise, but not meta-trained
 TUNED_WITHOUT_STEPS = "tuned_without_steps"
 # Models that read the support pairs as an input too -> the same given them, without steps.
 TOLD = {ADAPTED[0]: WITHOUT_STEPS, TUNED[0]: TUNED_WITHOUT_STEPS}

@@ -107,11 +107,13 @@ class Backbone:
                     f"{'null' if none is None else 0}"
                 )
 
-    def begun_with(self, baseline: nn.Module, num_courses: int, params: Params) -> nn.Module:
+    def begun_with(self, baseline: Any, params: Params) -> nn.Module:
         """A module with the weights of a baseline, and what it has besides as it begins."""
         if params.meta.pointer is None:
-            return baseline
-        start = self.build(num_courses, params, torch_generator(params.seed, "meta-initial"))
+            own: nn.Module = baseline
+            return own
+        shape = {**baseline.settings, "pointer": params.meta.pointer}
+        start = self.kind(**shape, generator=torch_generator(params.seed, "meta-initial"))
         start.load_state_dict({**start.state_dict(), **baseline.state_dict()})
         return start
 
