@@ -64,7 +64,7 @@ def test_a_setting_that_is_not_allowed_is_named(tuned: dict[str, Any], said: str
 
 def test_the_committed_second_model_differs_from_the_document_s() -> None:
     params = parse_params(committed.settings())
-    assert params.of_tuned.inner_lr != params.inner_lr == 0.01
+    assert params.of_tuned.outer_lr != params.outer_lr == 0.001
     assert params.of_tuned.meta.warm_start
     assert not params.meta.warm_start
 

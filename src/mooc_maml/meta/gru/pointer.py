@@ -69,7 +69,7 @@ def opened(
     base, number = int(courses.max()) + 1 if courses.numel() else 1, pairs.label.shape[1]
     flat = courses.flatten(0, 1)
     keys = (torch.arange(len(flat), device=flat.device)[:, None] * base + flat)[flat > 0]
-    key, times = keys.unique(return_counts=True)
+    key, times = keys.unique(return_counts=True)  # type: ignore[no-untyped-call]
     pair, course = key // base, key % base
     current = last_courses(pairs).flatten()[pair] == course
     before = (~current).to(dtype)
