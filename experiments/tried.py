@@ -21,8 +21,10 @@ from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import read_json, write_json
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.meta.model import MetaModel
 from mooc_maml.meta.run import check_settings, warm_start
 from mooc_maml.meta.train import MODES, MetaTrainer, meta_train
+from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import load_params, parse_params
 
@@ -66,7 +68,7 @@ def tried(content: dict[str, Any], store: EpisodeStore, updates: int) -> dict[st
     check_settings(params)
     device = setup(params.hardware)
     trainer = MetaTrainer(store, params, device, start=warm_start(params, GRU, store.num_courses))
-    began = time.process_time()
+    began, told = time.process_time(), _told(trainer, store)
 
     def show(evaluation: dict[str, Any]) -> None:
         words = ", ".join(f"{mode} {evaluation[mode]['NDCG@10']:.4f}" for mode in MODES)
@@ -81,7 +83,19 @@ def tried(content: dict[str, Any], store: EpisodeStore, updates: int) -> dict[st
         {"iteration": x["iteration"], **{m: {k: x[m][k] for k in SHOWN} for m in MODES}}
         for x in trainer.progress.validation
     ]
-    return {"evaluations": rows, "cpu_seconds": round(time.process_time() - began, 1)}
+    return {**told, "evaluations": rows, "cpu_seconds": round(time.process_time() - began, 1)}
+
+
+def _told(trainer: MetaTrainer, store: EpisodeStore) -> dict[str, Any]:
+    """With a pointer, what the start gives that is told of the support pairs and takes no step."""
+    params, task_model = trainer.params, trainer.task_model
+    if params.meta.pointer is None:
+        return {}
+    score = MetaModel(task_model, trainer.weights, params).scores(0, told=True)
+    at_once, device = params.hardware.tasks_at_once, task_model.device
+    ranks = query_ranks(score, store, "validation", tasks_at_once=at_once, device=device)
+    found = summary(ranks)
+    return {"told_without_steps": {name: found[name] for name in SHOWN}}
 
 
 def _from_command_line() -> None:
