@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.about import about
-from mooc_maml.evaluation.control_names import TUNED, difference_name
+from mooc_maml.evaluation.control_names import TUNED, TUNED_START, difference_name
 from mooc_maml.evaluation.schema import TestResult
 from mooc_maml.evaluation.statistics import (
     Interval,
@@ -29,7 +29,7 @@ FINE_TUNED = "gru_fine_tuned"
 ADAPTING = (("few_shot", "zero_shot"), TUNED, ADAPTED)
 
 # In a result file beside the baselines, under their own names.
-META_MODELS = ("zero_shot", "few_shot", *TUNED, "oracle")
+META_MODELS = ("zero_shot", "few_shot", *TUNED, TUNED_START, "oracle")
 
 Ranks = NDArray[np.int64]  # [learners, Q]
 LearnerMetrics = Mapping[str, NDArray[np.float64]]  # metric -> [learners]
@@ -185,11 +185,12 @@ def _differences(
     """Each model that adapts minus its zero-shot, the GRU and the strongest of the others.
 
     Those that are meta-learned also minus what they would be without: few-shot minus the fine-tuned
-    GRU is what meta-learning is worth, the fine-tuned GRU minus the GRU what adaptation is.
+    GRU, or minus its own start adapted likewise, is what meta-learning is worth; the fine-tuned GRU
+    minus the GRU what adaptation is.
     """
     pairs = [(few, other) for few, zero in ADAPTING for other in (zero, "gru", best)]
     pairs += [(few, FINE_TUNED) for few in ("few_shot", TUNED[0])]
-    pairs += [(FINE_TUNED, "gru"), (TUNED[0], "few_shot"), ("mixture", "pool")]
+    pairs += [(FINE_TUNED, "gru"), (TUNED[0], TUNED_START), ("mixture", "pool")]
     return with_holm(
         {
             difference_name(a, b): paired(metrics[a], metrics[b], seed)

@@ -28,6 +28,7 @@ from mooc_maml.evaluation.contenders import ORACLE, Contenders
 from mooc_maml.evaluation.control_names import (
     CONTROLLED,
     TUNED,
+    TUNED_WITHOUT_STEPS,
     WITHOUT_STEPS,
     difference_name,
 )
@@ -185,6 +186,8 @@ def _metrics(contenders: Contenders, params: Params) -> dict[str, LearnerMetrics
     scores = {name: scorers[name] for name in ("zero_shot", "few_shot")}
     if TUNED[0] in scorers:
         scores |= {name: scorers[name] for name in TUNED}
+        assert contenders.tuned is not None
+        scores[TUNED_WITHOUT_STEPS] = contenders.tuned.scores(0, told=True)
         corruptible[TUNED[0]] = scorers[TUNED[0]]
     mixture = contenders.baselines.get(ADAPTED[0])
     if isinstance(mixture, Mixture) and ADAPTED[1] in scorers:

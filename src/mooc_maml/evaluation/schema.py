@@ -101,6 +101,7 @@ class TestResult(OfTestLearners):
     few_shot: Metrics
     tuned_few_shot: Metrics | None = None
     tuned_zero_shot: Metrics | None = None
+    tuned_start: Metrics | None = None
     oracle: Metrics | None = None
     baselines: dict[str, Metrics]
     validation: list[OfModel]
@@ -119,6 +120,7 @@ class TestResult(OfTestLearners):
             "few_shot": self.few_shot,
             "tuned_few_shot": self.tuned_few_shot,
             "tuned_zero_shot": self.tuned_zero_shot,
+            "tuned_start": self.tuned_start,
             "oracle": self.oracle,
         }
         return self.baselines | {name: found for name, found in own.items() if found is not None}

@@ -77,7 +77,7 @@ class ServedMeta:
 
     def before(self, query: Examples) -> Tensor:
         """See `Served`."""
-        prepared = self.task_model.prepare(query)
+        prepared = self.task_model.prepare(query, query.pairs(0, 0))  # told of nothing else
         fast = self.task_model.initial(model_weights(self.weights), prepared)
         return self.task_model.scores(fast, prepared)
 

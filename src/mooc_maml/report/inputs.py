@@ -38,6 +38,8 @@ LABELS = {name: model.label for name, model in MODELS.items()} | {
     "mixture_without_steps": "Mixture told, without steps",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
+    "tuned_start": "MAML tuned, before meta-training",
+    "tuned_without_steps": "MAML tuned, told, without steps",
     "tuned_zero_shot": "MAML tuned, zero-shot",
     "tuned_few_shot": "MAML tuned, few-shot",
     "oracle": "Oracle (best possible)",

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mooc_maml.common.files import atomic_path
 from mooc_maml.common.results import plain
 from mooc_maml.evaluation.comparison import FINE_TUNED
-from mooc_maml.evaluation.control_names import CONTROLLED, TUNED, difference_name
+from mooc_maml.evaluation.control_names import CONTROLLED, TUNED, TUNED_START, difference_name
 from mooc_maml.evaluation.schema import (
     METRICS,
     Difference,
@@ -162,7 +162,7 @@ def _differences(inputs: Inputs) -> list[dict[str, Any]]:
         for other, words in ({zero: "its zero-shot"} | others).items()
     }
     worth = (*((few, FINE_TUNED) for few in ("few_shot", TUNED[0])), (FINE_TUNED, "gru"))
-    for first, other in (*worth, (TUNED[0], "few_shot")):
+    for first, other in (*worth, (TUNED[0], TUNED_START)):
         labels[difference_name(first, other)] = f"{label_of(first)} − {label_of(other)}"
     return _rows(inputs.maml.differences, labels)
 

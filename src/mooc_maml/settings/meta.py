@@ -33,4 +33,5 @@ class MetaParams(Section):
     weight_decay: Strength
     average: ShareBelowOne
     schedule: Literal["constant", "cosine"]
+    pointer: Strength | None
     supervised: Strength
