@@ -37,15 +37,16 @@ async function start() {
 function choose(name) {
   state.model = state.about.models.find((model) => model.name === name);
   const { kind, inner_steps: own } = state.model;
-  const most = kind === "informed" ? 1 : Math.max(own ?? 0, own === null ? 0 : 5);
+  const steps = own !== null; // else it is told or it is not
+  const most = steps ? Math.max(own, 5) : Number(kind !== "plain");
   state.step = own ?? most;
   const slider = at("slider");
   slider.max = most;
   slider.value = state.step;
   at("steps").hidden = most === 0;
   at("slider-label").textContent =
-    kind === "informed" ? "Told of this learner’s courses" : "Steps of learning from this learner";
-  const marks = kind === "informed" ? ["no", "yes"] : [...Array(most + 1).keys()];
+    steps ? "Steps of learning from this learner" : "Told of this learner’s courses";
+  const marks = steps ? [...Array(most + 1).keys()] : ["no", "yes"];
   at("ticks").replaceChildren(
     ...marks.map((mark) => Object.assign(document.createElement("span"), { textContent: mark })),
   );
@@ -78,7 +79,7 @@ const plural = (n, one, many) => `${n} ${n === 1 ? one : many}`;
 
 function stepInWords(found) {
   const pairs = plural(found.pairs, "pair", "pairs");
-  if (state.model.kind === "informed") {
+  if (state.model.inner_steps === null) {
     return state.step
       ? `The model is told of ${pairs} of this learner.`
       : "Before: the model sees only the courses of this session, in order.";
@@ -105,11 +106,11 @@ async function refresh() {
   if (turn !== state.turn) return;
   showProblem(null);
   const [found] = reply.recommendations;
-  const before = state.model.kind === "informed" && state.step === 0;
+  const before = state.model.inner_steps === null && state.step === 0;
   const rows = before ? found.before : found.after;
   at("slider-says").textContent = stepInWords(found);
   at("slider").setAttribute("aria-valuetext", at("slider-says").textContent);
-  drawList(at("list"), rows, { moves: !before && state.model.kind !== "plain", own: state.own });
+  drawList(at("list"), rows, !before && found.kind !== "plain");
   at("list-hint").textContent = hintOfList(rows, found);
   if (state.model.inner_steps !== null && state.own.length) prefetch();
 }

@@ -29,7 +29,7 @@ export function drawOwn(list, own, remove) {
 }
 
 // The recommended courses, best first; those that were there before glide to their new place.
-export function drawList(list, rows, { moves }) {
+export function drawList(list, rows, moves) {
   const opened = new Set(
     [...list.querySelectorAll("details[open]")].map((own) => own.closest("li").dataset.id),
   );

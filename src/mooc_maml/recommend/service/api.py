@@ -116,7 +116,7 @@ class Api:
             if question.why:
                 self._add_reasons(shown[0], ask, histories[0], found[0])
         except UserError as error:
-            raise Refused(422, "invalid", str(error), "body") from None
+            raise Refused(422, "not_possible", str(error), "body") from None
         for own in shown:
             self._metrics.count_learners(own.model, own.kind, 1)
         return Answer(bundle=self._bundle, recommendations=shown)
@@ -164,5 +164,3 @@ def _recommendation(own: Recommendation) -> RecommendationOut:
             ],
         }
     )
-
-

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from mooc_maml.recommend.recommender import Recommender
 from mooc_maml.recommend.service.api import Api, Reload
-from mooc_maml.recommend.service.errors import ErrorBody, Refused, of_status, of_validation
+from mooc_maml.recommend.service.errors import ErrorBody, Refused, failed, of_status, of_validation
 from mooc_maml.recommend.service.gate import Gate
 from mooc_maml.recommend.service.metrics import Metrics
 from mooc_maml.recommend.service.pages import add_pages
@@ -65,14 +65,13 @@ def create_app(
     app.add_api_route("/courses", api.courses, methods=["GET"])
     app.add_api_route("/model", api.model, methods=["GET"])
     app.add_api_route("/health", api.health, methods=["GET"])
-    app.add_api_route(
-        "/metrics", api.metrics, methods=["GET"], response_class=PlainTextResponse
-    )
+    app.add_api_route("/metrics", api.metrics, methods=["GET"], response_class=PlainTextResponse)
     app.add_api_route("/reload", api.reload, methods=["POST"])
     add_pages(app)
     app.add_exception_handler(Refused, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _of_framework)
+    app.add_exception_handler(Exception, _failed)
     return _with_origins(Gate(app, settings, metrics), settings)
 
 
@@ -108,3 +107,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _of_framework(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return of_status(error.status_code, str(error.detail), error.headers).response()
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """The framework raises it again afterwards, and the gate logs it."""
+    return failed().response()

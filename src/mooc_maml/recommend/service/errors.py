@@ -83,14 +83,19 @@ def of_status(status: int, detail: str, headers: Mapping[str, str] | None) -> Re
 
 
 def of_validation(problems: Sequence[Mapping[str, Any]]) -> Refused:
-    """422: the first of what pydantic found, without the value that was sent."""
+    """422: the first of what pydantic found, without the value that was sent.
+
+    `invalid`: against the schema. `not_together`: against a rule that the schema cannot say.
+    """
     first = problems[0]
     if first["type"] == "json_invalid":
         why = first.get("ctx", {}).get("error", "cannot be read")
         return Refused(422, "no_json", f"the body is not JSON: {why}", "body")
     more = len(problems) - 1
     others = f" (and {more} more)" if more else ""
-    return Refused(422, "invalid", f"{first['msg']}{others}", _place(first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    code = "not_together" if first["type"] == "value_error" else "invalid"
+    return Refused(422, code, f"{message}{others}", _place(first["loc"]))
 
 
 def _place(location: Sequence[str | int]) -> str:

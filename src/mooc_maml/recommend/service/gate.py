@@ -14,7 +14,9 @@ from mooc_maml.recommend.service.metrics import Metrics
 from mooc_maml.recommend.service.settings import ServiceSettings
 
 _LOG = logging.getLogger("mooc_maml.service")
-_PAGE = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
+_PAGE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'"
+)
 # Swagger's page draws with styles and pictures inside its script.
 _DOCS = f"{_PAGE} data:; style-src-elem 'self' 'unsafe-inline'; style-src-attr 'unsafe-inline'"
 _CLOSED = "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -66,11 +66,11 @@ class Metrics:
         if SHARED not in os.environ:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
 
 def forget_process(process: int) -> None:
     """Take a worker that has ended out of what is counted now; what it counted stays."""
     if SHARED in os.environ:
-        mark_process_dead(process)
+        mark_process_dead(process)  # type: ignore[no-untyped-call]

@@ -3,6 +3,7 @@
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 LEARNERS = 256  # of a request
 COURSES = 1000  # of a learner, in all sessions
@@ -22,12 +23,18 @@ class _Asked(BaseModel):
 class Learner(_Asked):
     """A learner's history, oldest course first: one session as `courses`, or several `sessions`."""
 
-    courses: Courses | None = Field(default=None, examples=[["C001", "C002", "C003"]])
-    sessions: list[Courses] | None = Field(default=None, max_length=COURSES)
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["courses"]}, {"required": ["sessions"]}]}
+    )
+
+    courses: Courses | SkipJsonSchema[None] = Field(
+        default=None, examples=[["C001", "C002", "C003"]]
+    )
+    sessions: list[Courses] | SkipJsonSchema[None] = Field(default=None, max_length=COURSES)
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
-        if (self.courses is None) == (self.sessions is None):
+        if (self.courses is None) == (self.sessions is None) or len(self.model_fields_set) > 1:
             raise ValueError("give either courses or sessions")
         if sum(map(len, self.history)) > COURSES:
             raise ValueError(f"a learner has at most {COURSES} courses")

@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -288,16 +289,12 @@ def _end(worker: Worker) -> None:
 
 
 def _signal(process: int, number: int) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(process, number)
-    except ProcessLookupError:
-        pass
 
 
 def _tell(worker: Worker | None, words: bytes) -> None:
     if worker is None:
         return
-    try:
+    with suppress(OSError):  # it died meanwhile
         worker.control.sendall(words)
-    except OSError:
-        pass  # it died meanwhile

@@ -5,6 +5,7 @@ import gc
 import logging
 import signal
 import socket
+from contextlib import suppress
 from types import FrameType
 
 import uvicorn
@@ -109,10 +110,8 @@ class _Server(uvicorn.Server):
         await self._line.ready()
 
     async def _end_with_supervisor(self) -> None:
-        try:
+        with suppress(OSError):
             await self._line.listen()
-        except OSError:
-            pass
         self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
