@@ -59,7 +59,8 @@ def test_an_edit_of_a_package_leaves_alone_the_stages_that_do_not_use_it(
 def test_changing_a_setting_makes_a_stage_stale(key: str) -> None:
     """Otherwise `dvc exp run -S key=...` records an experiment in which nothing ran."""
     stale = [name for name, stage in STAGES.items() if tracks(stage, key)]
-    assert set(stale) - {"visualize"}, "only the report, which shows all settings, tracks it"
+    # the report and the bundle show all settings; the bundle alone reads titles
+    assert set(stale) - {"visualize", "export"} or key == "data.titles", stale
 
 
 @pytest.mark.parametrize("stage", STAGES)

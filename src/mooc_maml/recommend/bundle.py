@@ -86,16 +86,17 @@ class Adaptation(Result):
 
     Attributes:
         backbone, variant: model.backbone and meta.variant.
-        inner_lr, num_inner_steps, proximal: the settings of these names.
-        zero_shot: whether this row takes no steps.
+        num_inner_steps: gradient steps that it takes of its own.
+        zero_shot: whether this row takes none at all.
+        settings: all that the variant may read: the keys of params.yaml outside of sections, and
+            the section meta.
     """
 
     backbone: str
     variant: str
-    inner_lr: float
     num_inner_steps: int
-    proximal: float
     zero_shot: bool
+    settings: dict[str, Any]
 
 
 class ModelInfo(Result):
@@ -179,6 +180,25 @@ def read_bundle(folder: Path) -> BundleInfo:
                 "or run `dvc repro export`"
             )
     return info
+
+
+def check_model(folder: Path, info: BundleInfo, name: object) -> ModelInfo:
+    """What the bundle says of a model that may be asked; see `models_of`.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    allowed = models_of(folder, info)
+    own = info.model(name) if isinstance(name, str) and name in allowed else None
+    if own is None:
+        raise UserError(f"model: found {str(name)[:40]!r}, this bundle has {', '.join(allowed)}")
+    return own
+
+
+def models_of(folder: Path, info: BundleInfo) -> tuple[str, ...]:
+    """Names of the models that may be asked: without their folder none that carries learners."""
+    has_learners = (folder / WITH_LEARNERS).is_dir()
+    return tuple(own.name for own in info.models if has_learners or not own.carries_learners)
 
 
 def check_file(folder: Path, info: BundleInfo, name: str) -> Path:

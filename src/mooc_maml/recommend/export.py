@@ -1,6 +1,6 @@
 """Make a bundle of what the pipeline trained and tested."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -31,6 +31,10 @@ _KEEP_SESSIONS = ("v_sknn",)  # sessions of single training learners can be read
 _ROOT = Path(__file__).parents[3]
 
 
+def _as_they_are(params: Params) -> Params:
+    return params
+
+
 @dataclass(frozen=True)
 class MetaRow:
     """A row of the results that is a meta-trained model.
@@ -38,17 +42,19 @@ class MetaRow:
     Attributes:
         name: in the results.
         label: for people.
-        file: name of its file in the bundle, without the ending; rows may share one.
+        folder: of its stage in the folder of models; its file in the bundle has the same name.
         zero_shot: whether it takes no steps.
+        params_of: the settings that it was trained with, from those of the run.
     """
 
     name: str
     label: str
-    file: str
+    folder: str
     zero_shot: bool
+    params_of: Callable[[Params], Params] = _as_they_are
 
 
-# A further row of a meta-trained model is a line here.
+# A further row of a meta-trained model is a line here; those that the results lack are left out.
 META_ROWS = (
     MetaRow("few_shot", "MAML few-shot", "maml", zero_shot=False),
     MetaRow("zero_shot", "MAML zero-shot", "maml", zero_shot=True),
@@ -57,12 +63,13 @@ META_ROWS = (
 
 @dataclass(frozen=True)
 class Run:
-    """A run of the pipeline: its settings, its episodes, and the folders that its stages wrote.
+    """A run of the pipeline: its settings, its episodes, and what its stages wrote.
 
     Attributes:
         params: the settings.
         store: the episodes.
-        pairs, baselines, composites, model: folders of the stages of these names.
+        pairs: folder of preprocess.
+        models: folder of the folders of the trained models.
         tested: the results of stage test.
         preprocessed: the account of preprocess.
         titles: course id -> title; None: there are none.
@@ -71,9 +78,7 @@ class Run:
     params: Params
     store: EpisodeStore
     pairs: Path
-    baselines: Path
-    composites: Path
-    model: Path
+    models: Path
     tested: TestResult
     preprocessed: PreprocessResult
     titles: Mapping[str, str] | None
@@ -103,7 +108,7 @@ def _baselines(folder: Path, run: Run) -> list[form.ModelInfo]:
     """Write baselines and composites; what the bundle says of them."""
     names = (*run.params.baselines.models, *run.params.composites.models)
     cpu, courses = torch.device("cpu"), run.store.num_courses
-    models = read_models(run.baselines, run.composites, names, courses, cpu)
+    models = read_models(run.models / "baselines", run.models / "composites", names, courses, cpu)
     keeping: set[str] = set(_KEEP_SESSIONS)
     found = []
     for name, model in models.items():
@@ -132,38 +137,41 @@ def _meta_rows(folder: Path, run: Run) -> list[form.ModelInfo]:
     """Write the meta-trained models; what the bundle says of their rows."""
     found = []
     for row in META_ROWS:
-        file = f"{row.file}{ENDING}"
+        if row.name not in run.tested.models:
+            continue
+        file, params = f"{row.folder}{ENDING}", row.params_of(run.params)
         if not (folder / file).exists():
-            _write_meta(folder / file, run)
-        own = {
+            _write_meta(folder / file, run.models / row.folder, params, run.store.num_courses)
+        own: dict[str, Any] = {
             "label": row.label,
             "kind": "plain" if row.zero_shot else "adapted",
             "file": file,
             "made_of": [],
             "carries_learners": False,
-            "adaptation": _adaptation(run.params, row.zero_shot),
+            "adaptation": _adaptation(params, row.zero_shot),
         }
         found.append(_model(run, row.name, own))
     return found
 
 
-def _write_meta(path: Path, run: Run) -> None:
-    """The meta-trained model in the bundle's format."""
-    source, backbone = model_path(run.model, run.params), backbone_of(run.params)
-    module = backbone.read(source, run.store.num_courses)
-    learned = read_learned(source, variant_of(run.params).learned(weights_of(module)))
+def _write_meta(path: Path, folder: Path, params: Params, num_courses: int) -> None:
+    """A meta-trained model in the bundle's format."""
+    source, backbone = model_path(folder, params), backbone_of(params)
+    module = backbone.read(source, num_courses)
+    learned = read_learned(source, variant_of(params).learned(weights_of(module)))
     settings = {k: v for k, v in read_settings(source).items() if k not in ("model", "backbone")}
     backbone.write(path, module, settings, learned)
 
 
 def _adaptation(params: Params, zero_shot: bool) -> form.Adaptation:
+    whole = params.model_dump(mode="json")
+    values = {name: x for name, x in whole.items() if name == "meta" or not isinstance(x, dict)}
     return form.Adaptation(
         backbone=params.model.backbone,
         variant=params.meta.variant,
-        inner_lr=params.inner_lr,
         num_inner_steps=params.num_inner_steps,
-        proximal=params.meta.proximal,
         zero_shot=zero_shot,
+        settings=values,
     )
 
 

@@ -9,7 +9,14 @@ from mooc_maml.common.errors import UserError
 from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.recommend.answers import Course, Recommendation
 from mooc_maml.recommend.asking import Question, answers
-from mooc_maml.recommend.bundle import WITH_LEARNERS, BundleInfo, ModelInfo, check_file, read_bundle
+from mooc_maml.recommend.bundle import (
+    BundleInfo,
+    ModelInfo,
+    check_file,
+    check_model,
+    models_of,
+    read_bundle,
+)
 from mooc_maml.recommend.catalogue import Catalogue
 from mooc_maml.recommend.offer import Offer
 from mooc_maml.recommend.served import Served, read_served
@@ -35,10 +42,7 @@ class Recommender:
 
     def __init__(self, folder: Path, bundle: BundleInfo) -> None:
         self.folder, self.bundle = folder, bundle
-        has_learners = (folder / WITH_LEARNERS).is_dir()
-        self.models = tuple(
-            model.name for model in bundle.models if has_learners or not model.carries_learners
-        )
+        self.models = models_of(folder, bundle)
         self.default_model = bundle.default_model
         self.catalogue = Catalogue(bundle.courses, bundle.titles)
         self._seen = SeenFilter(bundle.rules.seen_prefix, bundle.rules.seen_support, None)
@@ -58,13 +62,13 @@ class Recommender:
         found.read(found.default_model)
         return found
 
-    def read(self, model: str) -> None:
-        """Read a model now, not when it is first asked.
+    def read(self, model: str) -> Served:
+        """Read a model now, not when it is first asked; what it scores, see `Served`.
 
         Raises:
             UserError: there is no such model, or its file is not what the bundle says.
         """
-        self._model(self.info(model))
+        return self._model(self.info(model))
 
     def info(self, model: str) -> ModelInfo:
         """What the bundle says of a model that may be asked.
@@ -72,12 +76,7 @@ class Recommender:
         Raises:
             UserError: there is none of that name.
         """
-        own = self.bundle.model(model) if isinstance(model, str) else None
-        if own is None or own.name not in self.models:
-            raise UserError(
-                f"model: found {str(model)[:40]!r}, this bundle has {', '.join(self.models)}"
-            )
-        return own
+        return check_model(self.folder, self.bundle, model)
 
     def recommend(
         self,

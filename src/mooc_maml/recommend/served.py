@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Protocol, cast
 
 import torch
@@ -97,21 +98,13 @@ class ServedMeta:
         return self.variant.steps(support)
 
 
-@dataclass(frozen=True)
-class _Meta:
-    """The settings of section `meta` that adaptation reads."""
-
-    variant: str
-    proximal: float
-
-
-@dataclass(frozen=True)
-class _Settings:
+def _settings(path: Path, own: Adaptation) -> Params:
     """The settings that adaptation reads, in place of the whole of params.yaml."""
-
-    inner_lr: float
-    num_inner_steps: int
-    meta: _Meta
+    values = dict(own.settings)
+    meta = values.pop("meta", None)
+    if not isinstance(meta, dict):
+        raise UserError(f"{path}: the bundle has no settings meta; export it again")
+    return cast(Params, SimpleNamespace(**values, meta=SimpleNamespace(**meta)))
 
 
 def read_meta(path: Path, own: Adaptation, num_courses: int, seen: SeenFilter) -> ServedMeta:
@@ -135,12 +128,14 @@ def read_meta(path: Path, own: Adaptation, num_courses: int, seen: SeenFilter) -
         )
     assert backbone is not None
     assert kind is not None
-    settings = _Settings(own.inner_lr, own.num_inner_steps, _Meta(own.variant, own.proximal))
-    variant = kind(cast(Params, settings), backbone.parts)  # it reads no other while adapting
+    variant = kind(_settings(path, own), backbone.parts)
     module = backbone.read(path, num_courses)
     weights = weights_of(module)
     device, dtype = torch.device("cpu"), next(iter(weights.values())).dtype
-    learned = read_learned(path, variant.learned(weights))
+    try:
+        learned = read_learned(path, variant.learned(weights))
+    except AttributeError as error:  # a setting that this program has and the bundle's had not
+        raise UserError(f"{path}: made by another version ({error}); export it again") from None
     task_model = backbone.task_model(module, device, dtype, seen)
     return ServedMeta(task_model, weights | learned, variant, own.zero_shot)
 

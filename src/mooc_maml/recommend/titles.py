@@ -9,8 +9,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.settings.params import Params
 
 _EXPECTED = "expected two columns, course id and title, as CSV (UTF-8) or Parquet"
+
+
+def titles_of(params: Params, synthetic: Path) -> dict[str, str] | None:
+    """Course id -> title, as `data.titles` says; None: there are none.
+
+    Args:
+        params: the settings.
+        synthetic: the titles that the synthetic platform's own generator wrote.
+
+    Raises:
+        UserError: see `read_titles`.
+    """
+    if params.data.titles is not None:
+        return read_titles(Path(params.data.titles))
+    return read_titles(synthetic) if params.data.source == "synthetic" else None
 
 
 def read_titles(path: Path) -> dict[str, str]:
