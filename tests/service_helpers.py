@@ -21,12 +21,7 @@ from small_bundle import course
 from starlette.types import ASGIApp
 
 SECONDS = 120  # that a start may take on a busy machine
-_PROGRAM = """
-import typer
-from mooc_maml.common.errors import main_guard
-from mooc_maml.recommend.service.command import serve
-main_guard(lambda: typer.run(serve))
-"""
+PROGRAM = "from mooc_maml.recommend.command import main; main()"
 
 
 def ask(app: ASGIApp, method: str, address: str, **sent: Any) -> httpx.Response:
@@ -87,7 +82,17 @@ def running(bundle: Path, *options: str, **environment: str) -> Iterator[Running
     """Serve a bundle on a free port; end with all that belongs to it."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "log"
-        command = [sys.executable, "-c", _PROGRAM, "--bundle", str(bundle), "--port", "0", *options]
+        command = [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            "serve",
+            "--bundle",
+            str(bundle),
+            "--port",
+            "0",
+            *options,
+        ]
         with log.open("wb") as file:
             process = subprocess.Popen(command, stderr=file, env=os.environ | environment)
         try:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 
 from mooc_maml.baselines.popularity import Popularity
 from mooc_maml.baselines.repeat import Repeat
@@ -13,8 +14,10 @@ from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.models.model_file import write_module
 
+ROOT = Path(__file__).resolve().parents[1]
 COURSES = 40
 EVIL = "<script>window.harmed = true</script><img src=x onerror='window.harmed = true'>"
+SETTINGS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8")) | {"inner_lr": 0.5}
 SUBJECTS = ("Algebra", "Botany", "Chemistry", "Drawing", "Ethics")
 
 
@@ -87,10 +90,9 @@ def _model(name: str, label: str, kind: str, file: str, value: float) -> dict[st
     adaptation = {
         "backbone": "gru",
         "variant": "maml",
-        "inner_lr": 0.5,
         "num_inner_steps": 5,
-        "proximal": 0.0,
         "zero_shot": name == "zero_shot",
+        "settings": SETTINGS,
     }
     return {
         "name": name,

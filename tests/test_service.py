@@ -126,7 +126,7 @@ BAD: list[tuple[Any, str, str | None]] = [
     ({"learners": [{"sessions": [["a"] * 600] * 2}]}, "not_together", "body.learners[0]"),
     ({"learners": [{"courses": []}] * 257}, "invalid", "body.learners"),
     ({"learners": [{"courses": []}] * 200, "top": 101}, "not_together", "body"),
-    ({"learners": [{"courses": None}]}, "not_together", "body.learners[0]"),
+    ({"learners": [{"courses": None}]}, "invalid", "body.learners[0].courses"),
     (question(1, top=0), "invalid", "body.top"),
     (question(1, top="3"), "invalid", "body.top"),
     (question(1, inner_steps=-1), "invalid", "body.inner_steps"),

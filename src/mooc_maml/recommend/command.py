@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.recommend.service.command import serve
 
 if TYPE_CHECKING:
     from mooc_maml.recommend.answers import Recommendation
@@ -135,6 +136,9 @@ def show(
     from mooc_maml.recommend.shown import write_bundle
 
     write_bundle(bundle, read_bundle(bundle), format)
+
+
+app.command()(serve)
 
 
 def main() -> None:

@@ -3,7 +3,6 @@
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic.json_schema import SkipJsonSchema
 
 LEARNERS = 256  # of a request
 COURSES = 1000  # of a learner, in all sessions
@@ -27,14 +26,12 @@ class Learner(_Asked):
         json_schema_extra={"oneOf": [{"required": ["courses"]}, {"required": ["sessions"]}]}
     )
 
-    courses: Courses | SkipJsonSchema[None] = Field(
-        default=None, examples=[["C001", "C002", "C003"]]
-    )
-    sessions: list[Courses] | SkipJsonSchema[None] = Field(default=None, max_length=COURSES)
+    courses: Courses = Field(default_factory=list, examples=[["C001", "C002", "C003"]])
+    sessions: list[Courses] = Field(default_factory=list, max_length=COURSES)
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
-        if (self.courses is None) == (self.sessions is None) or len(self.model_fields_set) > 1:
+        if len(self.model_fields_set) != 1:
             raise ValueError("give either courses or sessions")
         if sum(map(len, self.history)) > COURSES:
             raise ValueError(f"a learner has at most {COURSES} courses")
@@ -43,7 +40,7 @@ class Learner(_Asked):
     @property
     def history(self) -> list[list[str]]:
         """The sessions."""
-        return self.sessions if self.sessions is not None else [self.courses or []]
+        return self.sessions if "sessions" in self.model_fields_set else [self.courses]
 
 
 class Question(_Asked):
