@@ -20,6 +20,7 @@ _PAGE = (
 # Swagger's page draws with styles and pictures inside its script.
 _DOCS = f"{_PAGE} data:; style-src-elem 'self' 'unsafe-inline'; style-src-attr 'unsafe-inline'"
 _CLOSED = "; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_RELOAD_SECONDS = 300  # to read a bundle and start workers
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -60,8 +61,10 @@ class Gate:
             message = f"the request was not all here after {limits.request_seconds:g} s"
             headers = {"Connection": "close"}
             raise Refused(408, "slow_request", message, headers=headers) from None
-        try:  # twice: the desk keeps its own time, and this is for all the rest
-            async with asyncio.timeout(2 * limits.request_seconds):
+        # Twice: the desk keeps its own time, and this is for all the rest.
+        most = _RELOAD_SECONDS if scope["path"] == "/reload" else 2 * limits.request_seconds
+        try:
+            async with asyncio.timeout(most):
                 await self._app(scope, _replay(body, receive), send)
         except TimeoutError:
             raise too_late(limits.request_seconds) from None

@@ -24,7 +24,7 @@ from mooc_maml.recommend.service.about import offered, revision
 from mooc_maml.recommend.service.metrics import forget_process
 from mooc_maml.recommend.service.schemas import ReloadAnswer
 from mooc_maml.recommend.service.settings import ServiceSettings
-from mooc_maml.recommend.service.worker import FAILED, READY, RELOAD, work
+from mooc_maml.recommend.service.worker import BUSY, FAILED, READY, RELOAD, work
 
 _TRIES = 5  # workers in a row that die before they are ready
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
@@ -70,6 +70,7 @@ class Supervisor:
         self._workers: list[Worker] = []
         self._stopping = False
         self._died = 0  # workers, before they were ready, since the last that was
+        self._again = False  # whether a signal to reload came while another was under way
         self._next: Generation | None = None  # whose workers are not all ready
         recommender = load(settings)
         self._now = Generation(recommender, revision(recommender))
@@ -173,8 +174,10 @@ class Supervisor:
 
     def _reload(self, asked_by: Worker | None) -> None:
         if self._next is not None or self._stopping:
-            _tell(asked_by, FAILED)
+            self._again = asked_by is None  # who asks by signal is not told to ask later
+            _tell(asked_by, BUSY)
             return
+        self._again = False
         try:
             recommender = self._load(self._settings)
             found = Generation(recommender, revision(recommender), asked_by)
@@ -199,6 +202,8 @@ class Supervisor:
             if worker not in new:
                 _end(worker)
         self._say(f"serves bundle {self._now.name} in place of {old.name}")
+        if self._again:
+            self._reload(None)
 
     def _give_up(self) -> None:
         """A worker of the new bundle died before all were ready: the old bundle stays."""
@@ -209,6 +214,8 @@ class Supervisor:
                 _end(worker)
         _tell(self._next.asked_by, FAILED)
         self._next, self._died = None, 0
+        if self._again:
+            self._reload(None)
 
     def _announce(self) -> None:
         first = [worker for worker in self._workers if worker.ready]

@@ -17,7 +17,7 @@ from mooc_maml.recommend.service.protocol import protocol_of
 from mooc_maml.recommend.service.schemas import ReloadAnswer
 from mooc_maml.recommend.service.settings import ServiceSettings
 
-READY, RELOAD, FAILED = b"ready\n", b"reload\n", b"failed\n"
+READY, RELOAD, FAILED, BUSY = b"ready\n", b"reload\n", b"failed\n", b"busy\n"
 _UNREADABLE = "the bundle cannot be served; the service's log says why, and the old one stays"
 
 
@@ -93,6 +93,9 @@ class _Line:
                 self._said.get_nowait()  # the answer to one who no longer waits
             await asyncio.get_running_loop().sock_sendall(self._control, RELOAD)
             said = await self._said.get()
+        if said == BUSY:
+            headers = {"Retry-After": "5"}
+            raise Refused(503, "busy", "another reload is under way", headers=headers)
         if said == FAILED:
             raise Refused(409, "bundle_unreadable", _UNREADABLE)
         return ReloadAnswer.model_validate_json(said)
