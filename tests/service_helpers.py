@@ -103,6 +103,7 @@ def running(bundle: Path, *options: str, **environment: str) -> Iterator[Running
             assert found, log.read_text()
             yield Running(process, found[0], log)
         finally:
+            print(f"status {process.poll()}:", log.read_text())  # shown if a test fails
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(20)

@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver import ActionChains, Keys
 from selenium.webdriver.chrome.webdriver import WebDriver
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 from service_helpers import running
 from small_bundle import EVIL, title, write_bundle
 
@@ -134,12 +134,13 @@ def test_the_page_says_what_the_model_is_worth_and_that_data_are_synthetic(
 
 
 def test_a_model_without_steps_is_told_or_not(picked: WebDriver) -> None:
-    picked.find_element(By.ID, "model").send_keys("Repeat")
+    model = Select(picked.find_element(By.ID, "model"))
+    model.select_by_visible_text("Repeat own courses")
     until(picked, "return document.getElementById('slider').max === '1'")
     until(picked, "return document.getElementById('slider-says').textContent.includes('told')")
     told = set(listed(picked))
     assert {f"C{number:03d}" for number in PICKED} - {"C006"} <= told
-    picked.find_element(By.ID, "model").send_keys("Popularity")
+    model.select_by_visible_text("Popularity")
     until(picked, "return document.getElementById('steps').hidden")
 
 

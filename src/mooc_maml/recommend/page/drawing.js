@@ -97,6 +97,7 @@ function drawWhy(row) {
 
 function summary(row, moving) {
   const most = moving.find((reason) => reason.rank === null || reason.rank > row.rank);
+  if (most?.without.id === row.course.id) return "Owes most to having been opened before";
   if (most) return `Owes most to ${nameOf(most.without)}`;
   return moving.length ? "Held back by what was opened" : "Owes its place to no single course";
 }
