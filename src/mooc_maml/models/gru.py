@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mooc_maml.models.embedding import unset_embedding
 from mooc_maml.models.model_file import read_module, write_module
 
 
@@ -51,7 +52,7 @@ class GRURecommender(nn.Module):
             "dropout": dropout,
         }
         with torch.device("meta"):  # no numbers yet, so that none come from global random state
-            self.embedding = nn.Embedding(num_courses + 1, embedding_dim, padding_idx=0)
+            self.embedding = unset_embedding(num_courses + 1, embedding_dim)
             self.gru = nn.GRU(embedding_dim, hidden_dim, layers, batch_first=True)
             self.head = nn.Linear(hidden_dim, num_courses)
         self.to_empty(device="cpu")

@@ -53,7 +53,7 @@ class Catalogue:
         return Unknown(id, tuple(self.search(id, _NEAR)))
 
     def search(self, text: str, limit: int = 10) -> list[Course]:
-        """Courses whose id or title holds all words of the text; then near misses.
+        """Courses whose id or title holds all words of the text; near misses where none does.
 
         Those that are the text come first, then those that begin with it.
         """
@@ -62,10 +62,9 @@ class Catalogue:
             return []
         words = wanted.split()
         holding = [i for i, own in enumerate(self._words) if all(word in own for word in words)]
-        places = dict.fromkeys(sorted(holding, key=lambda i: self._order(i, wanted)))
-        if len(places) < limit:
-            places |= dict.fromkeys(self._near(wanted, limit))
-        return [self.courses[i] for i in list(places)[:limit]]
+        places = sorted(holding, key=lambda i: self._order(i, wanted))
+        found = dict.fromkeys(places or self._near(wanted, limit))
+        return [self.courses[i] for i in list(found)[:limit]]
 
     def _order(self, place: int, wanted: str) -> tuple[int, int]:
         own = self.courses[place]

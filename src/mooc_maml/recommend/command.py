@@ -145,7 +145,7 @@ def main() -> None:
     """Run the command; what the user can mend is one line on standard error, with status 1."""
     # Threads that wait give their core away; read when PyTorch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    main_guard(app)
+    main_guard(lambda: app(prog_name="mooc-maml"))
 
 
 def _open(folder: Path, model: str | None) -> "Recommender":

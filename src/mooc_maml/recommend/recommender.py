@@ -152,7 +152,6 @@ class Recommender:
 
 def _whole(name: str, value: Any, least: int, most: int = 1_000_000) -> int:
     if type(value) is not int or not least <= value <= most:
-        raise UserError(
-            f"{name}: found {str(value)[:40]!r}, expected a whole number from {least} on"
-        )
+        expected = f"a whole number from {least} to {most:,}"
+        raise UserError(f"{name}: found {str(value)[:40]!r}, expected {expected}")
     return value

@@ -35,8 +35,8 @@ class Served(Protocol):
     def after(self, support: Examples, query: Examples, steps: int | None) -> Tensor:
         """Told of the support pairs; `steps`: gradient steps, None: the model's own number."""
 
-    def steps(self, support: Examples) -> int:
-        """Gradient steps that it takes of its own on the support pairs of one learner."""
+    def steps(self, support: Examples) -> list[int]:
+        """Gradient steps that it takes of its own on the support pairs of each learner."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,10 @@ class ServedBaseline:
         """See `Served`; the number of steps is its own."""
         return self.model.scores(support, query).detach()
 
-    def steps(self, support: Examples) -> int:
+    def steps(self, support: Examples) -> list[int]:
         """Those of a composite that takes any."""
-        return int(getattr(self.model, "steps", 0)) if support.label.shape[1] else 0
+        own = int(getattr(self.model, "steps", 0)) if support.label.shape[1] else 0
+        return [own] * support.num_tasks
 
 
 @dataclass(frozen=True)
@@ -91,11 +92,13 @@ class ServedMeta:
         alone = self.variant.one_task_alone
         return adapted_scores(self.task_model, adapt, alone)(support, query)
 
-    def steps(self, support: Examples) -> int:
+    def steps(self, support: Examples) -> list[int]:
         """As many as few-shot takes; 0 without support pairs."""
         if self.zero_shot or not support.label.shape[1]:
-            return 0
-        return self.variant.steps(support)
+            return [0] * support.num_tasks
+        if not self.variant.one_task_alone:
+            return [self.variant.steps(support)] * support.num_tasks
+        return [self.variant.steps(support.take([i])) for i in range(support.num_tasks)]
 
 
 def _settings(path: Path, own: Adaptation) -> Params:
