@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.results import read_result
 from mooc_maml.episodes.leakage import read_checked
@@ -9,7 +10,6 @@ from mooc_maml.evaluation.schema import TestResult
 from mooc_maml.preprocess.account import PreprocessResult
 from mooc_maml.recommend.export import Run, export_bundle
 from mooc_maml.recommend.titles import titles_of
-from mooc_maml.runtime.arguments import read_paths
 from mooc_maml.settings.params import load_params
 
 PATHS = {

@@ -92,6 +92,8 @@ def test_data_moves_one_way() -> None:
 def test_every_path_on_the_command_line_is_an_input_or_an_output(stage: str) -> None:
     entry = STAGES[stage]
     declared = {*entry["deps"], *outs(entry)}
+    if stage == "list_raw":  # it looks before DVC does, and where DVC does not
+        declared.add(f"data/raw/{read_yaml('params.yaml')['data']['source']}")
     paths = re.findall(r"--\S+ (\S+)", entry["cmd"])
     assert paths
     for path in paths:

@@ -45,7 +45,7 @@ class DataInfo(Result):
         source: data.source.
         synthetic: whether it is synthetic: its metrics say nothing of real learners.
         pairs_sha256: of the files of `preprocess`; raw_sha256: of the raw files.
-        revision: of the code that exported it, as git names its folders.
+        revision: stage -> hash of the code that it ran, as dvc.yaml lists it.
         learners: test learners behind the metrics; queries: their queries.
     """
 
