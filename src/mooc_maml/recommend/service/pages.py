@@ -6,7 +6,6 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.responses import Response
-from swagger_ui_bundle import swagger_ui_path
 
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -40,7 +39,7 @@ def add_pages(app: FastAPI) -> None:
 
 @cache
 def _swagger(name: str) -> bytes:
-    return (Path(swagger_ui_path) / name).read_bytes()
+    return files("swagger_ui").joinpath("static", name).read_bytes()
 
 
 def _add(app: FastAPI, address: str, content: bytes, media_type: str) -> None:
