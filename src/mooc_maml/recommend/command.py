@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.recommend.service.command import serve
 
 if TYPE_CHECKING:
     from mooc_maml.recommend.answers import Recommendation
@@ -155,6 +156,9 @@ def onnx(
     from mooc_maml.recommend.onnx_file import write_onnx
 
     write_onnx(bundle, info, model, out)
+
+
+app.command()(serve)
 
 
 def main() -> None:

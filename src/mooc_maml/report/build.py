@@ -10,6 +10,7 @@ from mooc_maml.report.figures import draw_figures
 from mooc_maml.report.findings import results
 from mooc_maml.report.inputs import read_inputs, tag
 from mooc_maml.report.manifest import artefacts, configuration
+from mooc_maml.report.model_card import model_card
 from mooc_maml.report.page import write_page
 from mooc_maml.report.readme import results_table
 from mooc_maml.report.repeated import read_seeds
@@ -18,7 +19,7 @@ from mooc_maml.settings.params import Params
 
 
 def build_report(params: Params, results_path: Path, models_path: Path, report_path: Path) -> str:
-    """Write figures, config.json, report.json, index.html, table.md and manifest.json.
+    """Write figures, config.json, report.json, index.html, table.md, model_card.md, manifest.json.
 
     The same inputs give the same bytes.
 
@@ -47,6 +48,8 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
         temporary.write_text(results_table(inputs), encoding="utf-8")
     folders = [path.resolve() for path in (results_path, models_path, report_path)]
     root = Path(os.path.commonpath(folders))
+    with atomic_path(report_path / "model_card.md") as temporary:
+        temporary.write_text(model_card(inputs), encoding="utf-8")
     made_from = [
         entry
         for entry in artefacts(folders[:2], root, *sizes)
