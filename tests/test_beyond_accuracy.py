@@ -5,6 +5,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from mooc_maml.evaluation.beyond_accuracy import (
+    beyond_accuracy,
     coverage,
     diversity_between,
     diversity_within,
@@ -90,3 +91,24 @@ def test_popularity_deviation_by_hand() -> None:
     assert popularity_deviation(TRUE[..., None], TRUE, POPULAR) == 0
     nothing_shared = np.array([[[5, 4]]]), np.array([[1]])
     assert popularity_deviation(*nothing_shared, POPULAR) == pytest.approx(1)
+
+
+def test_the_same_figures_as_rectools() -> None:
+    """RecTools wants other versions of NumPy and pandas: its figures were made beside this project.
+
+    MeanInvUserFreq, AvgRecPopularity, IntraListDiversity (with 1 - cosine of the courses' learners)
+    and CatalogCoverage (normalised, of the first two learners) of rectools.metrics 0.19.0, k = 4,
+    on the same draws of NumPy.
+    """
+    rng = np.random.default_rng(7)
+    chosen = (rng.random((20, 12)) < 0.3).astype(int)
+    chosen[:, 11] = 0
+    chosen[0, 11] = 1
+    chosen[chosen.sum(1) == 0, 0] = 1
+    lists = np.stack([rng.permutation(12)[:4] + 1 for _ in range(6)]).reshape(6, 1, 4)
+    popular = Opened(csr_array(chosen.astype(float)))
+    found = beyond_accuracy("any", lists, np.full((6, 1), 12), popular)
+    assert found.novelty == pytest.approx(2.2552208060655015, abs=1e-12)
+    assert found.popularity_ratio == pytest.approx(4.916666666666667)  # course 12: one learner
+    assert found.diversity_within == pytest.approx(0.7744646145236466)
+    assert coverage(lists[:2], 12) == pytest.approx(0.4166666666666667)
