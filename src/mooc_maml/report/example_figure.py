@@ -7,12 +7,14 @@ from matplotlib.axes import Axes
 from mooc_maml.evaluation.analysis_schema import ExampleLearner
 from mooc_maml.report.style import COLOURS, new_figure, no_data
 
-_LONGEST = 26  # letters of a course's id
+_LONGEST = 28  # letters of a course's name
+_PREFIX = "course-v1:"  # of Open edX, which tells nothing
 _RIGHT, _PLAIN = "#009E73", "#F1F3F5"
 
 
 def short(course: str, longest: int = _LONGEST) -> str:
-    """A course's id, with letters in its middle left out where it is long."""
+    """A course's id without Open edX's prefix; where it is long, letters in its middle left out."""
+    course = course.removeprefix(_PREFIX)
     if len(course) <= longest:
         return course
     half = (longest - 1) // 2
@@ -35,7 +37,7 @@ def draw_example(example: ExampleLearner | None, source: str, path: Path) -> Non
         if example is None:
             no_data(columns[1], "no example")
             return
-        steps = [_step_words(step.before, step.next) for step in example.support]
+        steps = [short(step.next) for step in example.support]
         _column(columns[0], f"{len(steps)} steps it is told of", steps[-5:], None)
         lists = (
             ("Before: first five", example.before, example.rank_before),
@@ -46,11 +48,6 @@ def draw_example(example: ExampleLearner | None, source: str, path: Path) -> Non
             right = courses.index(example.true_course) if example.true_course in courses else None
             _column(axes, title, words, right)
             axes.text(0, -5.6, f"opened next: rank {rank:,}", va="center", color=COLOURS["gru"])
-
-
-def _step_words(before: list[str], following: str) -> str:
-    start = f"{short(before[-1], 12)} → " if before else ""
-    return start + short(following, 12)
 
 
 def _column(axes: Axes, title: str, lines: list[str], right: int | None) -> None:
@@ -67,7 +64,7 @@ def _column(axes: Axes, title: str, lines: list[str], right: int | None) -> None
             -0.9 - place,
             f"{line} ✓" if marked else line,
             va="center",
-            fontsize=11,
+            fontsize=10,
             color="white" if marked else "#1c2430",
             fontweight="bold" if marked else "normal",
             bbox=box,

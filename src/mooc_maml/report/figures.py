@@ -18,9 +18,9 @@ from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure, no_data, p
 from mooc_maml.report.where_figure import draw_where
 
 CAPTIONS = {
-    "example_learner.png": "The test learner whom adaptation helps most, so no typical one: steps "
-    "told of (from a course to the next), the first five of the list before and after; green: the "
-    "course that was opened.",
+    "example_learner.png": "The test learner whom adaptation helps most, so no typical one: the "
+    "courses of the steps told of, the first five of the list before and after; green: the course "
+    "that was opened.",
     "comparison.png": "Every model on the same queries of the same test learners, ranked among all "
     "courses; the best on validation uppermost. Dot: mean over learners; line: 95 % interval.",
     "cold_start.png": "Every model given exactly so many pairs of the learner, on the same queries "

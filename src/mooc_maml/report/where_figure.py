@@ -24,7 +24,7 @@ def draw_where(rows: list[InGroup], source: str, path: Path) -> None:
     places = _places(shown)
     height = 2.0 + 0.36 * max(4, len(places))
     title = f"What adaptation changes in {METRIC}, by group of queries · {source}"
-    with new_figure(path, 11, height, title) as figure:
+    with new_figure(path, 9, height, title) as figure:
         panels = figure.subplots(1, max(1, len(pairs)), sharey=True, squeeze=False)[0]
         if not shown:
             no_data(panels[0])
@@ -40,8 +40,8 @@ def draw_where(rows: list[InGroup], source: str, path: Path) -> None:
                     colour = COLOURS["mixture"] if row.low > 0 else COLOURS["few_shot"]
                 axes.plot([row.low, row.high], [y, y], color=colour, lw=2.5)
                 axes.plot(row.difference, y, "o", color=colour)
-            axes.set_title(f"{label_of(pair[0])} − {label_of(pair[1])}", fontsize=11)
-            axes.set_yticks(list(places.values()), [group for _, group in places])
+            axes.set_title(f"{label_of(pair[0])}\n− {label_of(pair[1])}", fontsize=11)
+            axes.set_yticks(list(places.values()), [group for _, group in places], fontsize=11)
             axes.set_ylim(max(places.values()) + 0.7, -1.4)
             percent_axis(axes.xaxis, 5)
         for split, y in _headings(places).items():
