@@ -1,8 +1,8 @@
 """Stage: pairs -> learner split -> few-shot tasks."""
 
-import argparse
 from pathlib import Path
 
+from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.results import write_result
 from mooc_maml.episodes.account import EpisodesResult
@@ -11,6 +11,12 @@ from mooc_maml.episodes.leakage import check_build, check_ids
 from mooc_maml.episodes.session_steps import read_steps
 from mooc_maml.episodes.store import write_episodes
 from mooc_maml.settings.params import load_params
+
+PATHS = {
+    "pairs": "folder of preprocess",
+    "episodes": "folder to write",
+    "report": "JSON account to write",
+}
 
 
 def main(pairs: Path, episodes: Path, report: Path) -> None:
@@ -28,14 +34,5 @@ def main(pairs: Path, episodes: Path, report: Path) -> None:
     print("episodes: " + ", ".join(counts))
 
 
-def _from_command_line() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=Path, required=True, help="folder that preprocess wrote")
-    parser.add_argument("--episodes", type=Path, required=True, help="folder to write")
-    parser.add_argument("--report", type=Path, required=True, help="JSON account to write")
-    arguments = parser.parse_args()
-    main(arguments.pairs, arguments.episodes, arguments.report)
-
-
 if __name__ == "__main__":
-    main_guard(_from_command_line)
+    main_guard(lambda: main(**read_paths(__doc__, **PATHS)))

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.evaluation.contenders import read_contenders
 from mooc_maml.evaluation.controls import negative_controls
 from mooc_maml.evaluation.test_reads import write_test_results
-from mooc_maml.runtime.arguments import read_paths
 from mooc_maml.settings.params import load_params
 
 PATHS = {
@@ -16,6 +16,7 @@ PATHS = {
     "baselines": "folder of train_baselines",
     "composites": "folder of train_composites",
     "model": "folder of meta_train",
+    "tuned": "folder of meta_train_tuned",
     "truth": "folder of simulate's oracle",
     "results": "JSON to write",
 }

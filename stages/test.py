@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.evaluation.comparison import compare
@@ -10,7 +11,6 @@ from mooc_maml.evaluation.records import query_facts, write_records
 from mooc_maml.evaluation.tables import write_test_tables
 from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.meta.model import relative_changes
-from mooc_maml.runtime.arguments import read_paths
 from mooc_maml.settings.params import load_params
 
 PATHS = {
@@ -19,6 +19,7 @@ PATHS = {
     "baselines": "folder of train_baselines",
     "composites": "folder of train_composites",
     "model": "folder of meta_train",
+    "tuned": "folder of meta_train_tuned",
     "truth": "folder of simulate's oracle",
     "results": "JSON of metrics to write",
     "records": "folder of the records of every query to write",
@@ -30,8 +31,8 @@ def main(results: Path, records: Path, plots: Path, episodes: Path, **folders: P
     """Read episodes and models; write the metrics of all, and how far adaptation goes."""
     params, store = load_params("params.yaml"), read_checked(episodes)
     contenders = read_contenders(params, store, **folders)
-    facts = query_facts(store, "test", folders["pairs"])
-    ranks = write_records(records, facts, contenders.answers("test"))
+    queries = query_facts(store, "test", folders["pairs"])
+    ranks = write_records(records, queries, contenders.answers("test"))
     result = compare(ranks, contenders.validation(), params, store, contenders.ranker.seen)
     write_test_results(results, result)
     write_test_tables(plots, result, relative_changes(contenders.meta, store))

@@ -1,19 +1,18 @@
 """Stage: train the baselines on all training pairs; rank the test queries with each."""
 
 from pathlib import Path
-from typing import Any
 
 from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.baselines.trained import train_and_test
+from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.evaluation.trained import trained_result
-from mooc_maml.runtime.arguments import read_paths
 from mooc_maml.runtime.hardware import named, setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
 from mooc_maml.runtime.run_state import RunState
-from mooc_maml.settings.params import load_params
+from mooc_maml.settings.params import load_params, settings_of
 
 USED = {"seed", "model", "baselines", "evaluation", "hardware"}  # settings, beside the episodes
 
@@ -28,11 +27,8 @@ def main(episodes: Path, model: Path, results: Path) -> None:
     """Read episodes; write each baseline's model and one file of test metrics."""
     params = load_params("params.yaml")
     device, store = setup(params.hardware), read_checked(episodes)
-    unused: dict[str, Any] = dict.fromkeys(set(type(params).model_fields) - USED, True)
-    unused |= {"hardware": {"device", "processes"}, "model": {"backbone", "transformer"}}
-    settings = params.model_dump_json(exclude=unused)
-    code = stage_fingerprint("train_baselines")
-    hardware = named(device)
+    settings = settings_of(params, USED, {"model": {"backbone", "transformer"}})
+    code, hardware = stage_fingerprint("train_baselines"), named(device)
     with RunState("train_baselines", settings, code, episodes, hardware=hardware) as run:
         names = params.baselines.models
         metrics, training = train_and_test(BASELINES, names, store, params, device, run)

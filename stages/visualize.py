@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.report.build import build_report
-from mooc_maml.runtime.arguments import read_paths
 from mooc_maml.settings.params import load_params
 
 PATHS = {

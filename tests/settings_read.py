@@ -30,6 +30,15 @@ def _places(model: type[BaseModel], prefix: str = "") -> dict[type[BaseModel], s
     return found
 
 
+def _leaves(content: dict[str, Any], prefix: str) -> set[str]:
+    """Keys of a section that is read as it stands in params.yaml."""
+    found = set[str]()
+    for name, value in content.items():
+        inside = isinstance(value, dict) and value
+        found |= _leaves(value, f"{prefix}{name}.") if inside else {f"{prefix}{name}"}
+    return found
+
+
 PLACES = _places(settings.Params)
 
 
@@ -44,7 +53,8 @@ class Recorder:
     def note(self, model: BaseModel, name: str) -> None:
         """Note a leaf; a section that is passed on is not read yet."""
         if not isinstance(self._plain_get(model, "__dict__").get(name), BaseModel):
-            self.keys.add(PLACES[type(model)] + name)
+            key, value = PLACES[type(model)] + name, self._plain_get(model, "__dict__").get(name)
+            self.keys |= {key, *_leaves(value, f"{key}.")} if isinstance(value, dict) else {key}
 
     def note_all(self, model: BaseModel, but: set[str]) -> None:
         """Note the leaves of a whole section."""

@@ -54,7 +54,12 @@ SMALL = {
         "sasrec": {"dim": 8, "epochs": 2},
     },
     "composites": {
-        "gru_fine_tuned": {"rates": (0.1,), "steps": (1, 2)},
+        "gru_fine_tuned": {
+            "rates": (0.1,),
+            "steps": (1, 2),
+            "bias_rates": (0.1,),
+            "adapt_on": ("pairs",),
+        },
         "mixture": {"steps": 2, "updates": 2, "learners": 3, "learning_rate": 0.05},
         "gru_further": FURTHER,
     },

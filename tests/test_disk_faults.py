@@ -14,7 +14,7 @@ from crash import killed_before, needs_fork, said_without
 from tiny import SETTINGS, changed
 
 STAGES = {
-    "simulate": "--raw data/raw/synthetic --truth data/truth",
+    "simulate": "--raw data/raw/synthetic --truth data/truth --titles data/titles.csv",
     "preprocess": "--raw data/raw/synthetic --pairs data/pairs --report results/preprocess.json",
     "build_episodes": "--pairs data/pairs --episodes data/episodes --report results/episodes.json",
     "train_baselines": (
@@ -32,6 +32,11 @@ STAGES = {
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
         "--composites models/composites --model models/maml --truth data/truth "
         "--results results/maml_K5_Q10.json --records data/records --plots results/plots"
+    ),
+    "export": (
+        "--preprocessed results/preprocess.json --tested results/maml_K5_Q10.json "
+        "--pairs data/pairs --episodes data/episodes --models models --titles data/titles.csv "
+        "--bundle models/bundle"
     ),
     "ablate": (
         "--episodes data/episodes --model models/maml --results results/ablations_K5_Q10.json "

@@ -59,7 +59,8 @@ def test_an_edit_of_a_package_leaves_alone_the_stages_that_do_not_use_it(
 def test_changing_a_setting_makes_a_stage_stale(key: str) -> None:
     """Otherwise `dvc exp run -S key=...` records an experiment in which nothing ran."""
     stale = [name for name, stage in STAGES.items() if tracks(stage, key)]
-    assert set(stale) - {"visualize"}, "only the report, which shows all settings, tracks it"
+    # the report and the bundle show all settings; the bundle alone reads titles
+    assert set(stale) - {"visualize", "export"} or key == "data.titles", stale
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -91,6 +92,8 @@ def test_data_moves_one_way() -> None:
 def test_every_path_on_the_command_line_is_an_input_or_an_output(stage: str) -> None:
     entry = STAGES[stage]
     declared = {*entry["deps"], *outs(entry)}
+    if stage == "list_raw":  # it looks before DVC does, and where DVC does not
+        declared.add(f"data/raw/{read_yaml('params.yaml')['data']['source']}")
     paths = re.findall(r"--\S+ (\S+)", entry["cmd"])
     assert paths
     for path in paths:

@@ -290,17 +290,25 @@ def test_bytes_of_no_meaning_at_all(content, source):
 @given(data=st.data())
 def test_a_damaged_line_costs_itself_alone(name, data):
     source, content, _ = WHOLE[name]
-    head = HEAD if name == "csv" else b""
+    head = HEAD if name == "csv" else USERS[0].encode() + b"\n"  # a file's first bytes say its kind
     lines = content[len(head) :].split(b"\n")
     number = data.draw(st.integers(0, len(lines) - 1))
     spoilt = data.draw(st.binary(max_size=30).filter(lambda x: not set(x) & set(b'\r\n"\x1f')))
     whole, _ = read(source, content)
     lines[number] = spoilt
     rows, report = read(source, head + b"\n".join(lines))
-    a_line = len(whole) // len(lines)
-    left = whole[: number * a_line] + whole[(number + 1) * a_line :]
-    assert rows == left
-    assert report.bad_records == (1 if spoilt.strip() or (spoilt and name == "csv") else 0)
+    before = 0 if name == "csv" else 2  # rows of the head
+    a_line = (len(whole) - before) // len(lines)
+    start = before + number * a_line
+    assert rows == whole[:start] + whole[start + a_line :]
+    assert report.bad_records == (0 if holds_nothing(spoilt, name) else 1)
+
+
+def holds_nothing(line: bytes, name: str) -> bool:
+    """A blank line, a row of empty cells, a bracket of an array of lines: no record to be lost."""
+    if name == "csv":
+        return line.strip(b" \t\0\x1a") in (b"", b",,")
+    return line.strip().removesuffix(b",") in (b"", b"[", b"]")
 
 
 @pytest.mark.parametrize(

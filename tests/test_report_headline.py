@@ -95,6 +95,20 @@ def test_made_up_learners_and_missing_tests_are_said(tmp_path: Path, params: Par
     assert answer(without).found.endswith("there is no GRU to compare with.")
 
 
+def test_the_tuned_model_has_its_own_verdict(inputs: Inputs) -> None:
+    own = {"tuned_few_shot": block(0.4), "tuned_zero_shot": block(0.35)}
+    rows = {
+        "few_shot_minus_gru": differences(-0.024, -0.04, -0.01),
+        "tuned_few_shot_minus_gru": differences(0.063, 0.04, 0.08),
+        "tuned_few_shot_minus_tuned_zero_shot": differences(0.05, 0.03, 0.07),
+    }
+    changed = with_maml(inputs, baselines=plain(inputs.maml)["baselines"] | own, differences=rows)
+    found = answer(changed)
+    assert found.found.startswith("Found: no, after adapting")
+    assert found.found.endswith("with tuned settings yes, in 40.0 (up from 35.0 before).")
+    assert "with tuned settings +6.3 points (95 % interval +4.0 to +8.0), more than" in found.sure
+
+
 def test_at_most_eight_models_stand_first_and_the_adapted_ones_among_them(inputs: Inputs) -> None:
     many = {name: block(0.2) for name in ("a", "b", "c", "mixture", "pool", "tuned_few_shot")}
     changed = with_maml(inputs, baselines=plain(inputs.maml)["baselines"] | many)

@@ -18,7 +18,7 @@ from mooc_maml.baselines.gru_with_history import GRUWithHistory
 from mooc_maml.baselines.sequence_training import SequenceTraining
 from mooc_maml.baselines.session_batches import SessionBatches
 from mooc_maml.common.randomness import torch_generator
-from mooc_maml.composites.gru_fine_tuned import FineTunedGRU
+from mooc_maml.composites.gru_fine_tuned import FineTunedGRU, Steps
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.meta.files import keep_model
@@ -178,7 +178,14 @@ def test_learners_adapt_on_the_loss_that_leaves_out(tmp_path: Any) -> None:
     gru = {"gru": GRUBaseline(model, [])}
     support, query = STORE.support("test", test), STORE.query("test", test)
     expected = torch.stack([by_hand(model, task, 0.3) for task in test])
-    grid = {"gru_fine_tuned": {"rates": (0.3,), "steps": (2,)}}
+    grid = {
+        "gru_fine_tuned": {
+            "rates": (0.3,),
+            "steps": (2,),
+            "bias_rates": (0.3,),
+            "adapt_on": ("pairs",),
+        }
+    }
     tuned = FineTunedGRU.train(
         STORE, tiny_params(**AUTO, composites=grid), CPU, lambda _: None, gru
     )
@@ -186,7 +193,9 @@ def test_learners_adapt_on_the_loss_that_leaves_out(tmp_path: Any) -> None:
     tuned.write(tmp_path / "f.npz")
     again = FineTunedGRU.read(tmp_path / "f.npz", 12, CPU, gru)
     assert torch.equal(again.scores(support, query), tuned.scores(support, query))
-    plain = FineTunedGRU(model, NONE_LEFT_OUT, 0.3, 2, []).scores(support, query)
+    plain = FineTunedGRU(model, NONE_LEFT_OUT, Steps(0.3, 0.3, 2, "pairs"), []).scores(
+        support, query
+    )
     assert (plain - expected).abs().max() > 0.01
 
     settings = tiny_params(**AUTO, inner_lr=0.3)

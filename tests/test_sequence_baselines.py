@@ -20,10 +20,11 @@ from mooc_maml.baselines.sasrec_with_history import SASRecWithHistory
 from mooc_maml.baselines.sequence_training import SequenceTraining, pair_scores
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator
-from mooc_maml.composites.gru_fine_tuned import FineTunedGRU
+from mooc_maml.composites.gru_fine_tuned import FineTunedGRU, Steps
 from mooc_maml.composites.gru_further import FurtherGRU
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.examples import Examples
+from mooc_maml.episodes.shown_steps import shown_steps
 from mooc_maml.episodes.store import EpisodeStore, sample_tasks
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
@@ -208,32 +209,56 @@ def test_fine_tuning_is_gradient_descent_on_the_support_pairs() -> None:
     store = small_store()
     model = GRUBaseline.build(store, settings())
     support, query = store.support("test", np.arange(3)), store.query("test", np.arange(3))
-    found = FineTunedGRU(model, NONE_LEFT_OUT, 0.3, 2, []).scores(support, query)
+    found = FineTunedGRU(model, NONE_LEFT_OUT, Steps(0.3, 0.3, 2, "pairs"), []).scores(
+        support, query
+    )
     for task in range(3):
         one = slice(task, task + 1)
         own = by_hand(model, support.tasks(task, task + 1), query.tasks(task, task + 1), 0.3)
         torch.testing.assert_close(found[one], own, atol=1e-5, rtol=1e-4)
     assert (found - gru_pair_scores(model, query)).abs().max() > 0.01
     nothing = store.support("test", np.arange(3), 0)
-    unadapted = FineTunedGRU(model, NONE_LEFT_OUT, 0.3, 2, []).scores(nothing, query)
+    unadapted = FineTunedGRU(model, NONE_LEFT_OUT, Steps(0.3, 0.3, 2, "pairs"), []).scores(
+        nothing, query
+    )
     torch.testing.assert_close(unadapted, gru_pair_scores(model, query))
+
+
+def test_fine_tuning_on_sessions_with_a_rate_of_the_output_bias() -> None:
+    """By hand: a step of 3 for the bias and 0.3 for the rest, on all that the pairs show."""
+    store = small_store()
+    model = GRUBaseline.build(store, settings())
+    support, query = store.support("test", np.arange(1)), store.query("test", np.arange(1))
+    own = GRURecommender(**model.settings)  # type: ignore[arg-type]
+    own.load_state_dict(model.state_dict())
+    shown = shown_steps(support)
+    loss = torch.nn.functional.cross_entropy(gru_pair_scores(own, shown)[0], shown.label[0] - 1)
+    slopes = torch.autograd.grad(loss, list(own.parameters()))
+    with torch.no_grad():
+        for (name, weight), slope in zip(own.named_parameters(), slopes, strict=True):
+            weight -= (3.0 if name == "head.bias" else 0.3) * slope
+    how = Steps(0.3, 3.0, 1, "sessions")
+    found = FineTunedGRU(model, NONE_LEFT_OUT, how, []).scores(support, query)
+    torch.testing.assert_close(found, gru_pair_scores(own, query).detach(), atol=1e-5, rtol=1e-4)
 
 
 def test_rate_and_steps_are_those_best_by_validation_and_stay_in_the_file(tmp_path) -> None:
     store = small_store()
     gru = GRUBaseline(GRUBaseline.build(store, settings()), [])
-    grid = {"rates": (1e-6, 0.5), "steps": (1, 4)}
+    one = {"bias_rates": (0.5,), "adapt_on": ("sessions",)}
+    grid = {"rates": (1e-6, 0.5), "steps": (1, 4), **one}
     found = FineTunedGRU.train(
         store, settings(gru_fine_tuned=grid), CPU, lambda _: None, {"gru": gru}
     )
     tried = [(entry["rate"], entry["steps"]) for entry in found.history]
     assert tried == [(1e-6, 1), (1e-6, 4), (0.5, 1), (0.5, 4)]
     values = [entry["validation"]["NDCG@10"] for entry in found.history]
-    assert (found.rate, found.steps) == tried[int(np.argmax(values))]
+    assert (found.how.rate, found.how.steps) == tried[int(np.argmax(values))]
     assert len(set(values)) > 1
     found.write(tmp_path / "f.npz")
     again = FineTunedGRU.read(tmp_path / "f.npz", store.num_courses, CPU, {"gru": gru})
-    assert (again.rate, again.steps) == (found.rate, found.steps)
+    assert again.how == found.how
+    assert again.how[1:] == (0.5, found.how.steps, "sessions")
 
 
 # --- further training ---------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def _one_thread():
 def whole_state(trainer: MetaTrainer) -> tuple:
     """Everything that a run leaves, comparable with ==."""
     tensors = [*trainer.weights.values(), *trainer.best.values()]
-    adam = [x for s in trainer.optimiser.state_dict()["state"].values() for x in s.values()]
+    adam = [x for s in trainer.optimiser.adam.state_dict()["state"].values() for x in s.values()]
     return [x.tolist() for x in (*tensors, *adam)], vars(trainer.progress)
 
 
@@ -195,7 +195,7 @@ def test_the_one_task_that_is_to_blame_is_named(monkeypatch):
 
 def test_weights_that_are_not_finite_stop_and_are_not_saved(monkeypatch):
     trainer = run(tiny_trainer(), 3)
-    trainer.optimiser.param_groups[0]["lr"] = math.inf
+    trainer.optimiser.adam.param_groups[0]["lr"] = math.inf
     with pytest.raises(UserError, match="meta-update 4: the new weights are too large"):
         trainer.step()
     assert trainer.progress.iteration == 3

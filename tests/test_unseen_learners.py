@@ -25,7 +25,12 @@ SETTINGS = tiny_params(
     },
     composites={
         "models": list(COMPOSITES),
-        "gru_fine_tuned": {"rates": (0.1,), "steps": (1,)},
+        "gru_fine_tuned": {
+            "rates": (0.1,),
+            "steps": (1,),
+            "bias_rates": (0.1,),
+            "adapt_on": ("pairs",),
+        },
         "gru_further": {"epochs": 1, "updates": 10},
         "mixture": {"updates": 10},
     },

@@ -1,5 +1,6 @@
 """Each variant's meta-gradient against plain autograd on what its paper writes down."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -43,7 +44,7 @@ def learned(variant: str) -> Weights:
     rates = variant_of(settings(variant)).learned(model)
     drawn = torch.Generator().manual_seed(1)
     noise = {n: torch.rand(x.shape, generator=drawn, dtype=x.dtype) for n, x in rates.items()}
-    return model | {name: x * (0.5 + noise[name]) for name, x in rates.items()}
+    return model | {name: x + (0.5 + noise[name]).log() for name, x in rates.items()}
 
 
 def by_autograd(
@@ -124,8 +125,8 @@ def test_equals_plain_autograd(
         "maml": of_part(""),
         "anil": of_part("head"),
         "context": of_part("gru.bias_ih"),
-        "meta_sgd": lambda _, name: meta[f"step_size.0.{name}"],
-        "maml_plus_plus": lambda step, name: meta[f"step_size.{step}.{name}"],
+        "meta_sgd": lambda _, name: meta[f"log_step_size.0.{name}"].exp(),
+        "maml_plus_plus": lambda step, name: meta[f"log_step_size.{step}.{name}"].exp(),
     }
     expected = by_autograd(meta, rates[variant], second_order, step_weights)
     found = by_variant(variant, meta, update, use_second_order=second_order)
@@ -147,7 +148,7 @@ def test_steps_of_the_recurrent_bias_alone_equal_plain_autograd() -> None:
 def test_maml_plus_plus_is_first_order_at_first_and_weighs_all_steps_alike() -> None:
     meta = {n: x.detach().requires_grad_() for n, x in learned("maml_plus_plus").items()}
     expected = by_autograd(
-        meta, lambda step, name: meta[f"step_size.{step}.{name}"], False, [1 / 3] * 3
+        meta, lambda step, name: meta[f"log_step_size.{step}.{name}"].exp(), False, [1 / 3] * 3
     )
     found = by_variant("maml_plus_plus", meta, 0)
     assert relative_error(found[1], expected[1]) < 1e-9
@@ -293,10 +294,77 @@ def test_what_was_trained_is_what_is_read(variant: str, tmp_path: Any) -> None:
 
 def test_a_learned_step_size_learns() -> None:
     trainer = run(tiny_trainer(meta={"variant": "meta_sgd"}), 5)
-    rates = {name: x for name, x in trainer.weights.items() if name.startswith("step_size.")}
+    rates = {n: x for n, x in trainer.weights.items() if n.startswith("log_step_size.")}
     assert rates
-    moved = [name for name, x in rates.items() if not torch.all(x == trainer.params.inner_lr)]
+    start = math.log(trainer.params.inner_lr)
+    moved = [name for name, x in rates.items() if not torch.all(x == start)]
     assert sorted(moved) == sorted(rates)
+
+
+def test_a_learned_step_size_reaches_100_times_its_start_in_some_hundred_updates() -> None:
+    """Adam adds about the outer step size to what it learns; here to a logarithm."""
+    chosen: Any = variant_of(settings("meta_sgd"))
+    start = {"w": torch.ones(1)}
+    rates = chosen.learned(start)
+    adam = torch.optim.Adam(rates.values(), lr=0.01)
+    for _ in range(500):
+        (log_rate,) = rates.values()
+        log_rate.grad = -torch.ones(1)
+        adam.step()
+    assert chosen.inner_lr(start | rates, None)[0]["w"].item() == pytest.approx(
+        LR * math.exp(5), rel=1e-3
+    )
+
+
+BIAS_LR = 20 * LR
+
+
+def of_bias(_: int, name: str) -> Tensor:
+    return torch.tensor(BIAS_LR if name == "head.bias" else LR, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_own_step_size_of_the_output_bias_equals_plain_autograd(
+    second_order: bool, alone: bool
+) -> None:
+    meta = {name: x.detach().requires_grad_() for name, x in gru_weights(COURSES).items()}
+    expected = by_autograd(meta, of_bias, second_order, LAST)
+    how = {"use_second_order": second_order, "alone": alone}
+    found = by_variant("maml", meta, 0, inner_lr_bias=BIAS_LR, **how)
+    torch.testing.assert_close(found[0], expected[0], rtol=1e-9, atol=0)
+    assert relative_error(found[1], expected[1]) < 1e-9
+    assert (found[0] - by_variant("maml", meta, 0, **how)[0]).abs().min() > 1e-3, "it shows"
+
+
+def test_an_equal_step_size_of_the_output_bias_changes_nothing() -> None:
+    meta = gru_weights(COURSES)
+    same = by_variant("maml", meta, 0, inner_lr_bias=LR), by_variant("maml", meta, 0)
+    torch.testing.assert_close(same[0][0], same[1][0], rtol=1e-12, atol=0)
+    assert relative_error(same[0][1], same[1][1]) < 1e-12
+
+
+@pytest.mark.parametrize("variant", ["meta_sgd", "maml_plus_plus"])
+def test_learned_step_sizes_start_with_that_of_the_output_bias(variant: str) -> None:
+    chosen = variant_of(settings(variant, inner_lr_bias=BIAS_LR))
+    model = gru_weights(COURSES)
+    (first, *_) = chosen.inner_lr(model | chosen.learned(model), assemble(SUPPORT))
+    for name, x in first.items():
+        start = BIAS_LR if name == "head.bias" else LR
+        torch.testing.assert_close(x, torch.full_like(x, start), rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"variant": "proximal"}, r"meta\.variant proximal, whose steps have one size, is null"),
+        ({"backbone": "transformer"}, r"model\.backbone transformer, .* no output bias, is null"),
+    ],
+)
+def test_a_step_size_that_nothing_has_is_refused(changes: dict[str, str], said: str) -> None:
+    backbone = {"backbone": changes.pop("backbone", "gru")}
+    with pytest.raises(UserError, match=f"inner_lr_bias: found 6; allowed with {said}"):
+        variant_of(tiny_params(meta=changes, model=backbone, inner_lr_bias=6))
 
 
 def test_a_warm_start_begins_where_the_baseline_stands(tmp_path: Any) -> None:

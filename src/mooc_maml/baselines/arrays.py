@@ -10,10 +10,19 @@ from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import atomic_path
+from mooc_maml.common.tensor_files import ENDING, as_tensor, read_tensors, write_tensors
 
 
 def write_arrays(path: Path, num_courses: int, **arrays: NDArray[Any]) -> None:
-    """Write an .npz file that says which catalogue it ranks; the same arrays, the same bytes."""
+    """Write an .npz file that says which catalogue it ranks; the same arrays, the same bytes.
+
+    With the ending .safetensors it holds the same in that format.
+    """
+    if path.suffix == ENDING:
+        words = {name: x.tolist() for name, x in arrays.items() if x.dtype.kind == "U"}
+        numbers = {name: as_tensor(x) for name, x in arrays.items() if name not in words}
+        write_tensors(path, numbers, {"num_courses": num_courses, "words": words})
+        return
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez(file, allow_pickle=False, num_courses=np.array(num_courses), **arrays)
 
@@ -25,8 +34,12 @@ def read_arrays(path: Path, num_courses: int, names: Collection[str]) -> dict[st
         UserError: the file is missing, is damaged, or ranks another number of courses.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            found, ranked = {name: content[name] for name in names}, int(content["num_courses"])
+        if path.suffix == ENDING:
+            content, ranked = _from_tensors(path)
+            found = {name: content[name] for name in names}
+        else:
+            with np.load(path, allow_pickle=False) as content:
+                found, ranked = {name: content[name] for name in names}, int(content["num_courses"])
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run `dvc repro` to make it") from None
     except (ValueError, OSError, EOFError, KeyError, TypeError, BadZipFile) as error:
@@ -40,3 +53,10 @@ def read_arrays(path: Path, num_courses: int, names: Collection[str]) -> dict[st
             "from other data, run `dvc repro`"
         )
     return found
+
+
+def _from_tensors(path: Path) -> tuple[dict[str, NDArray[Any]], int]:
+    """The arrays of a .safetensors file, and the catalogue that it ranks."""
+    numbers, about = read_tensors(path)
+    words = {name: np.array(x) for name, x in about["words"].items()}
+    return {name: x.numpy() for name, x in numbers.items()} | words, int(about["num_courses"])

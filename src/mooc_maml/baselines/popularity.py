@@ -7,10 +7,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
 from mooc_maml.baselines.training_sessions import next_courses
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import atomic_path, write_array
+from mooc_maml.common.tensor_files import ENDING
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.settings.params import Params
@@ -53,7 +55,10 @@ class Popularity:
         return self.counts.expand(*query.label.shape, -1)
 
     def write(self, path: Path) -> None:
-        """Write the counts as a .npy file."""
+        """Write the counts as a .npy file; with the ending .safetensors in that format."""
+        if path.suffix == ENDING:
+            write_arrays(path, len(self.counts), counts=self.counts.cpu().numpy())
+            return
         with atomic_path(path) as temporary:
             write_array(temporary, self.counts.cpu().numpy())
 
@@ -66,6 +71,9 @@ class Popularity:
         Raises:
             UserError: the file is missing, is damaged, or counts another number of courses.
         """
+        if path.suffix == ENDING:
+            found = read_arrays(path, num_courses, ["counts"])["counts"]
+            return cls(torch.from_numpy(found).to(device))
         try:
             counts = np.load(path, allow_pickle=False)
         except FileNotFoundError:

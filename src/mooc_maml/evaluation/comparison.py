@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.about import about
-from mooc_maml.evaluation.control_names import difference_name
+from mooc_maml.evaluation.control_names import TUNED, difference_name
 from mooc_maml.evaluation.schema import TestResult
 from mooc_maml.evaluation.statistics import (
     Interval,
@@ -25,7 +25,11 @@ from mooc_maml.settings.composites_section import ADAPTED, OURS
 from mooc_maml.settings.params import Params
 
 # What adapts, and the same before it does.
-ADAPTING = (("few_shot", "zero_shot"), ADAPTED)
+FINE_TUNED = "gru_fine_tuned"
+ADAPTING = (("few_shot", "zero_shot"), TUNED, ADAPTED)
+
+# In a result file beside the baselines, under their own names.
+META_MODELS = ("zero_shot", "few_shot", *TUNED, "oracle")
 
 Ranks = NDArray[np.int64]  # [learners, Q]
 LearnerMetrics = Mapping[str, NDArray[np.float64]]  # metric -> [learners]
@@ -148,9 +152,7 @@ def compare(
     """
     found = intervals(ranks, params.seed)
     mean = {model: means(metrics) for model, metrics in found.items()}
-    own: dict[str, Any] = {
-        name: mean.pop(name) for name in ("zero_shot", "few_shot", "oracle") if name in mean
-    }
+    own: dict[str, Any] = {name: mean.pop(name) for name in META_MODELS if name in mean}
     choice = {name: validation[name] for name in mean if name not in OURS}
     best = strongest(choice, params.evaluation.validation_metric)
     metrics = {name: learner_metrics(of_one) for name, of_one in ranks.items()}
@@ -180,10 +182,12 @@ def _differences(
 ) -> dict[str, list[dict[str, Any]]]:
     """Each model that adapts minus its zero-shot, the GRU and the strongest of the others.
 
-    The mixture also minus what it would be without meta-learning.
+    Those that are meta-learned also minus what they would be without: few-shot minus the fine-tuned
+    GRU is what meta-learning is worth, the fine-tuned GRU minus the GRU what adaptation is.
     """
     pairs = [(few, other) for few, zero in ADAPTING for other in (zero, "gru", best)]
-    pairs.append(("mixture", "pool"))
+    pairs += [(few, FINE_TUNED) for few in ("few_shot", TUNED[0])]
+    pairs += [(FINE_TUNED, "gru"), (TUNED[0], "few_shot"), ("mixture", "pool")]
     return with_holm(
         {
             difference_name(a, b): paired(metrics[a], metrics[b], seed)

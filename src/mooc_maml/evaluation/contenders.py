@@ -7,9 +7,10 @@ from pathlib import Path
 from mooc_maml.baselines.base import Baseline, FittedOnValidation
 from mooc_maml.composites.registry import read_models
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.evaluation.control_names import TUNED
 from mooc_maml.evaluation.oracle import OracleContender
 from mooc_maml.evaluation.ranker import Ranker, Scorers, read_ranked_model
-from mooc_maml.meta.model import MetaModel
+from mooc_maml.meta.model import MetaModel, read_meta_model
 from mooc_maml.ranking.query_ranks import Answers, summary
 from mooc_maml.settings.params import Params
 
@@ -20,11 +21,13 @@ ORACLE = "oracle"
 class Contenders:
     """All models of a run, ready to be ranked on the same queries.
 
-    `oracle`: None where nobody knows the truth, or where it is not asked.
+    `tuned`: the second meta-model, None where it is not asked. `oracle`: None where nobody knows
+    the truth, or where it is not asked.
     """
 
     ranker: Ranker
     meta: MetaModel
+    tuned: MetaModel | None
     baselines: dict[str, Baseline]
     oracle: OracleContender | None
 
@@ -37,6 +40,8 @@ class Contenders:
     def scorers(self) -> Scorers:
         """Model -> scorer, without the oracle, which is asked by ids."""
         own = {"zero_shot": self.meta.scores(0), "few_shot": self.meta.scores()}
+        if self.tuned is not None:
+            own |= dict(zip(TUNED, (self.tuned.scores(), self.tuned.scores(0)), strict=True))
         return {**self.baseline_scorers, **own}
 
     def validation(self) -> dict[str, dict[str, float]]:
@@ -73,6 +78,7 @@ def read_contenders(
     baselines: Path,
     composites: Path,
     model: Path,
+    tuned: Path | None = None,
     truth: Path | None = None,
     pairs: Path | None = None,
 ) -> Contenders:
@@ -84,6 +90,7 @@ def read_contenders(
         baselines: folder of the trained baselines.
         composites: folder of the trained models that are made of them.
         model: folder of the meta-model.
+        tuned: folder of the second one; None: it is left out.
         truth: folder of the oracle, for synthetic data; None: it is left out.
         pairs: folder of `preprocess`, whose vocabularies the oracle needs.
 
@@ -96,4 +103,8 @@ def read_contenders(
     oracle = None
     if params.data.source == "synthetic" and truth is not None and pairs is not None:
         oracle = OracleContender.read(truth, pairs)
-    return Contenders(ranker, meta, trained, oracle)
+    second = None
+    if tuned is not None:
+        own = params.of_tuned
+        second = read_meta_model(tuned, own, store.num_courses, ranker.seen)
+    return Contenders(ranker, meta, second, trained, oracle)

@@ -8,6 +8,9 @@ CONTROL_NAMES = ("shuffled", "exchanged")
 WITHOUT_STEPS = "mixture_without_steps"  # told of the support pairs, its weights as learned
 
 
+TUNED = ("tuned_few_shot", "tuned_zero_shot")  # the second meta-model after and before adaptation
+
+
 class Controlled(NamedTuple):
     """Names of a model, of the same before adaptation, and what its controls' names begin with."""
 
@@ -31,6 +34,7 @@ class Controlled(NamedTuple):
 
 CONTROLLED = (
     Controlled("few_shot", "zero_shot", ""),
+    Controlled(*TUNED, prefix="tuned_"),
     Controlled(*ADAPTED, prefix="mixture_"),
 )
 

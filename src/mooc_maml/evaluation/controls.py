@@ -27,6 +27,7 @@ from mooc_maml.evaluation.comparison import (
 from mooc_maml.evaluation.contenders import ORACLE, Contenders
 from mooc_maml.evaluation.control_names import (
     CONTROLLED,
+    TUNED,
     WITHOUT_STEPS,
     difference_name,
 )
@@ -177,6 +178,9 @@ def _metrics(contenders: Contenders, params: Params) -> dict[str, LearnerMetrics
     ranker, oracle, scorers = contenders.ranker, contenders.oracle, contenders.scorers
     corruptible = {"few_shot": scorers["few_shot"]}
     scores = {name: scorers[name] for name in ("zero_shot", "few_shot")}
+    if TUNED[0] in scorers:
+        scores |= {name: scorers[name] for name in TUNED}
+        corruptible[TUNED[0]] = scorers[TUNED[0]]
     mixture = contenders.baselines.get(ADAPTED[0])
     if isinstance(mixture, Mixture) and ADAPTED[1] in scorers:
         scores |= {name: scorers[name] for name in ADAPTED}

@@ -57,12 +57,17 @@ def ablations(ranker: Ranker, meta: MetaModel, params: Params) -> AblationsResul
 
 
 def cold_start(
-    ranker: Ranker, meta: MetaModel, baselines: Scorers, params: Params
+    ranker: Ranker,
+    meta: MetaModel,
+    baselines: Scorers,
+    params: Params,
+    tuned: MetaModel | None = None,
 ) -> ColdStartResult:
     """Every model after the first pairs of a learner, with 95 % intervals over learners."""
 
     def scorers(size: int) -> Scorers:
-        return {**baselines, "few_shot": few_shot(meta, size)}
+        second = {} if tuned is None else {"tuned_few_shot": few_shot(tuned, size)}
+        return {**baselines, "few_shot": few_shot(meta, size), **second}
 
     curves = [
         {"model": name, "support_size": size, "metric": metric, **found[metric]._asdict()}

@@ -96,6 +96,8 @@ class TestResult(OfTestLearners):
 
     zero_shot: Metrics
     few_shot: Metrics
+    tuned_few_shot: Metrics | None = None
+    tuned_zero_shot: Metrics | None = None
     oracle: Metrics | None = None
     baselines: dict[str, Metrics]
     validation: list[OfModel]
@@ -108,8 +110,14 @@ class TestResult(OfTestLearners):
 
     @property
     def models(self) -> dict[str, Metrics]:
-        """All models by name: the baselines, then zero-shot, few-shot and the oracle."""
-        own = {"zero_shot": self.zero_shot, "few_shot": self.few_shot, "oracle": self.oracle}
+        """All models by name: the baselines, then the meta-models and the oracle."""
+        own = {
+            "zero_shot": self.zero_shot,
+            "few_shot": self.few_shot,
+            "tuned_few_shot": self.tuned_few_shot,
+            "tuned_zero_shot": self.tuned_zero_shot,
+            "oracle": self.oracle,
+        }
         return self.baselines | {name: found for name, found in own.items() if found is not None}
 
 
@@ -123,7 +131,9 @@ class TrainingEntry(Result):
     epoch: Count | None = None
     train_loss: float | None = None
     rate: float | None = None
+    bias_rate: float | None = None
     steps: Count | None = None
+    adapt_on: str | None = None
     weights: dict[str, float | dict[str, float]] | None = None
     validation: Metrics | None = None
     left_out_validation: Metrics | None = None

@@ -14,6 +14,9 @@ from mooc_maml.models.model_file import read_module, write_module
 from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.settings.params import Params
 
+OUTPUT_BIAS = "output_bias"  # the part that `inner_lr_bias` is the step size of
+
+DropOut = Callable[[Any, float, Weights, torch.Generator], TaskModel]
 MakeTaskModel = Callable[[nn.Module, torch.device, torch.dtype, SeenFilter], TaskModel]
 
 
@@ -42,6 +45,8 @@ class Backbone:
         parts: parts of the weights that a variant may move alone -> how the names of their
             weights begin.
         warm_start: the baseline whose weights it can begin with; None: there is none.
+        drops_out: (task model, share, weights, generator) -> the task model without some columns;
+            None: it has no dropout.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Backbone:
     task_model: MakeTaskModel
     parts: Mapping[str, str] = field(default_factory=dict)
     warm_start: str | None = None
+    drops_out: DropOut | None = None
 
     def build(self, num_courses: int, params: Params, drawn: torch.Generator | None) -> nn.Module:
         """The plain module with initial weights drawn from a generator; None: zeros."""
@@ -76,6 +82,25 @@ class Backbone:
                 "since no baseline has weights that it could begin with (the backbone gru has)"
             )
         return self.warm_start
+
+    def thinned(
+        self, task_model: Any, share: float, weights: Weights, drawn: torch.Generator
+    ) -> TaskModel:
+        """The task model without so large a share of its columns; see `check_dropout`."""
+        assert self.drops_out is not None
+        return self.drops_out(task_model, share, weights, drawn)
+
+    def check_dropout(self, params: Params) -> None:
+        """Stop where there is dropout to be and the backbone has none.
+
+        Raises:
+            UserError: what is allowed instead.
+        """
+        if params.meta.dropout and self.drops_out is None:
+            raise UserError(
+                f"meta.dropout: found {params.meta.dropout:g}; allowed with model.backbone "
+                f"{self.name} is 0"
+            )
 
     def write(
         self, path: Path, model: nn.Module, run: Mapping[str, Any], learned: Mapping[str, Tensor]

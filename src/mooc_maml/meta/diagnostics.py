@@ -19,11 +19,13 @@ class Curves(NamedTuple):
         iterations: number of the last meta-update that each loss stands for.
         losses: query loss of a meta-update, or the mean of a block of them.
         hr1: few-shot HR@1 of each evaluation of the validation set, first to last; a fraction.
+        few_shot: the few-shot metric that chooses the weights, likewise.
     """
 
     iterations: Sequence[int]
     losses: Sequence[float]
     hr1: Sequence[float]
+    few_shot: Sequence[float] = ()
 
 
 class Warned(NamedTuple):
@@ -51,6 +53,8 @@ def diagnose(curves: Curves, *, ended: bool) -> list[Warned]:
     found = [_not_finite(curves)]
     if ended or (curves.iterations and curves.iterations[-1] >= LOSS_WITHIN):
         found += [_level(curves), _flat(curves)]
+    if ended:
+        found.append(_start_best(curves))
     return [warning for warning in found if warning is not None]
 
 
@@ -76,6 +80,20 @@ def _level(curves: Curves) -> Warned | None:
         "loss",
         f"The training loss did not fall by iteration {change.until:,} ({change.first:.2f} at "
         f"first, {change.last:.2f} then): lower inner_lr or outer_lr, or look at the data.",
+    )
+
+
+def _start_best(curves: Curves) -> Warned | None:
+    """Of two evaluations or more, the one before the first meta-update is not surpassed."""
+    values = [value for value in curves.few_shot if math.isfinite(value)]
+    if len(values) < 2 or max(values[1:]) > values[0]:
+        return None
+    return Warned(
+        "start_best",
+        "Meta-training has not improved on its start: no evaluation of validation was above the "
+        f"one before the first meta-update ({100 * values[0]:.1f} %, then at most "
+        f"{100 * max(values[1:]):.1f} %). What is kept is the start: lower outer_lr, or see "
+        "meta.dropout, meta.weight_decay and meta.average.",
     )
 
 

@@ -16,6 +16,7 @@ MAML_SETTINGS = (
     "seed",
     "use_second_order",
     "inner_lr",
+    "inner_lr_bias",
     "outer_lr",
     "num_inner_steps",
     "meta_batch_size",

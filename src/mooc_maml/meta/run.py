@@ -28,6 +28,7 @@ def check_settings(params: Params) -> None:
         UserError: what is allowed instead.
     """
     variant_of(params)
+    backbone_of(params).check_dropout(params)
     if params.meta.warm_start:
         backbone_of(params).baseline_to_begin_with()
 
@@ -69,6 +70,7 @@ def run_meta_training(
     with run:
         take_up(trainer, run)
         _train(trainer, run, evaluations)
+        _tell_end(trainer)
         keep_model(run.kept, trainer)
         write_curves(plots, trainer.progress)
         run.publish(model)
@@ -137,6 +139,16 @@ def _show(trainer: MetaTrainer, evaluation: dict[str, Any], bar: "tqdm[Any]") ->
     sys.stdout.flush()
     for warning in diagnose(curves_of(trainer.progress), ended=False):
         tqdm.write(f"warning: {warning.text}", file=sys.stderr)
+
+
+def _tell_end(trainer: MetaTrainer) -> None:
+    """What can only be said when a run is over; the rest has been said while it ran."""
+    curves, metric = curves_of(trainer.progress), trainer.params.evaluation.validation_metric
+    values = [evaluation["few_shot"][metric] for evaluation in trainer.progress.validation]
+    said = {warning.key for warning in diagnose(curves, ended=False)}
+    for warning in diagnose(curves._replace(few_shot=values), ended=True):
+        if warning.key not in said:
+            print(f"warning: {warning.text}", file=sys.stderr)
 
 
 def curves_of(progress: Progress) -> Curves:

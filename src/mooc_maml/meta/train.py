@@ -20,6 +20,8 @@ from mooc_maml.meta.backbone import weights_of
 from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.inner import Weights
 from mooc_maml.meta.model import adapted_scores
+from mooc_maml.meta.optimiser import OuterOptimiser, copied
+from mooc_maml.meta.supervised import supervised_gradient
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
 from mooc_maml.ranking.seen import seen_filter
@@ -28,6 +30,7 @@ from mooc_maml.runtime.processes import ALONE, ProcessGroup
 from mooc_maml.settings.params import Params
 
 MODES = ("zero_shot", "few_shot")
+EARLY_EVALUATION = 100  # meta-updates after which the commissioning document asks for one
 
 
 @dataclass
@@ -77,20 +80,17 @@ class MetaTrainer:
         model = weights_of(start.to(*how))
         self.task_model = self.backbone.task_model(start, *how, self.seen)
         self.weights: Weights = model | self.variant.learned(model)
-        self.best = self._copy_of_weights()
-        self.optimiser = torch.optim.Adam(self.weights.values(), lr=params.outer_lr)
+        self.best = copied(self.weights)
+        self.optimiser = OuterOptimiser(self.weights, params)
         self.progress = Progress()
-
-    def _copy_of_weights(self) -> Weights:
-        return {name: weight.clone() for name, weight in self.weights.items()}
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on."""
         return {
             "made_as": self._made_as(),
-            "weights": self._copy_of_weights(),
+            "weights": copied(self.weights),
             "best": self.best,
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimiser.state(),
             "progress": vars(self.progress),
         }
 
@@ -108,7 +108,7 @@ class MetaTrainer:
         for name, weight in self.weights.items():
             weight.copy_(state["weights"][name])
         self.best = state["best"]
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.optimiser.restore(state["optimiser"])
         self.progress = Progress(**state["progress"])
 
     def _made_as(self) -> str:
@@ -124,7 +124,8 @@ class MetaTrainer:
         """Whether the validation set is to be looked at before the next meta-update."""
         iteration, params = self.progress.iteration, self.params
         last = iteration >= params.num_meta_iterations
-        return not self._evaluated_now() and (last or iteration % params.eval_interval == 0)
+        due = last or iteration == EARLY_EVALUATION or iteration % params.eval_interval == 0
+        return due and not self._evaluated_now()
 
     def _evaluated_now(self) -> bool:
         evaluations = self.progress.validation
@@ -138,7 +139,7 @@ class MetaTrainer:
         """Zero-shot and few-shot on the whole validation set; keep the weights if they are best."""
         found: dict[str, Any] = {"iteration": self.progress.iteration}
         for mode in MODES:
-            score = self.scores(self.weights, None if mode == "few_shot" else 0)
+            score = self.scores(self.optimiser.kept, None if mode == "few_shot" else 0)
             found[mode] = summary(
                 query_ranks(
                     self.seen.without(score),
@@ -151,7 +152,7 @@ class MetaTrainer:
             )
         self.progress.validation.append(found)
         if is_best_last(self._values()):
-            self.best = self._copy_of_weights()
+            self.best = copied(self.optimiser.kept)
         return found
 
     def scores(self, weights: Weights, steps: int | None = None) -> ScoreFunction:
@@ -176,9 +177,8 @@ class MetaTrainer:
                 f"{self._culprits(tasks)}"
             )
         scale = min(1.0, self.params.max_grad_norm / norm) if norm else 1.0
-        for name, weight in self.weights.items():
-            weight.grad = gradient[name] * scale
-        self.optimiser.step()
+        clipped = {name: x * scale for name, x in gradient.items()}
+        self.optimiser.step(clipped, self.progress.iteration)
         if not all(bool(weight.isfinite().all()) for weight in self.weights.values()):
             raise self._not_finite("the new weights are too large for any number")
         self.progress.iteration += 1
@@ -210,15 +210,31 @@ class MetaTrainer:
     def _meta_gradient(
         self, tasks: NDArray[np.int64], process_group: ProcessGroup
     ) -> tuple[float, Weights]:
-        """Mean over the tasks of the query loss, and its gradient; the processes share the work."""
+        """Mean over the tasks of the query loss, and the gradient that an update follows down.
+
+        The processes share the work. The second is that of the first and, if settings ask for it,
+        of the loss without adaptation.
+        """
+        update, own = self.progress.iteration, self.params.meta
+        task_model = self.task_model
+        if own.dropout:
+            drawn = torch_generator(self.params.seed, "meta-dropout", update)
+            task_model = self.backbone.thinned(task_model, own.dropout, self.weights, drawn)
         loss, gradient = shared_meta_gradient(
-            partial(self.variant.meta_gradient, self.task_model, update=self.progress.iteration),
+            partial(self.variant.meta_gradient, task_model, update=update),
             self.weights,
             self.store.support("train", tasks),
             self.store.query("train", tasks),
             process_group,
             1 if self.variant.one_task_alone else self.params.hardware.tasks_at_once,
         )
+        if own.supervised:
+            rng = generator(self.params.seed, "meta-supervised", update)
+            number = self.params.meta_batch_size
+            more = supervised_gradient(
+                task_model, self.weights, self.store, number, rng, process_group
+            )
+            gradient = {name: x + own.supervised * more[name] for name, x in gradient.items()}
         return float(loss), gradient
 
 

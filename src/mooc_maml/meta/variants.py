@@ -10,10 +10,16 @@ from torch.nn.functional import pad
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.meta.backbone import Backbone
+from mooc_maml.meta.backbone import OUTPUT_BIAS, Backbone
 from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.inner import StepSizes, TaskModel, Weights, adapt
-from mooc_maml.meta.variant import GradientVariant, model_weights, named_rates, rates_by_step
+from mooc_maml.meta.variant import (
+    GradientVariant,
+    log_gradient,
+    log_rates,
+    model_weights,
+    rates_by_step,
+)
 from mooc_maml.settings.meta import RELIABILITY_STEPS
 from mooc_maml.settings.params import Params
 
@@ -22,11 +28,11 @@ class PartVariant(GradientVariant):
     """Gradient steps of one part of the weights; the rest is shared by all learners."""
 
     def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
-        """One step size for the part, none for the rest."""
+        """Step sizes for the part, none for the rest."""
         assert self.part is not None
         begins = self.parts[self.part]
         chosen = [name for name in model_weights(meta) if name.startswith(begins)]
-        return [{name: meta[name].new_tensor(self.params.inner_lr) for name in chosen}]
+        return [{name: meta[name].new_tensor(self.rate(name)) for name in chosen}]
 
 
 class ANIL(PartVariant):
@@ -47,46 +53,48 @@ class Context(PartVariant):
 
 @dataclass(frozen=True)
 class MetaSGD(GradientVariant):
-    """A learned step size for every single weight (Li et al., "Meta-SGD", 2017)."""
+    """A learned step size for every single weight (Li et al., "Meta-SGD", 2017).
+
+    Their logarithms are learned, see `log_rates`; the paper's can also become negative.
+    """
 
     one_task_alone = True
 
     def learned(self, weights: Weights) -> Weights:
-        """All step sizes start at `inner_lr`."""
-        rates = {name: torch.full_like(x, self.params.inner_lr) for name, x in weights.items()}
-        return named_rates([rates])
+        """All step sizes start as the settings say."""
+        return log_rates([{n: torch.full_like(x, self.rate(n)) for n, x in weights.items()}])
 
     def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
         """The same learned rates in every step."""
         return rates_by_step(meta)
 
-    def learned_gradient(self, rates: list[Weights]) -> Weights:
+    def learned_gradient(self, rates: list[Weights], meta: Weights) -> Weights:
         """The steps share their rates, so their gradients add up."""
-        return named_rates([{name: sum_of([x[name] for x in rates]) for name in rates[0]}])
+        total = {name: sum_of([x[name] for x in rates]) for name in rates[0]}
+        return log_gradient(rates_by_step(meta), [total])
 
 
 @dataclass(frozen=True)
 class MAMLPlusPlus(GradientVariant):
     """Antoniou, Edwards, Storkey, "How to train your MAML", ICLR 2019.
 
-    A learned step size for each parameter tensor and step; the query loss after every inner step
-    counts, at first all alike, later the last one; first-order at first, then second-order. The
-    paper's batch normalisation has no place in this model.
+    A learned step size for each parameter tensor and step (its logarithm, see `log_rates`); the
+    query loss after every inner step counts, at first all alike, later the last one; first-order
+    at first, then second-order. The paper's batch normalisation has no place in this model.
     """
 
     def learned(self, weights: Weights) -> Weights:
-        """All step sizes start at `inner_lr`."""
-        steps = range(self.params.num_inner_steps)
-        start = self.params.inner_lr
-        return named_rates([{n: x.new_tensor(start) for n, x in weights.items()} for _ in steps])
+        """All step sizes start as the settings say."""
+        start = {name: x.new_tensor(self.rate(name)) for name, x in weights.items()}
+        return log_rates([start] * self.params.num_inner_steps)
 
     def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
         """The learned rates of each step."""
         return rates_by_step(meta)
 
-    def learned_gradient(self, rates: list[Weights]) -> Weights:
+    def learned_gradient(self, rates: list[Weights], meta: Weights) -> Weights:
         """One for each step."""
-        return named_rates(rates)
+        return log_gradient(rates_by_step(meta), rates)
 
     def is_second_order(self, update: int) -> bool:
         """After `meta.first_order_updates`."""
@@ -109,16 +117,16 @@ class Reptile(GradientVariant):
     """Move towards where gradient steps lead (Nichol, Achiam, Schulman, 2018).
 
     The steps are taken on all pairs of the task, support and query; (theta - theta') / alpha
-    stands for a gradient, as the paper proposes for use with Adam.
+    stands for a gradient, as the paper proposes for use with Adam; alpha is each weight's own.
     """
 
     def meta_gradient(
         self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
     ) -> tuple[Tensor, Weights]:
         """The mean loss before the first step, and the sum of the gradients met on the way."""
-        both = task_model.prepare(joined(support, query))
-        steps, inner_lr = self.params.num_inner_steps, self.params.inner_lr
-        _, trajectory = adapt(task_model, meta, both, steps, inner_lr)
+        both = task_model.prepare(joined(self.shown(support), query))
+        steps, rates = self.params.num_inner_steps, self.inner_lr(meta, support)
+        _, trajectory = adapt(task_model, meta, both, steps, rates)
         losses, _, _ = task_model.gradient(trajectory[0].fast, both)
         met = [step.gradient.sum_over_tasks() for step in trajectory]
         return losses, {name: sum_of([gradient[name] for gradient in met]) for name in meta}
@@ -141,19 +149,21 @@ class Proximal(GradientVariant):
     First-order, without H, what theta gets is the gradient after the last step, as in MAML.
     """
 
+    one_step_size = True
+
     def adapt(
         self, task_model: TaskModel, meta: Weights, support: Examples, steps: int | None = None
     ) -> Any:
         """See `GradientVariant`."""
         steps = self.steps(support) if steps is None else steps
-        prepared, pull = task_model.prepare(support), self.params.meta.proximal
+        prepared, pull = task_model.prepare(self.shown(support)), self.params.meta.proximal
         return adapt(task_model, meta, prepared, steps, self.params.inner_lr, pull)[0]
 
     def meta_gradient(
         self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
     ) -> tuple[Tensor, Weights]:
         """See `GradientVariant`."""
-        params, prepared = self.params, task_model.prepare(support)
+        params, prepared = self.params, task_model.prepare(self.shown(support))
         alpha, pull = params.inner_lr, params.meta.proximal
         fast, trajectory = adapt(task_model, meta, prepared, params.num_inner_steps, alpha, pull)
         losses, v, _ = task_model.gradient(fast, task_model.prepare(query, support))
@@ -183,8 +193,11 @@ class Reliability(GradientVariant):
         return few if support.reliability.item() >= 0.5 else many
 
     def inner_lr(self, meta: Weights, support: Examples) -> StepSizes:
-        """Alpha times the task's SRS."""
-        return self.params.inner_lr * support.reliability.item()
+        """The step sizes times the task's SRS."""
+        share, rates = support.reliability.item(), super().inner_lr(meta, support)
+        if isinstance(rates, float):
+            return rates * share
+        return [{name: x * share for name, x in of_step.items()} for of_step in rates]
 
     def meta_gradient(
         self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
@@ -211,7 +224,8 @@ def variant_of(params: Params) -> GradientVariant:
     """The variant that the settings name.
 
     Raises:
-        UserError: it moves a part of the weights that the backbone does not have.
+        UserError: it moves a part of the weights that the backbone does not have, or cannot have
+            the step sizes that the settings say.
     """
     kind, backbone = VARIANTS[params.meta.variant], backbone_of(params)
     if not _fits(kind, backbone):
@@ -221,7 +235,21 @@ def variant_of(params: Params) -> GradientVariant:
             f"model.backbone {backbone.name} has no weights of that kind; allowed with it are "
             f"{', '.join(fitting)}"
         )
+    if params.inner_lr_bias is not None:
+        _check_bias_rate(kind, backbone, params)
     return kind(params, backbone.parts)
+
+
+def _check_bias_rate(kind: type[GradientVariant], backbone: Backbone, params: Params) -> None:
+    reason = ""
+    if OUTPUT_BIAS not in backbone.parts:
+        reason = f"model.backbone {backbone.name}, which has no output bias,"
+    elif kind.one_step_size:
+        reason = f"meta.variant {params.meta.variant}, whose steps have one size,"
+    if reason:
+        raise UserError(
+            f"inner_lr_bias: found {params.inner_lr_bias:g}; allowed with {reason} is null"
+        )
 
 
 def _fits(kind: type[GradientVariant], backbone: Backbone) -> bool:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import atomic_path
+from mooc_maml.common.tensor_files import ENDING, read_tensors, write_tensors
 
 
 class Storable(Protocol):
@@ -36,12 +37,18 @@ def write_module(
     """Write {"weights": state, "settings": {"model": shape, **run}}; same model, same bytes.
 
     Args:
-        path: the file; it appears whole or not at all.
+        path: the file; it appears whole or not at all. With the ending .safetensors it holds the
+            same in that format, which needs no pickle.
         model: on any device; the weights are stored on the CPU.
         run: further settings, of plain Python values.
         learned: what was learned besides the weights, under that key; left out if there is none.
     """
     weights = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
+    if path.suffix == ENDING:
+        parts = {"weights": weights, "learned": learned or {}}
+        tensors = {f"{part}/{name}": x for part, own in parts.items() for name, x in own.items()}
+        write_tensors(path, tensors, {**(run or {}), "model": model.settings})
+        return
     # By way of memory: torch.save writes the name of a file that it is given into the archive.
     buffer = io.BytesIO()
     content = {"weights": weights, "settings": {**(run or {}), "model": model.settings}}
@@ -113,6 +120,8 @@ def read_learned(path: Path, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _load(path: Path) -> Any:
+    if path.suffix == ENDING:
+        return _by_part(*read_tensors(path))
     try:
         with zipfile.ZipFile(path) as archive:  # torch itself does not look at the checksums
             if archive.testzip() is not None:
@@ -127,3 +136,12 @@ def _load(path: Path) -> Any:
             f"{path}: not a model file, or damaged ({type(error).__name__}); "
             "delete it and run `dvc repro`"
         ) from None
+
+
+def _by_part(tensors: dict[str, Tensor], settings: dict[str, Any]) -> dict[str, Any]:
+    """As torch.load gives it: tensors by the part before the first slash of their names."""
+    found: dict[str, Any] = {"weights": {}, "learned": {}, "settings": settings}
+    for name, x in tensors.items():
+        part, _, own = name.partition("/")
+        found.setdefault(part, {})[own] = x
+    return found

@@ -1,5 +1,7 @@
 """What results/preprocess.json holds: an account of everything read, kept and dropped."""
 
+import sys
+
 from pydantic import Field
 
 from mooc_maml.common.results import Result
@@ -61,3 +63,18 @@ class PreprocessResult(Result):
     prefix_length_max: int | None = None
     raw_sha256: dict[str, str]
     pairs_sha256: dict[str, str]
+
+
+def show_account(result: PreprocessResult) -> None:
+    """Print what was kept and dropped; the first unreadable records to standard error."""
+    for bad in result.bad_records.first:
+        to_stderr(f"unreadable: {bad.file}: {bad.place}: {bad.reason}")
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in result.dropped)
+    print(f"{result.raw_events:,} raw events; dropped: {dropped}".replace("_", " "))
+    counts = result.model_dump(include={"sessions", "learners", "items", "pairs"})
+    print(", ".join(f"{count:,} {name}" for name, count in counts.items()))
+
+
+def to_stderr(line: str) -> None:
+    """Print a line to standard error at once."""
+    print(line, file=sys.stderr, flush=True)

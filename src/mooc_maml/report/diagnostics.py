@@ -1,14 +1,29 @@
 """Signs that the training went well or did not: the commissioning document's list."""
 
+from dataclasses import replace
+
+from mooc_maml.evaluation.control_names import TUNED
 from mooc_maml.meta.diagnostics import Curves, diagnose, loss_change
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import HEADLINE
-from mooc_maml.report.inputs import Inputs
+from mooc_maml.report.inputs import Inputs, label_of
 from mooc_maml.report.words import percent
 
 
 def training_diagnostics(inputs: Inputs) -> list[Finding]:
-    """How the training ended, and a warning for each bad sign."""
+    """How the training ended, and a warning for each bad sign; of both meta-models."""
+    tuned = inputs.of_tuned()
+    found = _of_one(inputs)
+    if tuned is not None:
+        label = label_of(TUNED[0]).split(",")[0]
+        found += [
+            replace(own, name=f"tuned_{own.name}", text=f"{label}: {own.text}")
+            for own in _of_one(tuned)
+        ]
+    return found
+
+
+def _of_one(inputs: Inputs) -> list[Finding]:
     curves = _curves(inputs)
     found = [_ending(inputs), _loss(curves)]
     warned = [Finding("warning", *warning) for warning in diagnose(curves, ended=True)]
@@ -46,5 +61,6 @@ def _loss(curves: Curves) -> Finding | None:
 
 def _curves(inputs: Inputs) -> Curves:
     few = inputs.validation[inputs.validation["mode"] == "few_shot"].sort_values("iteration")
-    table = inputs.training
-    return Curves(table["iteration"].tolist(), table["train_loss"].tolist(), few[HEADLINE].tolist())
+    table, metric = inputs.training, inputs.params.evaluation.validation_metric
+    losses, hr1 = table["train_loss"].tolist(), few[HEADLINE].tolist()
+    return Curves(table["iteration"].tolist(), losses, hr1, few[metric].tolist())

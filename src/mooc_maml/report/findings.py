@@ -11,6 +11,7 @@ from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, Measure, label_of
 from mooc_maml.report.mixture import mixture_findings
 from mooc_maml.report.words import count, number, percent, points, signed_percent
+from mooc_maml.report.worth import worth_finding
 from mooc_maml.settings.evaluation import MetricName
 
 HEADLINE: MetricName = "HR@1"
@@ -48,6 +49,7 @@ def results(inputs: Inputs) -> list[Finding]:
     texts["param_change"] = _param_change(inputs.param_change)
     texts["test_reads"] = _test_reads(inputs)
     found = [Finding("finding", name, text) for name, text in texts.items() if text]
+    found = worth_finding(inputs) + found
     found += mixture_findings(inputs) + control_findings(inputs)
     return found + _uncertainty(inputs, few[HEADLINE])
 

@@ -3,9 +3,10 @@
 import math
 from dataclasses import dataclass
 
+from mooc_maml.evaluation.control_names import TUNED
 from mooc_maml.evaluation.schema import Difference, SeedsResult
 from mooc_maml.report.inputs import Inputs, Measure, ModelRow
-from mooc_maml.report.words import count, points
+from mooc_maml.report.words import NOTHING, count, points
 
 HEADLINE = "HR@1"
 MOST_ROWS = 8
@@ -58,26 +59,39 @@ def headline_rows(inputs: Inputs) -> list[ModelRow]:
 
 def _found(inputs: Inputs) -> str:
     rows = {row.name: row.measures[HEADLINE] for row in inputs.rows()}
-    few, gru = rows.get("few_shot"), rows.get("gru")
+    few, gru, tuned = rows.get("few_shot"), rows.get("gru"), rows.get(TUNED[0])
     if few is None:
         return "Found: nothing, since no adapted model was tested."
     own = f"after adapting it names the right course first in {_number(few)} of 100 cases"
-    own += _by_adapting(inputs, rows)
+    own += _by_adapting(inputs, rows, ("few_shot", "zero_shot"))
     if gru is None:
         return f"Found: {own}; there is no GRU to compare with."
-    paired = inputs.difference("few_shot", "gru", HEADLINE)
-    verdict = "not shown" if not is_sure(paired) else "yes" if few.value > gru.value else "no"
-    return f"Found: {verdict}, {own}, the GRU in {_number(gru)}."
+    found = f"Found: {_verdict(inputs, 'few_shot')}, {own}, the GRU in {_number(gru)}"
+    if tuned is None:
+        return f"{found}."
+    return (
+        f"{found}; with tuned settings {_verdict(inputs, TUNED[0])}, in {_number(tuned)}"
+        f"{_by_adapting(inputs, rows, TUNED)}."
+    )
 
 
-def _by_adapting(inputs: Inputs, rows: dict[str, Measure]) -> str:
+def _verdict(inputs: Inputs, model: str) -> str:
+    """Whether a model is better than the GRU: yes, no, or not shown."""
+    paired = inputs.difference(model, "gru", HEADLINE)
+    if paired is None or not is_sure(paired):
+        return "not shown"
+    return "yes" if paired.difference > 0 else "no"
+
+
+def _by_adapting(inputs: Inputs, rows: dict[str, Measure], names: tuple[str, str]) -> str:
     """What adapting itself changed, in brackets."""
-    zero = rows.get("zero_shot")
+    after, before = names
+    zero = rows.get(before)
     if zero is None:
         return ""
-    if not is_sure(inputs.difference("few_shot", "zero_shot", HEADLINE)):
+    if not is_sure(inputs.difference(after, before, HEADLINE)):
         return f" (no sure change from {_number(zero)} before)"
-    way = "up" if rows["few_shot"].value > zero.value else "down"
+    way = "up" if rows[after].value > zero.value else "down"
     return f" ({way} from {_number(zero)} before)"
 
 
@@ -87,15 +101,20 @@ def _sure(inputs: Inputs, seeds: SeedsResult | None) -> str:
     made = f"from {count(runs, 'run', 'runs')} on {learners}"
     if inputs.synthetic:
         made += ", who are synthetic, so that it says nothing about real ones"
-    paired = inputs.difference("few_shot", "gru", HEADLINE)
-    if paired is None:
+    if inputs.difference("few_shot", "gru", HEADLINE) is None:
         return f"How sure: unknown, there is no paired test of the two; {made}."
+    tuned = inputs.difference(TUNED[0], "gru", HEADLINE)
+    more = "" if tuned is None else f"; with tuned settings {_certainty(tuned)}"
+    paired = inputs.difference("few_shot", "gru", HEADLINE)
+    return f"How sure: the difference to the GRU is {_certainty(paired)}{more}; {made}."
+
+
+def _certainty(paired: Difference | None) -> str:
+    if paired is None:
+        return NOTHING
     ends = f"{points(paired.low, unit=False)} to {points(paired.high, unit=False)}"
     words = "more than chance explains" if is_sure(paired) else "chance is not ruled out"
-    return (
-        f"How sure: the difference is {points(paired.difference)} (95 % interval {ends}), "
-        f"{words}; {made}."
-    )
+    return f"{points(paired.difference)} (95 % interval {ends}), {words}"
 
 
 def _number(measure: Measure) -> str:

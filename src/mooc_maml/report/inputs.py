@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,11 +32,14 @@ from mooc_maml.settings.meta import RELIABILITY_STEPS
 from mooc_maml.settings.params import Params
 
 MODES = ("zero_shot", "few_shot")
+_LOSSES = ("iteration", "train_loss")
 _CURVES = tuple(f"{mode} {metric}" for mode in MODES for metric in METRICS)
 LABELS = {name: model.label for name, model in MODELS.items()} | {
     "mixture_without_steps": "Mixture told, without steps",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
+    "tuned_zero_shot": "MAML tuned, zero-shot",
+    "tuned_few_shot": "MAML tuned, few-shot",
     "oracle": "Oracle (best possible)",
 }
 _METHODS = {  # by meta.variant
@@ -90,8 +93,9 @@ class Inputs:
     `training`: iteration, train_loss. `validation`: iteration, mode (zero_shot | few_shot),
     metrics as fractions. `param_change`: learner, layer, relative_change as a fraction.
     `test_reads`: result file -> how many different ones of these test learners were written.
-    `trained`: of the stages that train models. `analysis`: of the records; None in results from
-    before there was that stage.
+    `trained`: of the stages that train models. `tuned`: training and validation of the second
+    meta-model, None where there is none. `analysis`: of the records, None in results from before
+    there was that stage.
     """
 
     params: Params
@@ -106,6 +110,15 @@ class Inputs:
     param_change: pd.DataFrame
     test_reads: dict[str, int]
     analysis: AnalysisResult | None = None
+    tuned: tuple[pd.DataFrame, pd.DataFrame] | None = None
+
+    def of_tuned(self) -> "Inputs | None":
+        """The same of the second meta-model, as far as settings and training go."""
+        if self.tuned is None:
+            return None
+        training, validation = self.tuned
+        own = self.params.of_tuned
+        return replace(self, params=own, training=training, validation=validation, tuned=None)
 
     @property
     def synthetic(self) -> bool:
@@ -226,12 +239,22 @@ def read_inputs(results: Path, params: Params) -> Inputs:
         cold_start=read_result(cold_start, ColdStartResult),
         controls=read_result(controls, ControlsResult),
         preprocess=read_result(preprocess, PreprocessResult),
-        training=_table(training, ("iteration", "train_loss")),
+        training=_table(training, _LOSSES),
         validation=_curves(_table(validation, ("iteration", *_CURVES))),
         param_change=_table(change, ("learner", "layer", "relative_change")),
         test_reads=count_reads(results / TEST_READS, found.test_set),
         analysis=read_result(analysis, AnalysisResult) if analysis.is_file() else None,
+        tuned=_tuned(plots / "tuned"),
     )
+
+
+def _tuned(plots: Path) -> tuple[pd.DataFrame, pd.DataFrame] | None:
+    """The curves of the second meta-model, if there is one."""
+    training, validation = (plots / f"{name}.csv" for name in ("training", "validation"))
+    if not (training.is_file() and validation.is_file()):
+        return None
+    curves = _curves(_table(validation, ("iteration", *_CURVES)))
+    return _table(training, _LOSSES), curves
 
 
 def _table(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:

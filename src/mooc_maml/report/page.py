@@ -10,7 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from mooc_maml.common.files import atomic_path
 from mooc_maml.common.results import plain
-from mooc_maml.evaluation.control_names import CONTROLLED, difference_name
+from mooc_maml.evaluation.comparison import FINE_TUNED
+from mooc_maml.evaluation.control_names import CONTROLLED, TUNED, difference_name
 from mooc_maml.evaluation.schema import (
     METRICS,
     Difference,
@@ -170,9 +171,16 @@ def _differences(inputs: Inputs) -> list[dict[str, Any]]:
     others = {"gru": "GRU"} | ({} if strongest == "gru" else {strongest: label_of(strongest)})
     labels = {
         difference_name(few, other): f"{name} − {words}"
-        for few, zero, name in (("few_shot", "zero_shot", "few-shot"), (*ADAPTED, "mixture"))
+        for few, zero, name in (
+            ("few_shot", "zero_shot", "few-shot"),
+            (*TUNED, label_of(TUNED[0])),
+            (*ADAPTED, "mixture"),
+        )
         for other, words in ({zero: "its zero-shot"} | others).items()
     }
+    worth = (*((few, FINE_TUNED) for few in ("few_shot", TUNED[0])), (FINE_TUNED, "gru"))
+    for first, other in (*worth, (TUNED[0], "few_shot")):
+        labels[difference_name(first, other)] = f"{label_of(first)} − {label_of(other)}"
     return _rows(inputs.maml.differences, labels)
 
 

@@ -15,6 +15,7 @@ from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.report.findings import interval
 from mooc_maml.report.inputs import Inputs, ModelRow
 from mooc_maml.report.words import percent
+from mooc_maml.report.worth import worth
 
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
@@ -51,7 +52,8 @@ def results_table(inputs: Inputs, rows: list[ModelRow] | None = None) -> str:
         ]
         lines.append([row.label, percent(row.validation), *cells])
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return f"{about}\n\n{table}\n"
+    parts = [about, table, worth(inputs)]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def with_tables(text: str, root: Path) -> str:

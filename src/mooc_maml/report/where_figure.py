@@ -40,7 +40,7 @@ def draw_where(rows: list[InGroup], source: str, path: Path) -> None:
                     colour = COLOURS["mixture"] if row.low > 0 else COLOURS["few_shot"]
                 axes.plot([row.low, row.high], [y, y], color=colour, lw=2.5)
                 axes.plot(row.difference, y, "o", color=colour)
-            axes.set_title(f"{label_of(pair[0])}\n− {label_of(pair[1])}", fontsize=11)
+            axes.set_title(f"{label_of(pair[0])}\n− {label_of(pair[1])}", fontsize=10)
             axes.set_yticks(list(places.values()), [group for _, group in places], fontsize=11)
             axes.set_ylim(max(places.values()) + 0.7, -1.4)
             percent_axis(axes.xaxis, 5)

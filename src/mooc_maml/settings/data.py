@@ -107,6 +107,7 @@ class DataParams(Section):
     event_prefixes: tuple[StrictStr, ...]
     max_bad_records: Share
     raw: Text | None
+    titles: Text | None
     engine: Literal["duckdb", "spark"]
     memory_limit: Memory
     work: Text | None

@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import Field, StrictBool, StrictInt, ValidationError, model_validator
+from pydantic import (
+    Field,
+    PrivateAttr,
+    StrictBool,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.settings.ablations import AblationParams
@@ -21,6 +28,7 @@ from mooc_maml.settings.hardware import HardwareParams
 from mooc_maml.settings.meta import MetaParams
 from mooc_maml.settings.model import ModelParams
 from mooc_maml.settings.sessions import SessionParams
+from mooc_maml.settings.tuned import with_changes
 from mooc_maml.settings.types import Count, Positive, Section
 
 # Where settings stand now that stood elsewhere before.
@@ -45,6 +53,7 @@ class Params(Section):
     seed: Annotated[StrictInt, Field(ge=0, lt=2**63)]
     use_second_order: StrictBool
     inner_lr: Positive
+    inner_lr_bias: Positive | None
     outer_lr: Positive
     num_inner_steps: Count
     meta_batch_size: Count
@@ -58,16 +67,35 @@ class Params(Section):
     episodes: EpisodeParams
     model: ModelParams
     meta: MetaParams
+    tuned: dict[str, Any]
     baselines: BaselineParams
     composites: CompositeParams
     ablations: AblationParams
     evaluation: EvaluationParams
     hardware: HardwareParams
+    _of_tuned: "Params | None" = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _composites_have_their_parts(self) -> Self:
         self.composites.check_parts(self.baselines.models)
         return self
+
+    @model_validator(mode="after")
+    def _tuned_is_allowed(self) -> Self:
+        """Raises ValueError with the key, what was found and what is allowed."""
+        if not self.tuned:
+            return self
+        content = with_changes({**self.model_dump(), "tuned": {}}, self.tuned)
+        try:
+            self._of_tuned = type(self).model_validate(content)
+        except ValidationError as error:
+            raise ValueError(f"tuned.{_fault(dict(error.errors()[0]))}") from None
+        return self
+
+    @property
+    def of_tuned(self) -> "Params":
+        """The settings of the second meta-model: these, but for what `tuned` changes."""
+        return (self._of_tuned or self) if self.tuned else self
 
 
 def parse_params(content: object, place: str = "params.yaml") -> Params:
@@ -110,6 +138,17 @@ class _Loader(yaml.SafeLoader):
                 mark = node.value[number][0].start_mark
                 raise yaml.constructor.ConstructorError(None, None, f"{key} comes twice", mark)
         return super().construct_mapping(node, deep)
+
+
+def settings_of(params: Params, sections: set[str], unused: dict[str, Any]) -> str:
+    """JSON of what a result depends on: the named keys of the top level but what is unused.
+
+    Where a result may depend on the device or the number of processes, the saved state says so
+    itself (`runtime.run_state`), so that these two never belong to it.
+    """
+    others: dict[str, Any] = dict.fromkeys(set(Params.model_fields) - sections, True)
+    machine = {"hardware": {"device", "processes"}}
+    return params.model_dump_json(exclude=others | machine | unused)
 
 
 def load_params(path: Path | str = "params.yaml") -> Params:

@@ -14,7 +14,7 @@ import pyarrow.csv as pacsv
 from mooc_maml.common.errors import UserError
 from mooc_maml.sources.events import ReadReport, shown
 from mooc_maml.sources.opening import open_raw
-from mooc_maml.sources.packings import Blocks, buffered
+from mooc_maml.sources.streams import Blocks, buffered
 
 BLOCK_BYTES = 1 << 22  # a row of a CSV must fit into it
 _SEPARATORS = (",", ";", "\t", "|")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.sources.events import NO_TEXT, ReadReport, has, shown
-from mooc_maml.sources.packings import Blocks, buffered
+from mooc_maml.sources.streams import Blocks, buffered
 
 _NO_TEXT = NO_TEXT.encode()
 _BLOCK = 1 << 16

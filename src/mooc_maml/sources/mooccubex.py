@@ -30,9 +30,10 @@ from mooc_maml.sources.events import (
 )
 from mooc_maml.sources.ids import canonical, trimmed
 from mooc_maml.sources.json_text import load_leniently, load_line
+from mooc_maml.sources.numbers import Ways
 from mooc_maml.sources.opening import open_raw
 from mooc_maml.sources.time_words import looks_like
-from mooc_maml.sources.times import Ways, parse_iso
+from mooc_maml.sources.times import parse_iso
 
 Row = tuple[str, str | None, str | None, int, int]  # learner, course, time, line, number in it
 _KEYS = ("id", "course_order", "enroll_time")

@@ -8,7 +8,8 @@ from pathlib import Path
 from mooc_maml.common.errors import UserError
 from mooc_maml.sources.encodings import as_utf8
 from mooc_maml.sources.events import ReadReport, shown
-from mooc_maml.sources.packings import DAMAGE, buffered, in_a_file, unpacked
+from mooc_maml.sources.packings import DAMAGE, unpacked
+from mooc_maml.sources.streams import buffered, in_a_file
 
 _PARQUET = b"PAR1"
 
@@ -41,7 +42,7 @@ def open_raw(
             else:
                 yield as_utf8(file, path, encoding, report)
         except DAMAGE as error:
-            words = str(error) if "something" in str(error) else ""  # our own, see `packings`
+            words = str(error) if "something" in str(error) else ""  # our own, see `archives`
             raise UserError(_damaged(path, layers, isinstance(error, EOFError), words)) from None
         except OSError as error:
             if error.errno is None and layers:  # as pyarrow tells it

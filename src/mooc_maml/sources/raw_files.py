@@ -71,11 +71,9 @@ def find_raw_files(
         "set data.source to synthetic in params.yaml, then `dvc repro`; "
         "a queued or --temp experiment sees only what git or DVC tracks: `dvc add` the files"
     )
-    if not folder.is_dir():
+    if not _is_folder(folder):
         raise UserError(f"{shown(folder)}: no such folder; {advice}")
-    named = {folder / glob for glob in globs if _is_file(folder / glob)}
-    rest = [glob for glob in globs if folder / glob not in named]
-    found = {path for glob in rest for path in folder.glob(glob)} - named
+    named, found = matches(folder, globs)
     folders = sorted(path for path in found if path.is_dir())
     aside = sorted(path for path in found - {*folders} if _is_beside(path, folder))
     files = sorted(named | (found - {*folders, *aside}))
@@ -93,6 +91,31 @@ def find_raw_files(
                 f"{shown(path)}: the file is empty (0 bytes); fetch it again or remove it"
             )
     return files
+
+
+def matches(folder: Path, globs: Sequence[str]) -> tuple[set[Path], set[Path]]:
+    """Files that are named as they are called, `log[1].csv`; and what globs find besides."""
+    named = {folder / glob for glob in globs if _is_file(folder / glob)}
+    rest = [glob for glob in globs if folder / glob not in named]
+    return named, {path for glob in rest for path in folder.glob(glob)} - named
+
+
+def _is_folder(folder: Path) -> bool:
+    """Whether a folder is there.
+
+    Raises:
+        UserError: a URL that cannot be reached; the packages that reach it raise what they like.
+    """
+    try:
+        return folder.is_dir()
+    except Exception as error:
+        if "://" not in str(folder):
+            raise
+        why = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"{shown(folder)}: cannot be reached ({shown(why, 300)}); look after the address, the "
+            "package for such URLs and your rights there"
+        ) from None
 
 
 def _is_beside(path: Path, folder: Path) -> bool:

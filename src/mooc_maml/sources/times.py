@@ -7,12 +7,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from mooc_maml.sources.ids import from_decimals, is_text, plain, utf8
+from mooc_maml.sources.ids import is_text, plain, utf8
+from mooc_maml.sources.numbers import MAX_SECONDS, NUMBER, PLAUSIBLE, Ways, moments_of, numbers_of
 from mooc_maml.sources.patterns import parse_pattern
-
-Ways = Counter[str]  # how times were read that are not spelt as set -> how many
 
 _PLAIN = r"^\d{4}-\d\d-\d\d([T ]\d\d(:\d\d(:\d\d(\.\d{1,6})?)?)?)?$"
 _ISO = re.compile(
@@ -35,14 +33,9 @@ _SPELLINGS = (  # rewritten one after the other: (what, by what)
     (r"(:\d\d)[,.](\d{1,6})\d*", r"\1.\2"),
 )
 _COMPACT = r"^\s*\d{8}(T?\d{6})?\s*$"
-_NUMBER = r"^\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*$"
-_WHOLE = r"^\s*[-+]?\d{1,19}\s*$"
 _A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_MAX_SECONDS = 2.5e11  # the year 9892; larger ones are another unit
 _MAX_NEAR = 4 * 10**12  # order numbers up to here keep a fraction
 MAX_ORDER = 2**62  # about 4.6e18; there are no moments for all of the larger ones
-PLAUSIBLE = (631_152_000, 4_102_444_800)  # seconds: 1990 to 2100, when logs of courses are written
-UNITS = {"seconds": 1, "milliseconds": 10**3, "microseconds": 10**6, "nanoseconds": 10**9}
 
 
 def read_times(column: pa.Array, time_format: str) -> tuple[pa.Array, Ways]:
@@ -81,7 +74,7 @@ def read_times(column: pa.Array, time_format: str) -> tuple[pa.Array, Ways]:
 
 def _unless_text(column: pa.Array, ways: Ways) -> pa.Array:
     """Numbers under the setting iso: moments since 1970, or dates without separators."""
-    times = _by_size(*_numbers(column), ways, small=False)
+    times = moments_of(*numbers_of(column), ways, small=False)
     left = pc.and_(times.is_null(), column.is_valid())
     if not pc.any(left).as_py():
         return times
@@ -136,7 +129,9 @@ def _spelt_otherwise(texts: pa.Array, ways: Ways) -> pa.Array:
     zoned = [_parse_one(text) for text in rewritten.filter(left).to_pylist()]
     times = pc.replace_with_mask(times, left, pa.array(zoned, pa.timestamp("us")))
     left = times.is_null()
-    return pc.replace_with_mask(times, left, _by_size(*_numbers(texts.filter(left)), ways, False))
+    return pc.replace_with_mask(
+        times, left, moments_of(*numbers_of(texts.filter(left)), ways, False)
+    )
 
 
 def _plain(texts: pa.Array) -> pa.Array:
@@ -182,7 +177,7 @@ def parse_moments(moments: pa.Array) -> pa.Array:
     if pa.types.is_date(moments.type):
         moments = moments.cast(pa.timestamp("s" if moments.type.bit_width == 32 else "ms"))
     count = moments.cast(pa.int64()).to_numpy(zero_copy_only=False)
-    sane = np.abs(count / _A_SECOND[moments.type.unit]) <= _MAX_SECONDS  # False where null
+    sane = np.abs(count / _A_SECOND[moments.type.unit]) <= MAX_SECONDS  # False where null
     return pc.if_else(pa.array(sane), moments, None).cast(pa.timestamp("us"), safe=False)
 
 
@@ -197,11 +192,11 @@ def parse_epoch(column: pa.Array, ways: Ways | None = None) -> pa.Array:
         timestamp[us] [rows]; null where there is no finite number of a sane size.
     """
     ways = Counter() if ways is None else ways
-    times = _by_size(*_numbers(column), ways, small=True)
+    times = moments_of(*numbers_of(column), ways, small=True)
     if not is_text(column.type):
         return times
     texts = utf8(column)
-    words = pc.and_(texts.is_valid(), pc.invert(pc.match_substring_regex(texts, _NUMBER)))
+    words = pc.and_(texts.is_valid(), pc.invert(pc.match_substring_regex(texts, NUMBER)))
     words = pc.fill_null(words, False)
     if not pc.any(words).as_py():
         return times
@@ -223,7 +218,7 @@ def parse_order(column: pa.Array, ways: Ways | None = None) -> pa.Array:
     Returns:
         timestamp[us] [rows]; null where there is no number, or a larger one.
     """
-    whole, is_whole, others = _numbers(column)
+    whole, is_whole, others = numbers_of(column)
     size = np.abs(np.where(is_whole, whole.astype(np.float64), others))
     near, far = size <= _MAX_NEAR, (size > _MAX_NEAR) & (size <= MAX_ORDER)  # False for NaN
     if ways is not None:
@@ -235,86 +230,3 @@ def parse_order(column: pa.Array, ways: Ways | None = None) -> pa.Array:
     beyond = exact + np.sign(exact) * (_MAX_NEAR * 10**6 - _MAX_NEAR)
     order = np.where(near, seconds, np.where(far, beyond, 0))
     return pa.array(order, mask=~(near | far)).cast(pa.timestamp("us"))
-
-
-_Whole = NDArray[np.int64]
-_Mask = NDArray[np.bool_]
-
-
-def _numbers(column: pa.Array) -> tuple[_Whole, _Mask, NDArray[np.float64]]:
-    """Whole numbers exactly, where they are such, and the others; NaN where there is none."""
-    rows = len(column)
-    if pa.types.is_decimal(column.type):
-        column = from_decimals(column)
-    if is_text(column.type):
-        return _numbers_of_texts(utf8(column))
-    if pa.types.is_integer(column.type):
-        filled = column.fill_null(0).to_numpy(zero_copy_only=False)
-        is_valid = column.is_valid().to_numpy(zero_copy_only=False)
-        is_whole = is_valid & (filled <= 2**63 - 1)
-        others = np.where(is_valid & ~is_whole, filled.astype(np.float64), np.nan)
-        return np.where(is_whole, filled, 0).astype(np.int64), is_whole, others
-    if not pa.types.is_floating(column.type):
-        return np.zeros(rows, np.int64), np.zeros(rows, bool), np.full(rows, np.nan)
-    numbers = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    with np.errstate(invalid="ignore"):
-        is_whole = (np.trunc(numbers) == numbers) & (np.abs(numbers) < 2.0**63)
-    whole = np.where(is_whole, numbers, 0).astype(np.int64)
-    return whole, is_whole, np.where(is_whole | ~np.isfinite(numbers), np.nan, numbers)
-
-
-def _numbers_of_texts(texts: pa.Array) -> tuple[_Whole, _Mask, NDArray[np.float64]]:
-    is_number = pc.match_substring_regex(texts, _NUMBER)
-    is_digits = pc.match_substring_regex(texts, _WHOLE)
-    digits = pc.utf8_trim_whitespace(pc.if_else(is_digits, texts, None))
-    digits = pc.replace_substring_regex(digits, r"^\+", "")
-    try:
-        wholes = digits.cast(pa.int64())
-    except pa.ArrowInvalid:  # one of 19 digits that is too large
-        values = [None if x is None else int(x) for x in digits.to_pylist()]
-        wholes = pa.array([x if x is None or abs(x) < 2**63 else None for x in values], pa.int64())
-        is_digits = wholes.is_valid()
-    is_whole = wholes.is_valid().to_numpy(zero_copy_only=False)
-    rest = pc.if_else(pc.and_(is_number, pc.invert(is_digits)), texts, None)
-    rest = pc.replace_substring_regex(pc.utf8_trim_whitespace(rest), r"^\+", "")
-    numbers = rest.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    whole = wholes.fill_null(0).to_numpy(zero_copy_only=False)
-    with np.errstate(invalid="ignore"):
-        also = (np.trunc(numbers) == numbers) & (np.abs(numbers) < 2.0**53)  # 1.5e9
-    whole = np.where(also, np.where(also, numbers, 0).astype(np.int64), whole)
-    numbers = np.where(also | ~np.isfinite(numbers), np.nan, numbers)
-    return whole, is_whole | also, numbers
-
-
-def _by_size(
-    whole: _Whole, is_whole: _Mask, others: NDArray[np.float64], ways: Ways, small: bool
-) -> pa.Array:
-    """Moments since 1970, in the unit that gives a likely year.
-
-    Args:
-        whole: [rows], whole numbers.
-        is_whole: [rows], where there is one.
-        others: [rows], numbers with a fraction; NaN elsewhere.
-        ways: counts units other than seconds, which are as set if `small`.
-        small: whether numbers that give a likely year in no unit are seconds.
-
-    Returns:
-        timestamp[us] [rows]; null where there is no number or no likely year.
-    """
-    size = np.where(is_whole, whole.astype(np.float64), others)
-    result, found = np.zeros(len(size), np.int64), np.zeros(len(size), bool)
-    for unit, a_second in UNITS.items():
-        fits = (size >= PLAUSIBLE[0] * a_second) & (size <= PLAUSIBLE[1] * a_second)
-        if small and unit == "seconds":
-            fits |= np.abs(size) <= _MAX_SECONDS
-        fits &= ~found
-        if not fits.any():
-            continue
-        if unit != "seconds" or not small:
-            ways[f"{unit} since 1970"] += int(fits.sum())
-        up, down = max(10**6 // a_second, 1), max(a_second // 10**6, 1)
-        exact = np.where(fits & is_whole, whole, 0) * up // down
-        near = np.rint(np.where(fits & ~is_whole, others, 0) * (10**6 / a_second))
-        result = np.where(fits, np.where(is_whole, exact, near.astype(np.int64)), result)
-        found |= fits
-    return pa.array(result, mask=~found).cast(pa.timestamp("us"))

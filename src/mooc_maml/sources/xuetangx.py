@@ -28,10 +28,11 @@ from mooc_maml.sources.events import (
 )
 from mooc_maml.sources.ids import canonical, trimmed
 from mooc_maml.sources.json_text import mended_blocks
+from mooc_maml.sources.numbers import Ways
 from mooc_maml.sources.opening import open_raw
-from mooc_maml.sources.packings import Blocks
+from mooc_maml.sources.streams import Blocks
 from mooc_maml.sources.time_words import looks_like
-from mooc_maml.sources.times import Ways, parse_iso
+from mooc_maml.sources.times import parse_iso
 
 _SHAPE = "[[course, {learner: {session: [[event, time], ...]}}], ...]"
 COURSES, LEARNERS, SESSIONS = "course entries", "learners of a course", "sessions of a course"

@@ -16,8 +16,7 @@ _SCHOOLS = ("TsinghuaX", "PekingX", "NTHUx", "UC_BerkeleyX", "MITx", "FudanX", "
 def draw_tastes(params: SyntheticParams, seed: int) -> Tastes:
     """Draw a platform; `taste_strength` 0 gives every learner the same law of the next course."""
     rng = generator(seed, "synthetic platform")
-    courses = min(COURSES_A_PROGRAMME, params.courses)
-    programme = rng.integers(-(-params.courses // courses), size=params.courses)
+    programme = programmes(params, rng)
     popularity = _popularity(params.courses, rng)
     learners = generator(seed, "synthetic tastes")
     own, weight = _own_courses(params.learners, popularity, programme, learners)
@@ -32,6 +31,12 @@ def draw_tastes(params: SyntheticParams, seed: int) -> Tastes:
         bounce=1 / (1 + np.exp(1.2 - habit)),
         personal=np.full(params.learners, 1 - np.exp(-1.6 * params.taste_strength)),
     )
+
+
+def programmes(params: SyntheticParams, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The programme of each course: int64 [courses]; the platform's first draw."""
+    courses = min(COURSES_A_PROGRAMME, params.courses)
+    return rng.integers(-(-params.courses // courses), size=params.courses)
 
 
 def _popularity(courses: int, rng: np.random.Generator) -> NDArray[np.float64]:

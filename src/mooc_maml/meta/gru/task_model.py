@@ -13,6 +13,7 @@ from torch.nn.functional import embedding
 
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.gru.layer import GRULayer, GRUTangent, TaskLinear, add
+from mooc_maml.meta.gru.masks import NO_MASKS, Masks, masked
 from mooc_maml.meta.gru.packed import Packed, pack_examples
 from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
@@ -126,12 +127,22 @@ class GRUTaskModel:
         device: of the weights.
         dtype: of the weights.
         seen: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
+        masks: columns left out.
     """
 
     def __init__(
-        self, device: torch.device, dtype: torch.dtype, seen: SeenFilter = NONE_LEFT_OUT
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        seen: SeenFilter = NONE_LEFT_OUT,
+        masks: Masks = NO_MASKS,
     ) -> None:
-        self.device, self.dtype, self.seen = device, dtype, seen
+        self.device, self.dtype, self.seen, self.masks = device, dtype, seen, masks
+
+    def thinned(self, share: float, weights: Weights, generator: torch.Generator) -> "GRUTaskModel":
+        """The same without some columns, see `Masks`."""
+        masks = Masks.drawn(share, weights, generator)
+        return GRUTaskModel(self.device, self.dtype, self.seen, masks)
 
     @torch.inference_mode()
     def prepare(self, examples: Examples, support: Examples | None = None) -> Packed:
@@ -155,6 +166,7 @@ class GRUTaskModel:
     ) -> tuple[list[GRULayer], TaskLinear, Tensor, Tensor]:
         own_embedding = fast.own.sums["embedding.weight"].apply(layout.courses)
         x = add(embedding(layout.courses, fast.shared["embedding.weight"]), own_embedding)
+        x = masked(x, self.masks.embedding)
         layers: list[GRULayer] = []
         states = x
         while f"gru.weight_ih_l{len(layers)}" in fast.shared:
@@ -163,7 +175,7 @@ class GRUTaskModel:
             states = layers[-1].forward(x)
             x = layout.group(states)
         head = fast.linear("head.weight")
-        at_pairs = _at_pairs(states, layout)
+        at_pairs = masked(_at_pairs(states, layout), self.masks.state)
         return layers, head, at_pairs, head.affine(at_pairs)
 
     @torch.inference_mode()
@@ -182,11 +194,12 @@ class GRUTaskModel:
         d = (p * weight).scatter_add_(2, layout.target, -weight)
         tape = GRUTape(layout, layers, head, states, p, d)
         sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(Rows(states), Rows(d), d.sum(1))}
-        dh = _from_pairs(head.transposed(d), layout)
+        dh = _from_pairs(masked(head.transposed(d), self.masks.state), layout)
         for k in reversed(range(len(layers))):
             dx, *sides = layers[k].backward(dh)
             sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = sides
             dh = layout.pack(dx)
+        dx = masked(dx, self.masks.embedding)
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(dx))
         return losses, GRUDirection(sums, fast.own.num_courses), tape
 
@@ -197,13 +210,14 @@ class GRUTaskModel:
         embedded = v["embedding.weight"].apply(layout.courses)
         shape = (*layout.courses.shape, tape.layers[0].x.shape[2])
         tx = tape.states.new_zeros(shape) if embedded is None else embedded
+        tx = masked(tx, self.masks.embedding)
         tangents = []
         for k, layer in enumerate(tape.layers):
             pair = v[f"gru.weight_ih_l{k}"], v[f"gru.weight_hh_l{k}"]
             tangents.append(GRUTangent(layer, *pair))
             th = tangents[-1].forward(tx)
             tx = layout.group(th)
-        t_states = _at_pairs(th, layout)
+        t_states = masked(_at_pairs(th, layout), self.masks.state)
         t_logits = add(tape.head.product(t_states), v["head.weight"].apply(tape.states))
         p = tape.probabilities
         mean = (p * t_logits).sum(2, keepdim=True)
@@ -211,11 +225,13 @@ class GRUTaskModel:
         inputs, outputs = Rows(tape.states, t_states), Rows(td, tape.d_logits)
         sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(inputs, outputs, td.sum(1))}
         own = v["head.weight"].apply_transposed(tape.d_logits)
-        tdh = _from_pairs(add(tape.head.transposed(td), own), layout)
+        reaching = masked(add(tape.head.transposed(td), own), self.masks.state)
+        tdh = _from_pairs(reaching, layout)
         for k in reversed(range(len(tangents))):
             tdx, *sides = tangents[k].backward(tdh)
             sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = sides
             tdh = layout.pack(tdx)
+        tdx = masked(tdx, self.masks.embedding)
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(tdx))
         return GRUDirection(sums, direction.num_courses)
 

@@ -4,6 +4,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from mooc_maml.settings.meta import AdaptOn
 from mooc_maml.settings.types import Count, Positive, Section
 
 
@@ -12,4 +13,6 @@ class FineTunedGRUParams(Section):
 
     made_of: ClassVar[tuple[str, ...]] = ("gru",)
     rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
+    bias_rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
     steps: Annotated[tuple[Count, ...], Field(min_length=1)]
+    adapt_on: Annotated[tuple[AdaptOn, ...], Field(min_length=1)]

@@ -1,0 +1,133 @@
+"""One question, asked of a model for many learners at a time."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mooc_maml.episodes.examples import Examples, groups_by_size
+from mooc_maml.episodes.sequences import from_sequences
+from mooc_maml.recommend.answers import Ranked, Recommendation
+from mooc_maml.recommend.bundle import ModelInfo, Rules
+from mooc_maml.recommend.catalogue import Catalogue
+from mooc_maml.recommend.lists import TopLists, top_lists
+from mooc_maml.recommend.offer import Offer
+from mooc_maml.recommend.served import Served
+from mooc_maml.recommend.told import Learners
+
+_AT_ONCE = 1024  # learners made to examples together, as in testing
+_NO_LIST: tuple[Ranked, ...] = ()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked, checked; see `Recommender.recommend`.
+
+    `of_nobody` answers for learners of whom no known course is told.
+    """
+
+    info: ModelInfo
+    model: Served
+    of_nobody: Served | None
+    catalogue: Catalogue
+    rules: Rules
+    offer: Offer
+    top: int
+    inner_steps: int | None
+    pairs: int
+
+
+@torch.inference_mode()
+def answers(question: Question, learners: Learners) -> list[Recommendation]:
+    """The answer for each learner, in their order."""
+    known = [i for i, sessions in enumerate(learners.sessions) if sessions]
+    found: dict[int, Recommendation] = {}
+    for start in range(0, len(known), _AT_ONCE):
+        part = known[start : start + _AT_ONCE]
+        for own, support, query in _groups(question, learners, part):
+            found |= _of_group(question, learners, own, support, query)
+    nobody = _of_nobody(question) if len(known) < len(learners.sessions) else _NO_LIST
+    for i, unknown in enumerate(learners.unknown):
+        if i not in found:
+            found[i] = Recommendation("popularity", "plain", 0, 0, nobody, nobody, unknown)
+    return [found[i] for i in range(len(learners.sessions))]
+
+
+def _groups(
+    question: Question, learners: Learners, part: Sequence[int]
+) -> Iterator[tuple[list[int], Examples, Examples]]:
+    """Learners of similar size together, as in testing: who they are, support and query."""
+    rules, sessions = question.rules, [learners.sessions[i] for i in part]
+    told = from_sequences(
+        sessions,
+        question.pairs,
+        rules.max_prefix_length,
+        len(question.catalogue),
+        rules.reliability,
+    )
+    for who, support, query in told:
+        tasks = list(range(len(who)))
+        for group in groups_by_size(support, query, tasks, rules.tasks_at_once):
+            own = [part[i] for i in who[group].tolist()]
+            yield own, support.take(group), query.take(group)
+
+
+def _of_group(
+    question: Question, learners: Learners, own: list[int], support: Examples, query: Examples
+) -> dict[int, Recommendation]:
+    """Learner -> answer, of learners with equally many support pairs."""
+    model, info, size = question.model, question.info, support.label.shape[1]
+    told = info.kind != "plain" and size > 0
+    before = model.before(query)[:, 0]
+    after = model.after(support, query, question.inner_steps)[:, 0] if told else before
+    sessions = [learners.sessions[i] for i in own]
+    left_out = question.offer.marks(sessions, support, query)
+    lists_before = _lists(question, top_lists(before, before, left_out, question.top))
+    lists_after = lists_before
+    if told:
+        lists_after = _lists(question, top_lists(after, before, left_out, question.top))
+    steps = _steps(question, support) if told else [0] * len(own)
+    return {
+        learner: Recommendation(
+            info.name,
+            info.kind,
+            size if told else 0,
+            steps[task],
+            lists_before[task],
+            lists_after[task],
+            learners.unknown[learner],
+        )
+        for task, learner in enumerate(own)
+    }
+
+
+def _steps(question: Question, support: Examples) -> list[int]:
+    if question.inner_steps is not None:
+        return [question.inner_steps] * support.num_tasks
+    return [question.model.steps(support.take([i])) for i in range(support.num_tasks)]
+
+
+def _of_nobody(question: Question) -> tuple[Ranked, ...]:
+    """The list of a learner of whom nothing is known."""
+    if question.of_nobody is None:
+        return _NO_LIST
+    told = from_sequences([[[1]]], 0, 1, len(question.catalogue))
+    (_, _, query) = told[0]
+    scores: Tensor = question.of_nobody.before(query)[:, 0]
+    common = question.offer.left_out
+    left_out = None if common is None else common[None]
+    return _lists(question, top_lists(scores, scores, left_out, question.top))[0]
+
+
+def _lists(question: Question, found: TopLists) -> list[tuple[Ranked, ...]]:
+    """As courses; places for which none is left are not there."""
+    courses = question.catalogue.courses
+    return [
+        tuple(
+            Ranked(courses[course - 1], rank, place, score)
+            for rank, (course, score, place) in enumerate(zip(*own, strict=True), 1)
+            if score != -torch.inf
+        )
+        for own in zip(*(x.tolist() for x in found), strict=True)
+    ]

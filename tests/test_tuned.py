@@ -1,0 +1,113 @@
+"""The second meta-model: its settings, and what the two sentences of its worth say."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import committed
+import pandas as pd
+import pytest
+from test_report import differences, write_run
+
+from mooc_maml.evaluation.schema import Difference
+from mooc_maml.report.diagnostics import training_diagnostics
+from mooc_maml.report.inputs import Inputs, read_inputs
+from mooc_maml.report.worth import worth
+from mooc_maml.settings.params import ParamsError, parse_params
+
+
+def content(**tuned: Any) -> dict[str, Any]:
+    return {**committed.settings(), "tuned": tuned}
+
+
+def test_what_is_not_named_is_as_in_the_first() -> None:
+    params = parse_params(
+        content(inner_lr=0.3, meta={"variant": "anil"}, model={"backbone": "gru"})
+    )
+    own = params.of_tuned
+    assert (own.inner_lr, own.meta.variant) == (0.3, "anil")
+    assert (params.inner_lr, params.meta.variant) == (0.01, "maml")
+    back = {"inner_lr": 0.01, "meta": params.meta.model_dump(), "tuned": params.tuned}
+    assert own.model_dump() | back == params.model_dump()
+
+
+def test_nothing_named_is_a_second_like_the_first() -> None:
+    params = parse_params(content())
+    assert params.of_tuned is params
+
+
+@pytest.mark.parametrize(
+    ("tuned", "said"),
+    [
+        ({"inner_lr": -1}, r"tuned\.inner_lr: found -1.*greater than 0"),
+        ({"inner_lrr": 1}, r"tuned\.inner_lrr: no such setting; allowed are use_second_order"),
+        ({"seed": 1}, r"tuned\.seed: no such setting"),
+        (
+            {"meta": {"variants": "maml"}},
+            r"tuned\.meta\.variants: no such setting \(found 'maml'\)",
+        ),
+        ({"meta": "anil"}, r"tuned\.meta: found 'anil'; expected keys and values"),
+        ({"model": {"layers": 2}}, r"tuned\.model\.layers: allowed of model is backbone"),
+    ],
+)
+def test_a_setting_that_is_not_allowed_is_named(tuned: dict[str, Any], said: str) -> None:
+    with pytest.raises(ParamsError, match=f"params.yaml: {said}"):
+        parse_params(content(**tuned))
+
+
+def test_the_committed_second_model_differs_from_the_document_s() -> None:
+    params = parse_params(committed.settings())
+    assert params.of_tuned.inner_lr != params.inner_lr == 0.01
+    assert params.of_tuned.meta.warm_start
+    assert not params.meta.warm_start
+
+
+def inputs_with(folder: Path, found: dict[str, Any]) -> Inputs:
+    inputs = read_inputs(write_run(folder), parse_params(committed.settings()))
+    rows = {key: [Difference.model_validate(row) for row in own] for key, own in found.items()}
+    return replace(inputs, maml=inputs.maml.model_copy(update={"differences": rows}))
+
+
+GAIN, NOISE, LOSS = (0.03, 0.01, 0.05), (0.01, -0.01, 0.03), (-0.03, -0.05, -0.01)
+
+
+@pytest.mark.parametrize(
+    ("adaptation", "meta_learning", "said"),
+    [
+        (GAIN, GAIN, ("is worth +3.0 points", "is worth +3.0 points")),
+        (GAIN, NOISE, ("is worth +3.0 points", "is worth nothing that these learners show")),
+        (LOSS, GAIN, ("is worth less than nothing: −3.0 points", "is worth +3.0 points")),
+        (NOISE, LOSS, ("is worth nothing that these", "is worth less than nothing: −3.0")),
+    ],
+)
+def test_two_sentences_follow_from_the_figures(
+    tmp_path: Path, adaptation: Any, meta_learning: Any, said: tuple[str, str]
+) -> None:
+    found = {
+        "gru_fine_tuned_minus_gru": differences(*adaptation),
+        "few_shot_minus_gru_fine_tuned": differences(*meta_learning),
+    }
+    first, second = worth(inputs_with(tmp_path, found)).split(". Meta-learning")
+    assert said[0] in first
+    assert said[1] in second
+    assert "NDCG@10" in first
+
+
+def test_without_the_fine_tuned_gru_nothing_is_said(tmp_path: Path) -> None:
+    assert worth(inputs_with(tmp_path, {})) == ""
+
+
+def test_the_report_says_how_the_second_training_ended(tmp_path: Path) -> None:
+    results = write_run(tmp_path)
+    tuned = results / "plots" / "tuned"
+    tuned.mkdir()
+    pd.DataFrame({"iteration": [1, 2, 3, 4], "train_loss": [4.0, 3, 2, 1]}).to_csv(
+        tuned / "training.csv", index=False
+    )
+    falling = pd.read_csv(results / "plots" / "validation.csv").iloc[::-1]
+    falling.assign(iteration=range(5)).to_csv(tuned / "validation.csv", index=False)
+    found = training_diagnostics(read_inputs(results, parse_params(committed.settings())))
+    texts = {finding.name: finding.text for finding in found}
+    assert "highest (51.3 %) at iteration 0" in texts["tuned_training"]
+    assert texts["tuned_start_best"].startswith("MAML tuned: Meta-training has not improved on its")
+    assert "start_best" not in texts
