@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.evaluation.analysis import analyse
 from mooc_maml.evaluation.test_reads import write_test_results
-from mooc_maml.common.arguments import read_paths
 from mooc_maml.settings.params import load_params
 
 PATHS = {
