@@ -3,8 +3,8 @@
     python -m benchmarks.service --bundle models/bundle --workers 2
 
 Needs wrk (Debian package wrk). Load comes over 1, 10 and 100 connections that stay open; each
-request asks for one learner of ten different courses. Meanwhile other requests are compared with what
-`Recommender` says offline. Then a worker is killed under load. The result goes to
+request asks for one learner of ten different courses. Meanwhile other requests are compared with
+what `Recommender` says offline. Then a worker is killed under load. The result goes to
 benchmarks/measured/service.json.
 """
 
