@@ -54,6 +54,13 @@ class Difference(Result):
     p: Share
     p_holm: Share
 
+    @property
+    def sign(self) -> int:
+        """1 or -1 where interval and corrected test leave out no difference, else 0."""
+        if self.low is None or self.high is None or self.p_holm >= 0.05:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
+
 
 Differences = dict[str, list[Difference]]  # A_minus_B -> a row a metric
 

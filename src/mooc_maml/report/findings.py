@@ -163,8 +163,7 @@ def _certainty(inputs: Inputs, against: str, ours: Measure, other: Measure) -> s
     if paired is not None and paired.low is None:
         return _without_interval(inputs)
     if paired is not None and paired.low is not None and paired.high is not None:
-        sure = (paired.low > 0 or paired.high < 0) and paired.p_holm < 0.05
-        verdict = "more than chance explains" if sure else "chance is not ruled out"
+        verdict = "more than chance explains" if paired.sign else "chance is not ruled out"
         return (
             f"The 95 % interval of the difference over the same learners is "
             f"{between(paired.low, paired.high)} points "

@@ -43,6 +43,6 @@ def worth_finding(inputs: Inputs) -> list[Finding]:
 def _verdict(row: Difference) -> str:
     ends, p = between(row.low, row.high), row.p_holm
     figures = f"{points(row.difference)} {METRIC} ({ends}; p = {p:.2g} after Holm)"
-    if row.low is None or row.high is None or p >= 0.05 or row.low <= 0 <= row.high:
+    if not row.sign:
         return f"nothing that these learners show: {figures}"
-    return figures if row.low > 0 else f"less than nothing: {figures}"
+    return figures if row.sign > 0 else f"less than nothing: {figures}"

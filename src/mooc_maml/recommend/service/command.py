@@ -1,6 +1,7 @@
 """`mooc-maml serve`."""
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -59,6 +60,9 @@ def serve(
     except ValidationError as error:
         raise UserError(_in_words(error)) from None
     start(settings)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)  # all is done; to take PyTorch apart takes the interpreter seconds
 
 
 def _read_key(path: Path | None) -> str | None:

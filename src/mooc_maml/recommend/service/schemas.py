@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 LEARNERS = 256  # of a request
 COURSES = 1000  # of a learner, in all sessions
@@ -13,6 +13,14 @@ IDS = 100_000  # in `exclude` and `only`
 CourseId = Annotated[str, Field(min_length=1, max_length=200)]
 Courses = Annotated[list[CourseId], Field(max_length=COURSES)]
 Model = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+def _whole(value: object) -> object:
+    """3.0 -> 3: JSON knows one kind of number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 
 
 class _Asked(BaseModel):
@@ -54,14 +62,14 @@ class Question(_Asked):
     """
 
     learners: list[Learner] = Field(min_length=1, max_length=LEARNERS)
-    top: int = Field(default=10, ge=1, le=TOP)
+    top: Whole = Field(default=10, ge=1, le=TOP)
     model: Model | None = None
     exclude: Literal["none", "seen"] | Annotated[list[CourseId], Field(max_length=IDS)] | None = (
         None
     )
     only: Annotated[list[CourseId], Field(min_length=1, max_length=IDS)] | None = None
-    inner_steps: int | None = Field(default=None, ge=0, le=INNER_STEPS)
-    pairs: int | None = Field(default=None, ge=0, le=COURSES)
+    inner_steps: Annotated[Whole, Field(ge=0, le=INNER_STEPS)] | None = None
+    pairs: Annotated[Whole, Field(ge=0, le=COURSES)] | None = None
     why: bool = False
 
     @model_validator(mode="after")

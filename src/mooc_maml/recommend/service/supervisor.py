@@ -92,6 +92,7 @@ class Supervisor:
             self._fill(self._now)
             while self._workers:
                 self._step(self._wake[0])
+            self._say("has ended")
         finally:
             self._kill()
             signal.set_wakeup_fd(-1)
