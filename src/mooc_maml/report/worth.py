@@ -28,9 +28,9 @@ def worth(inputs: Inputs) -> str:
     if adaptation is None or meta_learning is None:
         return ""
     return (
-        f"Adaptation without meta-learning ({label_of(FINE_TUNED)}, minus {label_of('gru')}) is "
-        f"worth {_verdict(adaptation)}. Meta-learning ({label_of(few)}, minus "
-        f"{label_of(without)}) is worth {_verdict(meta_learning)}."
+        f"Adaptation without meta-learning ({label_of(FINE_TUNED)}, minus {label_of('gru')}) "
+        f"{_verdict(adaptation)}. Meta-learning ({label_of(few)}, minus "
+        f"{label_of(without)}) {_verdict(meta_learning)}."
     )
 
 
@@ -44,5 +44,5 @@ def _verdict(row: Difference) -> str:
     ends, p = between(row.low, row.high), row.p_holm
     figures = f"{points(row.difference)} {METRIC} ({ends}; p = {p:.2g} after Holm)"
     if not row.sign:
-        return f"nothing that these learners show: {figures}"
-    return figures if row.sign > 0 else f"less than nothing: {figures}"
+        return f"is not told from nothing by these learners, {figures}"
+    return f"is worth {figures}" if row.sign > 0 else f"is worth less than nothing, {figures}"
