@@ -56,7 +56,7 @@ def _places(scores: Tensor, courses: Tensor) -> Tensor:
     number = torch.arange(1, scores.shape[1] + 1)
     whole = scores[:, None]  # [tasks, 1, C]
     found = []
-    for own in courses.split(at_once, dim=1):
+    for own in torch.split(courses, at_once, dim=1):
         score = scores.gather(1, own - 1)[..., None]  # [tasks, at_once, 1]
         ahead = (whole > score) | ((whole == score) & (number < own[..., None]))
         found.append(1 + ahead.sum(2))
