@@ -36,7 +36,12 @@ from mooc_maml.recommend.told import read_learners
 from mooc_maml.settings.params import load_params
 
 SEED = 1
-MODELS: dict[str, form.Kind] = {"few_shot": "adapted", "zero_shot": "plain", "repeat": "informed", "popularity": "plain"}
+MODELS: dict[str, form.Kind] = {
+    "few_shot": "adapted",
+    "zero_shot": "plain",
+    "repeat": "informed",
+    "popularity": "plain",
+}
 AT_ONCE = 2048  # learners of a batch
 SESSIONS, LENGTH = 3, 5  # of each learner: 12 pairs, of which the latest K count
 

@@ -84,7 +84,9 @@ def serving(bundle: Path, workers: int) -> Iterator[tuple[psutil.Process, int]]:
 def memory_mb(supervisor: psutil.Process) -> dict[str, list[float]]:
     """Of the supervisor and each worker: own (USS), shared part included (PSS), all (RSS)."""
     found = [own.memory_full_info() for own in (supervisor, *supervisor.children())]
-    return {name: [round(getattr(x, name) / 1e6, 1) for x in found] for name in ("uss", "pss", "rss")}
+    return {
+        name: [round(getattr(x, name) / 1e6, 1) for x in found] for name in ("uss", "pss", "rss")
+    }
 
 
 def load(port: int, connections: int, seconds: int, script: Path) -> dict[str, float]:
