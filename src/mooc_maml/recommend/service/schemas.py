@@ -20,7 +20,9 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
+Top = Annotated[int, Field(ge=1, le=TOP), BeforeValidator(_whole)]
+Steps = Annotated[int, Field(ge=0, le=INNER_STEPS), BeforeValidator(_whole)]
+Pairs = Annotated[int, Field(ge=0, le=COURSES), BeforeValidator(_whole)]
 
 
 class _Asked(BaseModel):
@@ -62,14 +64,14 @@ class Question(_Asked):
     """
 
     learners: list[Learner] = Field(min_length=1, max_length=LEARNERS)
-    top: Whole = Field(default=10, ge=1, le=TOP)
+    top: Top = 10
     model: Model | None = None
     exclude: Literal["none", "seen"] | Annotated[list[CourseId], Field(max_length=IDS)] | None = (
         None
     )
     only: Annotated[list[CourseId], Field(min_length=1, max_length=IDS)] | None = None
-    inner_steps: Annotated[Whole, Field(ge=0, le=INNER_STEPS)] | None = None
-    pairs: Annotated[Whole, Field(ge=0, le=COURSES)] | None = None
+    inner_steps: Steps | None = None
+    pairs: Pairs | None = None
     why: bool = False
 
     @model_validator(mode="after")
