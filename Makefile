@@ -9,7 +9,7 @@ unexport PYTHONPATH PYTHONHOME  # of another environment
 WORKERS ?= 2
 PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: setup repro test test-thorough readme docs lock
+.PHONY: setup repro test test-thorough demo readme docs lock
 
 setup: .venv/.installed
 
@@ -56,6 +56,12 @@ test: setup
 test-thorough: setup
 	$(PYTEST) -m "thorough or hypothesis" --hypothesis-profile thorough
 
+# The page, on the trained models of the pipeline: open the address that it prints; Ctrl-C ends it.
+PORT ?= 8000
+demo: setup
+	@test -e models/bundle/bundle.json || { PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro export; }
+	$(BIN)/mooc-maml serve --port $(PORT)
+
 # Put the tables of results/ and of experiments/measured into the pages; tests fail where they differ.
 readme: setup
 	$(BIN)/python -m experiments.tables
@@ -70,7 +76,7 @@ docs: setup
 lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --upgrade pip
-	.venv-lock/bin/python -m pip install --quiet "setuptools>=77" -e ".[dev,docs,search]"
+	.venv-lock/bin/python -m pip install --quiet "setuptools>=77" -e ".[dev,docs,search,serve]"
 	{ echo "# Every package of the pipeline and its tests, pinned. Made from pyproject.toml by \`make lock\`."; \
 	  .venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -vi '^pip==' | sed 's/+cpu//'; } > requirements.lock
 	rm -r .venv-lock

@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,3 +132,20 @@ def test_unusable_files_are_named(tmp_path: Path):
     torch.save(other, path)
     with pytest.raises(UserError, match="size mismatch"):
         read_model(path)
+
+
+def test_making_one_does_not_load_the_compiler() -> None:
+    """Two seconds of every start that nothing needs; see `unset_embedding`."""
+    code = (
+        "import sys; from mooc_maml.models.gru import GRURecommender; "
+        "from mooc_maml.models.transformer import SASRec; GRURecommender(3, 2, 2); "
+        "SASRec(3, dim=2, heads=1, blocks=1, dropout=0.0, max_length=3); "
+        "assert 'torch._dynamo' not in sys.modules"
+    )
+    path = os.pathsep.join(sys.path)
+    subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        timeout=300,
+        env={**os.environ, "PYTHONPATH": path},
+    )

@@ -19,6 +19,7 @@ from mooc_maml.sources.events import ReadReport
 from mooc_maml.synthetic.activity import SyntheticActivity, simulate
 from mooc_maml.synthetic.dump import PERIODS, write_dump
 from mooc_maml.synthetic.oracle import Oracle
+from mooc_maml.synthetic.titles import _FIELDS, course_titles, write_titles
 from stages import simulate as stage
 
 KEPT = ("load_", "problem_", "video_", "seek_", "speed_", "pause_")
@@ -182,9 +183,10 @@ def run_stage(monkeypatch: pytest.MonkeyPatch, folder: Path, seed: int) -> dict[
     content["data"]["synthetic"] |= {"learners": 50, "courses": 30}
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["simulate", "--raw", "raw", "--truth", "truth"])
+    paths = ["--raw", "raw", "--truth", "truth", "--titles", "titles.csv"]
+    monkeypatch.setattr(sys, "argv", ["simulate", *paths])
     stage.main()
-    files = [*(folder / "raw").iterdir(), *(folder / "truth").iterdir()]
+    files = [*(folder / "raw").iterdir(), *(folder / "truth").iterdir(), folder / "titles.csv"]
     return {path.name: path.read_bytes() for path in files}
 
 
@@ -192,9 +194,36 @@ def test_the_stage_writes_the_same_bytes_for_the_same_seed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first, again, other = (run_stage(monkeypatch, tmp_path, seed) for seed in (1, 1, 2))
-    assert set(first) == {*PERIODS, "tastes.npz"}
+    assert set(first) == {*PERIODS, "tastes.npz", "titles.csv"}
     assert first == again
     assert all(first[name] != other[name] for name in first)
     learner = str(Oracle.load(tmp_path / "truth").tastes.learner_ids[0])
     everything = "".join(text(tmp_path / "raw", name) for name in PERIODS)
     assert f'"{learner}"' in everything
+
+
+def test_titles_are_of_these_courses_and_none_comes_twice(activity: SyntheticActivity) -> None:
+    params = SyntheticParams(learners=400, courses=60, taste_strength=1.0)
+    titles = course_titles(params, 3)
+    assert len(titles) == len(set(titles)) == 60
+    assert titles == course_titles(params, 3) != course_titles(params, 4)
+    assert len(set(course_titles(params.model_copy(update={"courses": 5_000}), 3))) == 5_000
+    # a programme has a field: a course is mostly followed by its sequel and its programme's others
+    follow = activity.tastes.follow
+    same = [follow[i, j] for i in range(60) for j in range(60) if i != j and alike(titles, i, j)]
+    other = [follow[i, j] for i in range(60) for j in range(60) if not alike(titles, i, j)]
+    assert np.median(same) > 3 * np.median(other)
+
+
+def alike(titles: list[str], first: int, second: int) -> bool:
+    return field_of(titles[first]) == field_of(titles[second])
+
+
+def field_of(title: str) -> str:
+    return max((own for own in _FIELDS if own in title), key=len)
+
+
+def test_the_file_of_titles_says_that_they_are_synthetic(tmp_path: Path) -> None:
+    write_titles(tmp_path / "titles.csv", np.array(["b", "a"]), ["One", "Two, or more"])
+    expected = 'course,title (synthetic)\na,"Two, or more"\nb,One\n'
+    assert (tmp_path / "titles.csv").read_text() == expected

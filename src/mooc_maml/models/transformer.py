@@ -10,6 +10,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from mooc_maml.models.embedding import unset_embedding
+
 
 class SASRec(nn.Module):
     """Scores every course as the next one of a session.
@@ -51,8 +53,8 @@ class SASRec(nn.Module):
             raise ValueError(f"dim {dim}: expected a multiple of heads, {heads}")
         self.dropout = dropout
         with torch.device("meta"):  # no numbers yet, so that none come from global random state
-            self.embedding = nn.Embedding(num_courses + 1, dim, padding_idx=0)
-            self.position = nn.Embedding(max_length, dim)
+            self.embedding = unset_embedding(num_courses + 1, dim)
+            self.position = unset_embedding(max_length, dim, padding=None)
             self.blocks = nn.ModuleList(_Block(dim, heads) for _ in range(blocks))
             self.norm = nn.LayerNorm(dim)
         self.to_empty(device="cpu")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mooc_maml.episodes.examples import Examples, groups_by_size
-from mooc_maml.episodes.sequences import from_sequences
+from mooc_maml.episodes.sequences import Sessions, from_sequences
 from mooc_maml.recommend.answers import Ranked, Recommendation
 from mooc_maml.recommend.bundle import ModelInfo, Rules
 from mooc_maml.recommend.catalogue import Catalogue
@@ -45,7 +45,9 @@ def answers(question: Question, learners: Learners) -> list[Recommendation]:
     found: dict[int, Recommendation] = {}
     for start in range(0, len(known), _AT_ONCE):
         part = known[start : start + _AT_ONCE]
-        for own, support, query in _groups(question, learners, part):
+        size, courses = question.pairs, len(question.catalogue)
+        made = groups(question.rules, size, courses, learners.sessions, part)
+        for own, support, query in made:
             found |= _of_group(question, learners, own, support, query)
     nobody = _of_nobody(question) if len(known) < len(learners.sessions) else _NO_LIST
     for i, unknown in enumerate(learners.unknown):
@@ -54,17 +56,27 @@ def answers(question: Question, learners: Learners) -> list[Recommendation]:
     return [found[i] for i in range(len(learners.sessions))]
 
 
-def _groups(
-    question: Question, learners: Learners, part: Sequence[int]
+def groups(
+    rules: Rules,
+    pairs: int,
+    num_courses: int,
+    learners: Sequence[Sessions],
+    part: Sequence[int],
 ) -> Iterator[tuple[list[int], Examples, Examples]]:
-    """Learners of similar size together, as in testing: who they are, support and query."""
-    rules, sessions = question.rules, [learners.sessions[i] for i in part]
+    """Some learners, those of similar size together, as in testing.
+
+    Args:
+        rules: how they are read.
+        pairs: support pairs, at most.
+        num_courses: C.
+        learners: sessions of all.
+        part: places of those that are wanted.
+
+    Returns:
+        Places in `learners`, support pairs, and the pairs asked for.
+    """
     told = from_sequences(
-        sessions,
-        question.pairs,
-        rules.max_prefix_length,
-        len(question.catalogue),
-        rules.reliability,
+        [learners[i] for i in part], pairs, rules.max_prefix_length, num_courses, rules.reliability
     )
     for who, support, query in told:
         tasks = list(range(len(who)))
@@ -79,14 +91,16 @@ def _of_group(
     """Learner -> answer, of learners with equally many support pairs."""
     model, info, size = question.model, question.info, support.label.shape[1]
     told = info.kind != "plain" and size > 0
-    before = model.before(query)[:, 0]
-    after = model.after(support, query, question.inner_steps)[:, 0] if told else before
+    before, after = (
+        model.both(support, query, question.inner_steps) if told else (model.before(query), None)
+    )
     sessions = [learners.sessions[i] for i in own]
     left_out = question.offer.marks(sessions, support, query)
-    lists_before = _lists(question, top_lists(before, before, left_out, question.top))
+    first = before[:, 0]
+    lists_before = _lists(question, top_lists(first, None, left_out, question.top))
     lists_after = lists_before
-    if told:
-        lists_after = _lists(question, top_lists(after, before, left_out, question.top))
+    if after is not None:
+        lists_after = _lists(question, top_lists(after[:, 0], first, left_out, question.top))
     steps = _steps(question, support) if told else [0] * len(own)
     return {
         learner: Recommendation(
@@ -105,7 +119,7 @@ def _of_group(
 def _steps(question: Question, support: Examples) -> list[int]:
     if question.inner_steps is not None:
         return [question.inner_steps] * support.num_tasks
-    return [question.model.steps(support.take([i])) for i in range(support.num_tasks)]
+    return question.model.steps(support)
 
 
 def _of_nobody(question: Question) -> tuple[Ranked, ...]:
@@ -117,7 +131,7 @@ def _of_nobody(question: Question) -> tuple[Ranked, ...]:
     scores: Tensor = question.of_nobody.before(query)[:, 0]
     common = question.offer.left_out
     left_out = None if common is None else common[None]
-    return _lists(question, top_lists(scores, scores, left_out, question.top))[0]
+    return _lists(question, top_lists(scores, None, left_out, question.top))[0]
 
 
 def _lists(question: Question, found: TopLists) -> list[tuple[Ranked, ...]]:

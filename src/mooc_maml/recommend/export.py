@@ -1,6 +1,6 @@
 """Make a bundle of what the pipeline trained and tested."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -23,42 +23,14 @@ from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.model_file import read_learned, read_settings
 from mooc_maml.preprocess.account import PreprocessResult
 from mooc_maml.recommend import bundle as form
+from mooc_maml.recommend.meta_rows import META_ROWS
 from mooc_maml.runtime.pipeline import stage_fingerprint
 from mooc_maml.settings.params import Params
 
 _NOT_SERVED = ("random",)
 _KEEP_SESSIONS = ("v_sknn",)  # sessions of single training learners can be read from their files
-_STAGES = ("train_baselines", "train_composites", "meta_train", "test")  # that made what it holds
-
-
-def _as_they_are(params: Params) -> Params:
-    return params
-
-
-@dataclass(frozen=True)
-class MetaRow:
-    """A row of the results that is a meta-trained model.
-
-    Attributes:
-        name: in the results.
-        label: for people.
-        folder: of its stage in the folder of models; its file in the bundle has the same name.
-        zero_shot: whether it takes no steps.
-        params_of: the settings that it was trained with, from those of the run.
-    """
-
-    name: str
-    label: str
-    folder: str
-    zero_shot: bool
-    params_of: Callable[[Params], Params] = _as_they_are
-
-
-# A further row of a meta-trained model is a line here; those that the results lack are left out.
-META_ROWS = (
-    MetaRow("few_shot", "MAML few-shot", "maml", zero_shot=False),
-    MetaRow("zero_shot", "MAML zero-shot", "maml", zero_shot=True),
-)
+# That made what a bundle holds.
+_STAGES = ("train_baselines", "train_composites", "meta_train", "meta_train_tuned", "test")
 
 
 @dataclass(frozen=True)

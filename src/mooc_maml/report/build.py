@@ -13,6 +13,7 @@ from mooc_maml.report.findings import results
 from mooc_maml.report.headline import answer, headline_rows
 from mooc_maml.report.inputs import read_inputs, tag
 from mooc_maml.report.manifest import artefacts, configuration
+from mooc_maml.report.model_card import model_card
 from mooc_maml.report.page import write_page
 from mooc_maml.report.readme import results_table
 from mooc_maml.report.repeated import read_seeds
@@ -55,6 +56,7 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
     texts = {
         "table.md": results_table(inputs),
         "table_short.md": results_table(inputs, short),
+        "model_card.md": model_card(inputs),
         "answer.md": "\n".join(f"- {text}" for text in answer(inputs, seeds).sentences) + "\n",
     }
     for name, text in texts.items():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from mooc_maml.evaluation.control_names import TUNED
 from mooc_maml.evaluation.schema import Difference, SeedsResult
 from mooc_maml.report.inputs import Inputs, Measure, ModelRow
-from mooc_maml.report.words import NOTHING, count, points
+from mooc_maml.report.words import NOTHING, between, count, points
 
 HEADLINE = "HR@1"
 MOST_ROWS = 8
@@ -29,7 +29,7 @@ class Answer:
 
 def is_sure(paired: Difference | None) -> bool:
     """Whether a paired difference is more than chance explains: its interval and Holm's p agree."""
-    return paired is not None and (paired.low > 0 or paired.high < 0) and paired.p_holm < 0.05
+    return paired is not None and paired.sign != 0
 
 
 def answer(inputs: Inputs, seeds: SeedsResult | None = None) -> Answer:
@@ -112,7 +112,7 @@ def _sure(inputs: Inputs, seeds: SeedsResult | None) -> str:
 def _certainty(paired: Difference | None) -> str:
     if paired is None:
         return NOTHING
-    ends = f"{points(paired.low, unit=False)} to {points(paired.high, unit=False)}"
+    ends = between(paired.low, paired.high)
     words = "more than chance explains" if is_sure(paired) else "chance is not ruled out"
     return f"{points(paired.difference)} (95 % interval {ends}), {words}"
 

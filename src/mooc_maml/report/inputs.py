@@ -25,6 +25,7 @@ from mooc_maml.evaluation.schema import (
     TestResult,
     TrainedResult,
 )
+from mooc_maml.evaluation.statistics import LEAST_LEARNERS
 from mooc_maml.evaluation.test_reads import FILE as TEST_READS
 from mooc_maml.evaluation.test_reads import count_reads
 from mooc_maml.preprocess.account import PreprocessResult
@@ -38,6 +39,8 @@ LABELS = {name: model.label for name, model in MODELS.items()} | {
     "mixture_without_steps": "Mixture told, without steps",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
+    "tuned_start": "MAML tuned, before meta-training",
+    "tuned_without_steps": "MAML tuned, told, without steps",
     "tuned_zero_shot": "MAML tuned, zero-shot",
     "tuned_few_shot": "MAML tuned, few-shot",
     "oracle": "Oracle (best possible)",
@@ -124,6 +127,11 @@ class Inputs:
     def synthetic(self) -> bool:
         """Whether the learners are synthetic."""
         return self.maml.synthetic
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether there are so few test learners that nothing can be concluded."""
+        return self.maml.learners < LEAST_LEARNERS
 
     @property
     def source_label(self) -> str:

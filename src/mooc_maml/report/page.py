@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mooc_maml.common.files import atomic_path
 from mooc_maml.common.results import plain
 from mooc_maml.evaluation.comparison import FINE_TUNED
-from mooc_maml.evaluation.control_names import CONTROLLED, TUNED, difference_name
+from mooc_maml.evaluation.control_names import CONTROLLED, TUNED, TUNED_START, difference_name
 from mooc_maml.evaluation.schema import (
     METRICS,
     Difference,
@@ -30,7 +30,15 @@ from mooc_maml.report.headline import HEADLINE, answer
 from mooc_maml.report.inputs import Inputs, Measure, label_of, row_of
 from mooc_maml.report.repeated import seeds_table
 from mooc_maml.report.where_figure import where_tables
-from mooc_maml.report.words import NOTHING, flatten, number, percent, points, signed_percent
+from mooc_maml.report.words import (
+    NOTHING,
+    between,
+    flatten,
+    number,
+    percent,
+    points,
+    signed_percent,
+)
 from mooc_maml.settings.composites_section import ADAPTED
 
 FIRST_FINDINGS = 3  # the others fold away
@@ -179,7 +187,7 @@ def _differences(inputs: Inputs) -> list[dict[str, Any]]:
         for other, words in ({zero: "its zero-shot"} | others).items()
     }
     worth = (*((few, FINE_TUNED) for few in ("few_shot", TUNED[0])), (FINE_TUNED, "gru"))
-    for first, other in (*worth, (TUNED[0], "few_shot")):
+    for first, other in (*worth, (TUNED[0], TUNED_START)):
         labels[difference_name(first, other)] = f"{label_of(first)} − {label_of(other)}"
     return _rows(inputs.maml.differences, labels)
 
@@ -195,11 +203,10 @@ def _rows(differences: Differences, labels: dict[str, str]) -> list[dict[str, An
 def _difference(paired: Difference | None) -> dict[str, str]:
     if paired is None:
         return dict.fromkeys(("value", "interval", "p", "d"), NOTHING)
-    low, high = points(paired.low, unit=False), points(paired.high, unit=False)
     d = number(paired.cohens_d)
     return {
         "value": points(paired.difference, unit=False),
-        "interval": f"{low} to {high}",
+        "interval": between(paired.low, paired.high),
         "p": f"p = {paired.p_holm:.2g}",
         "d": f"d = {d:.2f}".replace("-", "−") if math.isfinite(d) else "d n.a.",
     }
@@ -214,7 +221,7 @@ def _cold_start(inputs: Inputs) -> list[dict[str, Any]]:
         of_model: dict[str, dict[int, Measure]] = {}
         for point in curves:
             if point.metric == metric:
-                measure = Measure(point.mean, point.low, point.high)
+                measure = Measure(point.mean, number(point.low), number(point.high))
                 of_model.setdefault(point.model, {})[point.support_size] = measure
         best_first = sorted(of_model, key=lambda name: -of_model[name][sizes[-1]].value)
         rows = [

@@ -67,8 +67,11 @@ def _entries(text: str) -> Iterator[tuple[str, str, str]]:
     """Headings, and settings with their comments, in the order of the file."""
     place: list[tuple[int, str]] = []
     entry: list[str] | None = None
+    inside = 0  # of brackets that an earlier line opened: what stands there is no line of its own
     for line in text.splitlines():
-        heading, found = _HEADING.match(line), _LINE.match(line)
+        heading, found = _HEADING.match(line), None if inside else _LINE.match(line)
+        code = line.split("#")[0]
+        inside += sum(code.count(x) for x in "{[") - sum(code.count(x) for x in "}]")
         if entry and not found and not heading and line.strip().startswith("#") and line[:1] == " ":
             entry[1] += f" {line.strip().lstrip('# ')}"
             continue
