@@ -74,10 +74,9 @@ def cut_off(driver: Any) -> list[str]:
 
 def serious(driver: Any) -> list[str]:
     """What axe-core calls serious or critical: the rule, and the elements."""
-    axe = pytest.importorskip("axe_selenium_python").Axe(driver)
-    axe.inject()
+    axe = pytest.importorskip("axe_core_python.selenium").Axe()
     return [
         f"{each['id']}: {each['help']}: {[node['html'][:120] for node in each['nodes']][:3]}"
-        for each in axe.run()["violations"]
+        for each in axe.run(driver)["violations"]
         if each["impact"] in _SERIOUS
     ]

@@ -142,6 +142,17 @@ def show(
 
 
 @app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="Git revision, DVC experiment, or workspace.")],
+    run_b: Annotated[str, typer.Argument(help="The other; what changed is B - A.")],
+) -> None:
+    """Two runs of the pipeline side by side: settings, metrics, pictures, as table and page."""
+    from mooc_maml.report.compare import main as compared
+
+    print(compared(run_a, run_b))
+
+
+@app.command()
 def onnx(
     out: Annotated[Path, typer.Argument(help="File to write.")],
     model: Annotated[str, typer.Option(help="A GRU that looks at the last session alone.")] = (
