@@ -26,11 +26,11 @@ def git(root: Path, *words: str) -> None:
 def project(tmp_path: Path) -> Path:
     """A commit `HEAD`, and a workspace with first-order MAML and a better few-shot."""
     root = tmp_path / "project"
-    (root / "results" / "plots").mkdir(parents=True)
+    (root / "results" / "report" / "figures").mkdir(parents=True)
     (root / "params.yaml").write_text(committed.settings_text())
     result = root / "results" / "maml_K5_Q10.json"
     result.write_text(json.dumps(maml_json()))
-    (root / "results" / "plots" / "comparison.png").write_bytes(b"old")
+    (root / "results" / "report" / "figures" / "comparison.png").write_bytes(b"old")
     git(root, "init", "-q")
     git(root, "add", ".")
     git(root, "commit", "-qm", "run")
@@ -38,7 +38,7 @@ def project(tmp_path: Path) -> Path:
     text = committed.settings_text().replace("use_second_order: true", "use_second_order: false")
     (root / "params.yaml").write_text(text)
     result.write_text(json.dumps(maml_json() | {"few_shot": block(0.333)}))
-    (root / "results" / "plots" / "comparison.png").write_bytes(b"new")
+    (root / "results" / "report" / "figures" / "comparison.png").write_bytes(b"new")
     return root
 
 

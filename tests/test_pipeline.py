@@ -198,7 +198,7 @@ def test_the_report_lists_every_artefact_with_its_size_and_hash(done: Project) -
 
 
 def test_figures_are_pictures(done: Project) -> None:
-    pictures = list((done.path / "results" / "plots").glob("*.png"))
+    pictures = list((done.path / "results" / "report" / "figures").glob("*.png"))
     assert {"param_change_distribution.png", "training_curve.png"} <= {p.name for p in pictures}
     for picture in pictures:
         head = picture.read_bytes()[:24]

@@ -1,7 +1,6 @@
 """The whole report, from result files to page, in one call."""
 
 import os
-import shutil
 from pathlib import Path
 
 from mooc_maml.common.files import atomic_path, write_json
@@ -24,13 +23,11 @@ from mooc_maml.settings.params import Params
 def build_report(params: Params, results_path: Path, models_path: Path, report_path: Path) -> str:
     """Write the report's folder: page, figures, tables, and what a program can read.
 
-    The figures' PNG go to plots/ of the results too, where README and DVC show them.
-
     The same inputs give the same bytes.
 
     Args:
         params: the settings of the run.
-        results_path: folder of the result files; figures go to plots/ in it.
+        results_path: folder of the result files; tables of plots in plots/.
         models_path: folder of the model files, which are only hashed.
         report_path: folder that the report is written to.
 
@@ -43,10 +40,8 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
     inputs = read_inputs(results_path, params)
     seeds = read_seeds(results_path / f"seeds_{tag(params)}.json", params)
     sizes = (params.episodes.support_size, params.episodes.query_size)
-    plots, figures = results_path / "plots", report_path / "figures"
-    for path in draw_figures(inputs, figures):
-        with atomic_path(plots / path.name) as temporary:
-            shutil.copyfile(path, temporary)
+    figures = report_path / "figures"
+    draw_figures(inputs, figures)
     write_exports(inputs, report_path / "tables", figures)
     findings = results(inputs) + training_diagnostics(inputs)
     settings = configuration(inputs)

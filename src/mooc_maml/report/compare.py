@@ -169,7 +169,7 @@ def _pictures(folder: Path, first: RunFiles, second: RunFiles) -> list[dict[str,
     """Write the pictures that differ; name, caption and the paths of both."""
     found = []
     for name, caption in CAPTIONS.items():
-        both = [run.read(f"results/plots/{name}") for run in (first, second)]
+        both = [run.read(f"results/report/figures/{name}") for run in (first, second)]
         if None in both or both[0] == both[1]:
             continue
         paths = [f"{side}_{name}" for side in "ab"]
