@@ -2,9 +2,9 @@
 
     python -m benchmarks.service --bundle models/bundle --workers 2
 
-Needs wrk (Debian package wrk). Load comes over 1, 10 and 100 connections that stay open; each request
-asks for one learner of ten different courses. Meanwhile other requests are compared with what
-`Recommender` says offline. Then a worker is killed under load. The result goes to
+Needs wrk (Debian package wrk). Load comes over 1, 10 and 100 connections that stay open; each
+request asks for one learner of ten different courses. Meanwhile other requests are compared with
+what `Recommender` says offline. Then a worker is killed under load. The result goes to
 benchmarks/measured/service.json.
 """
 
@@ -45,7 +45,8 @@ end
 done = function(summary, latency, requests)
   local e = summary.errors
   print(string.format("RESULT %%d %%d %%d %%d %%d %%d %%d", summary.requests, summary.duration,
-    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write, e.timeout, e.status))
+    latency:percentile(50), latency:percentile(99), e.connect + e.read + e.write, e.timeout,
+    e.status))
 end
 """
 
