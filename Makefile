@@ -9,7 +9,7 @@ unexport PYTHONPATH PYTHONHOME  # of another environment
 WORKERS ?= 2
 PYTEST = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: setup repro test test-thorough demo readme lock
+.PHONY: setup repro test test-thorough demo readme docs lock
 
 setup: .venv/.installed
 
@@ -42,6 +42,9 @@ repro: setup
 	  { echo "repro: no git repository here (or no git), which DVC needs: git clone the project, or run" \
 	    "git init here" >&2; exit 1; }
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
+	@cat results/report/answer.md
+	@echo "- All models: results/report/table.md"
+	@echo "report: $(CURDIR)/results/report/index.html"
 
 test: setup
 	$(BIN)/ruff format --check .
@@ -64,11 +67,16 @@ readme: setup
 	$(BIN)/python -m experiments.tables
 	$(BIN)/python -m mooc_maml.report.readme README.md docs/evidence.md experiments/measured/README.md
 
+# Pages to read offline, in docs/_build/html; a warning is an error.
+docs: setup
+	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+	@echo "docs: docs/_build/html/index.html"
+
 # Resolve pyproject.toml anew in an empty environment and pin what came out.
 lock:
 	$(PYTHON) -m venv .venv-lock
 	.venv-lock/bin/python -m pip install --quiet --upgrade pip
-	.venv-lock/bin/python -m pip install --quiet "setuptools>=77" -e ".[dev,search,serve]"
+	.venv-lock/bin/python -m pip install --quiet "setuptools>=77" -e ".[dev,docs,search,serve]"
 	{ echo "# Every package of the pipeline and its tests, pinned. Made from pyproject.toml by \`make lock\`."; \
 	  .venv-lock/bin/python -m pip freeze --all --exclude-editable | grep -vi '^pip==' | sed 's/+cpu//'; } > requirements.lock
 	rm -r .venv-lock

@@ -75,10 +75,12 @@ class Recorder:
 
         def dump(plain: Any) -> Any:
             def dumped(model: BaseModel, **options: Any) -> Any:
-                recorder.note_all(model, set(options.get("exclude") or ()))
+                is_on = recorder.is_on  # not while settings are checked
+                if is_on:
+                    recorder.note_all(model, set(options.get("exclude") or ()))
                 recorder.is_on = False
                 found = plain(model, **options)
-                recorder.is_on = True
+                recorder.is_on = is_on
                 return found
 
             return dumped

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from bundle_helpers import IDS, TITLES, made
+from conftest import ROOT
 
 from mooc_maml.recommend import Recommender
 from mooc_maml.recommend import command as program
@@ -220,7 +223,7 @@ def test_what_steers_a_terminal_is_not_printed(ask: Any) -> None:
     assert "\u202e" not in said.out + said.err
 
 
-def run(*code: str) -> subprocess.CompletedProcess[str]:
+def run(*code: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join(sys.path)
     return subprocess.run(
         [sys.executable, *code],
@@ -228,6 +231,7 @@ def run(*code: str) -> subprocess.CompletedProcess[str]:
         text=True,
         timeout=300,
         check=False,
+        cwd=cwd,
         env={**os.environ, "PYTHONPATH": path},
     )
 
@@ -242,3 +246,27 @@ def test_what_does_not_compute_loads_no_pytorch() -> None:
     done = run("-c", code)
     assert done.returncode == 0, done.stderr
     assert "Models, the best on validation first:" in done.stdout
+
+
+def test_the_stage_that_the_page_shows_scores_a_table(tmp_path: Path) -> None:
+    """docs/asking.md: the command of its DVC stage, in a folder with a bundle and a table."""
+    page = (ROOT / "docs" / "asking.md").read_text(encoding="utf-8")
+    stage = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["score"]
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "bundle").symlink_to(made().folder)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "learners.csv").write_text(learners_csv())
+    name, *arguments = shlex.split(stage["cmd"])
+    assert name == "mooc-maml"
+    code = (
+        "import sys; from mooc_maml.recommend.command import main; "
+        f"sys.argv = ['mooc-maml', *{arguments!r}]; main()"
+    )
+    done = run("-c", code, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    (out,) = stage["outs"]
+    with (tmp_path / out).open() as file:
+        rows = list(csv.DictReader(file))
+    assert list(dict.fromkeys(row["learner"] for row in rows)) == list(LEARNERS)
+    assert all(row["course"] not in LEARNERS["bo"][0] for row in rows if row["learner"] == "bo")

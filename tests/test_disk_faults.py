@@ -28,9 +28,14 @@ STAGES = {
         "--episodes data/episodes --gru models/baselines/gru.pth --model models/maml "
         "--plots results/plots"
     ),
+    "meta_train_tuned": (
+        "--episodes data/episodes --gru models/baselines/gru.pth --model models/maml_tuned "
+        "--plots results/plots/tuned"
+    ),
     "test": (
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
-        "--composites models/composites --model models/maml --truth data/truth "
+        "--composites models/composites --model models/maml --tuned models/maml_tuned "
+        "--truth data/truth "
         "--results results/maml_K5_Q10.json --records data/records --plots results/plots"
     ),
     "export": (
@@ -44,11 +49,13 @@ STAGES = {
     ),
     "cold_start": (
         "--episodes data/episodes --baselines models/baselines --composites models/composites "
-        "--model models/maml --results results/cold_start_K5_Q10.json"
+        "--model models/maml --tuned models/maml_tuned "
+        "--results results/cold_start_K5_Q10.json"
     ),
     "controls": (
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
-        "--composites models/composites --model models/maml --truth data/truth "
+        "--composites models/composites --model models/maml --tuned models/maml_tuned "
+        "--truth data/truth "
         "--results results/controls_K5_Q10.json"
     ),
     "visualize": "--results results --models models --report results/report",

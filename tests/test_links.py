@@ -8,6 +8,8 @@ from pipeline_files import ROOT
 
 PAGES = [
     ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
     *sorted((ROOT / "docs").rglob("*.md")),
     *(ROOT / folder / "measured" / "README.md" for folder in ("benchmarks", "experiments")),
     ROOT / "data" / "raw" / "README.md",

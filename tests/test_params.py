@@ -1,9 +1,11 @@
+import re
 import subprocess
 import sys
 
 import committed
 import pytest
 import yaml
+from pipeline_files import leaves
 
 from mooc_maml.settings.params import ParamsError, load_params, parse_params
 
@@ -44,15 +46,15 @@ def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
         ({"data": {"source": "kaggle"}}, r"data\.source: found 'kaggle'; .*'synthetic'.*'table'"),
         ({"inner_lr": "fast"}, r"inner_lr: found 'fast'; expected a number"),
         ({"inner_lr": True}, r"inner_lr: found True; expected a number"),
-        ({"inner_lr": 0}, r"inner_lr: found 0; .*greater than 0"),
+        ({"inner_lr": 0}, r"inner_lr: found 0; expected a number above 0, at most 1,000"),
         ({"inner_lr": float("nan")}, r"inner_lr: found nan"),
-        ({"outer_lr": -1e-3}, r"outer_lr: found -0\.001; .*greater than 0"),
+        ({"outer_lr": -1e-3}, r"outer_lr: found -0\.001; .*above 0"),
         ({"num_inner_steps": 2.5}, r"num_inner_steps: found 2\.5; .*integer"),
         ({"num_inner_steps": "5"}, r"num_inner_steps: found '5'; .*integer"),
-        ({"meta_batch_size": 0}, r"meta_batch_size: found 0; .*greater than or equal to 1"),
+        ({"meta_batch_size": 0}, r"meta_batch_size: found 0; .*from 1 to 100,000"),
         ({"use_second_order": "yes"}, r"use_second_order: found 'yes'; .*boolean"),
         ({"use_second_order": 1}, r"use_second_order: found 1; .*boolean"),
-        ({"model": {"dropout": 1}}, r"model\.dropout: found 1; .*less than 1"),
+        ({"model": {"dropout": 1}}, r"model\.dropout: found 1; .*below 1"),
         ({"model": None}, r"model: found None"),
         ({"ablations": {"support_sizes": []}}, r"ablations\.support_sizes: "),
         ({"ablations": {"support_sizes": [1, 0]}}, r"ablations\.support_sizes\.1: found 0"),
@@ -119,15 +121,15 @@ def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
         ),
         ({"hardware": {"processes": True}}, r"processes: found True; expected auto, or a number"),
         ({"hardware": {"processes": "many"}}, r"processes: found 'many'; expected auto"),
-        ({"hardware": {"threads": 0}}, r"hardware\.threads: found 0; .*greater than or equal to 1"),
-        ({"hardware": {"tasks_at_once": 10**9}}, r"tasks_at_once: .*less than or equal to 1000000"),
+        ({"hardware": {"threads": 0}}, r"hardware\.threads: found 0; .*from 1 to 1,024"),
+        ({"hardware": {"tasks_at_once": 10**9}}, r"tasks_at_once: .*from 1 to 1,000,000"),
         (
             {"sessions": {"gap_seconds": 1e33}},
-            r"gap_seconds: found 1e\+33; .*less than",
+            r"gap_seconds: found 1e\+33; .*above 0, at most 1,000,000,000",
         ),
         (
             {"episodes": {"support_size": 10**30}},
-            r"support_size: .*less than or equal to 1000000000$",
+            r"support_size: .*from 1 to 10,000$",
         ),
         ({"hardware": {"device": "tpu"}}, r"hardware\.device: found 'tpu'; .*'auto'"),
     ],
@@ -135,6 +137,32 @@ def test_a_float_that_yaml_takes_for_text_is_a_number(tmp_path, text):
 def test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed(make_params, changes, words):
     with pytest.raises(ParamsError, match=words):
         make_params(**changes)
+
+
+NUMBERS = [
+    key
+    for key, value in leaves(yaml.safe_load(PARAMS)).items()
+    for one in (value if isinstance(value, list) else [value])[:1]
+    if type(one) in (int, float) or key in ("episodes.split_seed", "hardware.processes")
+]
+
+
+@pytest.mark.parametrize("key", NUMBERS)
+@pytest.mark.parametrize("found", [10**30, -1, float("inf")])
+def test_no_number_may_be_as_large_or_small_as_it_likes(key, found):
+    content = yaml.safe_load(PARAMS)
+    *sections, name = key.split(".")
+    place = content
+    for section in sections:
+        place = place[section]
+    place[name] = [found] if isinstance(place[name], list) else found
+    with pytest.raises(ParamsError) as error:
+        parse_params(content)
+    assert f"{key}" in str(error.value)
+    if isinstance(found, int):
+        assert re.search(
+            r"from [\d.,]+ to [\d.,]+|above 0, at most [\d.,]+|below 1", str(error.value)
+        )
 
 
 def test_every_fault_is_named_at_once_and_a_missing_key_too():
@@ -176,7 +204,7 @@ def test_every_setting_of_params_yaml_is_explained():
     for number, line in enumerate(PARAMS.splitlines(), start=1):
         _, _, rest = line.partition(":")
         starts_section = not rest.strip()
-        if line.strip() and not line.startswith("#") and not starts_section:
+        if line.strip() and not line.lstrip().startswith("#") and not starts_section:
             explained = "#" in rest and rest.split("#", 1)[1].strip()
             assert explained, f"params.yaml line {number}: {line}"
 

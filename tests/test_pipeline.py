@@ -24,6 +24,7 @@ from tiny import Project, done_project, set_params
 
 from mooc_maml.episodes.store import read_episodes
 from mooc_maml.evaluation.records import read_ranks
+from mooc_maml.evaluation.statistics import LEAST_LEARNERS
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.recommend import Recommender
 from mooc_maml.runtime.pipeline import tracks
@@ -125,7 +126,10 @@ def test_cold_start_gives_every_model_so_many_pairs(done: Project) -> None:
     ablations = done.read_json("results/ablations_K5_Q10.json")["support_sizes"]
     curves: dict[str, list[float]] = {}
     for row in found["curves"]:
-        assert row["low"] <= row["mean"] <= row["high"]
+        if found["learners"] >= LEAST_LEARNERS and row["low"] is not None:
+            assert row["low"] <= row["mean"] <= row["high"]
+        else:
+            assert row["low"] is row["high"] is None
         if row["metric"] == "NDCG@10":
             curves.setdefault(row["model"], []).append(row["mean"])
     assert set(curves) == {*maml["baselines"], "few_shot"}

@@ -162,6 +162,58 @@ def cold_start_json(synthetic: bool = True) -> dict[str, Any]:
     return common(synthetic, 300) | {"curves": curves}
 
 
+def analysis_json(synthetic: bool = True) -> dict[str, Any]:
+    """Adaptation helps where the prefix is short and hurts where it is long."""
+    pair = {"first": "few_shot", "second": "zero_shot", "queries": 300, "learners": 90}
+    step = {"before": ["course-1", "course-2"], "next": "course-3"}
+    where = [
+        {
+            "split": "courses before, in the session",
+            "group": group,
+            **pair,
+            "metric": metric,
+            "first_mean": 0.3 + change,
+            "second_mean": 0.3,
+            "difference": change,
+            "low": change - 0.02,
+            "high": change + 0.02,
+        }
+        for group, change in (("1", 0.05), ("2 or 3", 0.01), ("8 or more", -0.04))
+        for metric in ("HR@1", "NDCG@10")
+    ]
+    beyond = [
+        {
+            "model": name,
+            "coverage": 0.42,
+            "novelty": 3.21,
+            "diversity_between": None if name == "gru" else 0.66,
+            "diversity_within": 0.71,
+            "popularity_ratio": 1.37,
+            "popularity_deviation": 0.12,
+        }
+        for name in HR1
+    ]
+    example = {
+        "learner": 7,
+        "model": "few_shot",
+        "query": 2,
+        "support": [step] * 5,
+        "prefix": ["course-1"],
+        "true_course": "course-v1:TsinghuaX+10610204_tv+2015_T1",
+        "before": ["course-4", "course-5"],
+        "after": ["course-4", "course-v1:TsinghuaX+10610204_tv+2015_T1"],
+        "rank_before": 31,
+        "rank_after": 2,
+    }
+    changes = {"largest gain": 0.31, "median": 0.02, "largest loss": -0.2}
+    examples = [{**example, "why": why, "change": x} for why, x in changes.items()]
+    return common(synthetic, 412) | {
+        "where": where,
+        "beyond_accuracy": beyond,
+        "examples": examples,
+    }
+
+
 def write_run(root: Path, synthetic: bool = True) -> Path:
     """Write the inputs of a report below `root`; return the folder of results."""
     results_path = root / "results"
@@ -190,6 +242,7 @@ def write_run(root: Path, synthetic: bool = True) -> Path:
         },
         "cold_start_K5_Q10": cold_start_json(synthetic),
         "controls_K5_Q10": controls_json(synthetic),
+        "analysis_K5_Q10": analysis_json(synthetic),
         "preprocess": preprocess_json(synthetic),
     }
     for name, content in files.items():
@@ -479,7 +532,10 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, params: Params) -> 
         build(tmp_path, params)
         files = sorted(path for path in tmp_path.rglob("*") if path.is_file())
         taken.append({path: path.read_bytes() for path in files})
-    assert len(taken[0]) == 11 + 1 + len(CAPTIONS) + 5  # inputs, model, figures, report
+    report = [path for path in taken[0] if path.parent == tmp_path / "results" / "report"]
+    pictures = [path for path in taken[0] if path.suffix in (".png", ".svg", ".pdf")]
+    assert len(report) == 7
+    assert len(pictures) == 4 * len(CAPTIONS), "PNG twice: for README and beside the others"
     assert taken[0] == taken[1]
 
 
@@ -521,7 +577,7 @@ def test_the_page_escapes_what_comes_from_data(tmp_path: Path, params: Params) -
     (results_path / "preprocess.json").write_text(json.dumps(names))
     build(tmp_path, params)
     html = (results_path / "report" / "index.html").read_text()
-    assert "<script" not in html
+    assert "<script" not in html.replace("&lt;script", "")
     assert "<img src=x>" not in html
     assert "&lt;script&gt;alert(&#39;x&#39;)&lt;/script&gt; &amp; co" in html
 
@@ -602,9 +658,15 @@ def test_the_page_stands_alone_and_shows_the_figures(tmp_path: Path, params: Par
     folder = write_run(tmp_path) / "report"
     build(tmp_path, params)
     html = (folder / "index.html").read_text()
-    sources = re.findall(r'(?:src|href)="([^"]+)"', html)
-    assert sorted(sources)[: len(CAPTIONS)] == sorted(f"../plots/{name}" for name in CAPTIONS)
+    sources = re.findall(r'(?:src|href)="([^"#]+)"', html)
+    own = {
+        f"figures/{Path(name).stem}.{kind}" for name in CAPTIONS for kind in ("svg", "pdf", "csv")
+    }
+    assert own < set(sources)
     assert all((folder / source).is_file() for source in sources)
+    anchors = re.findall(r'href="#([^"]+)"', html)
+    assert len(anchors) == 13
+    assert all(f'id="{name}"' in html for name in anchors)
     assert "http" not in html
     assert "31.3 %<small>30.3–32.3 %</small>" in html
     assert "few-shot − Popularity" in html
@@ -652,6 +714,7 @@ def test_nothing_to_show_is_shown_as_nothing(tmp_path: Path, params: Params) -> 
         "ablations": {"support_sizes": [], "inner_steps": []},
         "cold_start": {"curves": []},
         "controls": {"differences": {}, "helps": {}, "share_of_the_way_to_the_oracle": {}},
+        "analysis": {"where": [], "beyond_accuracy": [], "examples": []},
     }
     for name, changes in empty.items():
         path = results_path / f"{name}_K5_Q10.json"

@@ -17,7 +17,7 @@ from mooc_maml.evaluation.comparison import (
     with_holm,
 )
 from mooc_maml.evaluation.oracle import oracle_ranks
-from mooc_maml.evaluation.statistics import Interval, bootstrap_mean
+from mooc_maml.evaluation.statistics import bootstrap_mean
 from mooc_maml.ranking.query_ranks import learner_metrics
 
 # learner 0: ranks 1, 3; learner 1: ranks 12, 2
@@ -35,14 +35,15 @@ def test_means_by_hand():
 
 
 def test_an_interval_is_over_learners_and_its_draws_are_of_model_and_metric():
-    found = intervals({"gru": RANKS, "other": RANKS}, 7)
-    # two learners with HR@1 of 1/2 and 0: a resample's mean is 0, 1/4 or 1/2
-    assert found["gru"]["HR@1"] == Interval(0.25, 0.0, 0.5)
+    ranks = np.tile(RANKS, (50, 1))
+    found = intervals({"gru": ranks, "other": ranks}, 7)
+    # HR@1 of 1/2 and 0: standard error 0.25 / sqrt(100)
+    assert found["gru"]["HR@1"] == pytest.approx((0.25, 0.201, 0.299), abs=0.006)
     rng = generator(7, "bootstrap gru MRR")
-    expected = bootstrap_mean(np.array([(1 + 1 / 3) / 2, (1 / 12 + 1 / 2) / 2]), rng)
+    expected = bootstrap_mean(np.tile([(1 + 1 / 3) / 2, (1 / 12 + 1 / 2) / 2], 50), rng)
     assert found["gru"]["MRR"] == expected
-    alike = intervals({"gru": np.full((5, 2), 2)}, 7)["gru"]["MRR"]
-    assert alike == Interval(0.5, 0.5, 0.5)
+    for few_or_alike in (RANKS, np.full((50, 2), 2)):
+        assert intervals({"gru": few_or_alike}, 7)["gru"]["MRR"].ends == (None, None)
 
 
 def test_paired_by_hand():
@@ -50,11 +51,15 @@ def test_paired_by_hand():
     second = learner_metrics(np.tile([[2, 4]], (8, 1)))
     found = {row.pop("metric"): row for row in paired(first, second, 1)}
     # MRR: 1 - (1/2 + 1/4) / 2 for each learner
-    assert {found["MRR"][key] for key in ("difference", "low", "high")} == {0.625}
+    assert found["MRR"]["difference"] == 0.625
+    assert found["MRR"]["low"] is found["MRR"]["high"] is None, "it does not vary"
     assert found["HR@1"]["difference"] == 1
     # Only 2 of the 2**8 sign patterns are as extreme; 10,000 are drawn.
     assert found["MRR"]["p"] == pytest.approx(2 / 256, abs=0.004)
-    assert found["HR@5"] == {"difference": 0, "low": 0, "high": 0, "cohens_d": None, "p": 1}
+    assert found["HR@5"] == {
+        **dict.fromkeys(("low", "high", "cohens_d")),
+        **{"difference": 0, "p": 1},
+    }
     back = {row.pop("metric"): row for row in paired(second, first, 1)}
     assert back["MRR"]["difference"] == -0.625
     assert back["MRR"]["p"] == found["MRR"]["p"]
@@ -84,7 +89,7 @@ def test_the_strongest_is_chosen_by_validation():
 def test_shares_of_the_way_by_hand():
     start, reached, end = ({"MRR": np.full(3, x)} for x in (0.1, 0.2, 0.5))
     (row,) = shares_of_the_way(start, reached, end, 1)
-    assert row == {"metric": "MRR", **dict.fromkeys(("share", "low", "high"), pytest.approx(0.25))}
+    assert row == {"metric": "MRR", "share": pytest.approx(0.25), "low": None, "high": None}
     (back,) = shares_of_the_way(end, reached, start, 1)
     assert back == {"metric": "MRR", "share": None, "low": None, "high": None}
 

@@ -17,9 +17,9 @@ from mooc_maml.sources.listing import list_raw
 HEAD = "learner,course,time\n"
 
 
-def listed(make_params: MakeParams, raw: Path, **data: Any) -> dict[str, Any]:
+def listed(make_params: MakeParams, hashed: Path, **data: Any) -> dict[str, Any]:
     settings = make_params(data={"source": "table", **data}).data
-    return plain(list_raw(raw, settings))
+    return plain(list_raw(hashed, settings))
 
 
 def write(path: Path, text: str = HEAD, changed: int = 1_600_000_000) -> Path:

@@ -5,6 +5,7 @@ import scipy.stats
 from mooc_maml.common.randomness import generator
 from mooc_maml.evaluation import statistics
 from mooc_maml.evaluation.statistics import (
+    LEAST_LEARNERS,
     bootstrap_mean,
     bootstrap_share,
     holm,
@@ -18,9 +19,22 @@ def rng(index: int = 0) -> np.random.Generator:
     return generator(1, "test", index)
 
 
-def test_bootstrap_of_one_value_or_equal_values_has_no_width():
-    assert bootstrap_mean(np.array([0.25]), rng()) == (0.25, 0.25, 0.25)
-    assert bootstrap_mean(np.full(8, 0.5), rng()) == (0.5, 0.5, 0.5)
+def test_few_learners_and_equal_values_have_no_interval():
+    few = np.arange(LEAST_LEARNERS - 1.0)
+    for values in (np.array([0.25]), few, np.full(8, 0.1)):
+        found = bootstrap_mean(values, rng())
+        assert found.mean == pytest.approx(values.mean())
+        assert found.ends == (None, None)
+    enough = bootstrap_mean(np.arange(float(LEAST_LEARNERS)), rng())
+    assert enough.low < enough.mean < enough.high
+    assert bootstrap_share(few + 1, few + 2, rng()).ends == (None, None)
+
+
+def test_below_that_number_no_paired_test_can_find_anything():
+    """All signs alike, the clearest that there is: 2 of 2**n patterns."""
+    for n, found in ((LEAST_LEARNERS - 1, False), (LEAST_LEARNERS, True)):
+        p = paired_permutation_test(np.ones(n), np.zeros(n), rng(), permutations=40_000)
+        assert (p < 0.05) == found
 
 
 def test_bootstrap_of_coin_flips_is_the_binomial_interval():
@@ -144,12 +158,16 @@ def test_holm_seldom_finds_anything_where_there_is_nothing():
 
 
 def test_share_of_the_way_by_hand():
-    part, whole = np.array([0.1, 0.1, 0.1]), np.array([0.4, 0.4, 0.4])
-    assert bootstrap_share(part, whole, rng()) == pytest.approx((0.25, 0.25, 0.25))
-    # A learner who gains much of a long way, one who gains nothing of a short one: .2 / .5
-    part, whole = np.array([0.4, 0.0]), np.array([0.8, 0.2])
-    assert bootstrap_share(part, whole, rng()) == pytest.approx((0.4, 0.0, 0.5))
+    part, whole = np.full(8, 0.1), np.full(8, 0.4)
+    assert bootstrap_share(part, whole, rng()).mean == pytest.approx(0.25)
+    assert bootstrap_share(part, whole, rng()).ends == (None, None), "it varies in no resample"
+    # Learners who gain much of a long way, others who gain nothing of a short one: .2 / .5
+    part, whole = np.tile([0.4, 0.0], 4), np.tile([0.8, 0.2], 4)
+    share, low, high = bootstrap_share(part, whole, rng())
+    assert share == pytest.approx(0.4)
+    # One or seven of the first kind among eight: .4 / 2.2 and 2.8 / 5.8
+    assert 0.4 / 2.2 <= low < share < high <= 2.8 / 5.8
     assert bootstrap_share(part, -whole, rng()) is None
     assert bootstrap_share(part, 0 * whole, rng()) is None
-    with pytest.raises(ValueError, match="3 and 2 learners"):
+    with pytest.raises(ValueError, match="3 and 8 learners"):
         bootstrap_share(np.zeros(3), whole, rng())

@@ -104,8 +104,18 @@ class Mixture:
         log: Log,
         parts: Parts = NO_PARTS,
     ) -> Self:
-        """Meta-learn on the validation learners; measure on halves of them, each left out once."""
+        """Meta-learn on the validation learners; measure on halves of them, each left out once.
+
+        Raises:
+            UserError: there are no two validation learners to tell halves of.
+        """
         own, metric = store.episodes["validation"][:, 0], params.evaluation.validation_metric
+        if len(own) < 2:
+            raise UserError(
+                f"composites.models: {cls.name} is fitted on validation learners and needs 2 of "
+                f"them with K + Q pairs, found {len(own)}; raise episodes.validation_fraction, use "
+                "more data, or leave pool and mixture out (composites.models: [])"
+            )
         left_out = cls._left_out(store, params, device, parts)
         found = cls._fitted(store, params, device, parts, own)
         metrics = found.left_out_validation = left_out[0]

@@ -59,9 +59,15 @@ def build_episodes(steps: SessionSteps, params: Params) -> tuple[EpisodeStore, d
         The store, and a report of plain values.
 
     Raises:
-        UserError: a split has no learner with enough pairs, or loses all its episodes.
+        UserError: there is no pair, or a split has no learner with enough pairs or no episode left.
     """
     columns, pair = steps.columns, _pairs_in_order(steps)
+    if not len(pair):
+        raise UserError(
+            f"no pair in {len(columns['course']):,} session steps of {steps.num_courses:,} "
+            "courses: in no session another course follows at a later time; are the columns of "
+            "courses and times the right ones, and sessions.gap_seconds long enough?"
+        )
     pairs = np.bincount(columns["learner"][pair], minlength=steps.num_learners)
     windows = _Windows(_starts(pairs), _split(pairs, params), columns["time"][pair], params)
     held = max(params.episodes.support_size, *params.ablations.support_sizes)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.about import about
-from mooc_maml.evaluation.control_names import TUNED, difference_name
+from mooc_maml.evaluation.control_names import TUNED, TUNED_START, difference_name
 from mooc_maml.evaluation.schema import TestResult
 from mooc_maml.evaluation.statistics import (
     Interval,
@@ -29,7 +29,7 @@ FINE_TUNED = "gru_fine_tuned"
 ADAPTING = (("few_shot", "zero_shot"), TUNED, ADAPTED)
 
 # In a result file beside the baselines, under their own names.
-META_MODELS = ("zero_shot", "few_shot", *TUNED, "oracle")
+META_MODELS = ("zero_shot", "few_shot", *TUNED, TUNED_START, "oracle")
 
 Ranks = NDArray[np.int64]  # [learners, Q]
 LearnerMetrics = Mapping[str, NDArray[np.float64]]  # metric -> [learners]
@@ -70,12 +70,13 @@ def paired(first: LearnerMetrics, second: LearnerMetrics, seed: int) -> list[dic
         rng = generator(seed, f"paired {metric}")
         difference = bootstrap_mean(values - second[metric], rng)
         p = paired_permutation_test(values, second[metric], rng)
+        low, high = difference.ends
         result.append(
             {
                 "metric": metric,
                 "difference": difference.mean,
-                "low": difference.low,
-                "high": difference.high,
+                "low": low,
+                "high": high,
                 "cohens_d": paired_cohens_d(values, second[metric]),
                 "p": p,
             }
@@ -114,7 +115,8 @@ def shares_of_the_way(
     for metric, values in start.items():
         rng = generator(seed, f"share {metric}")
         found = bootstrap_share(reached[metric] - values, end[metric] - values, rng)
-        share, low, high = found or (None, None, None)
+        low, high = (None, None) if found is None else found.ends
+        share = None if found is None else found.mean
         rows.append({"metric": metric, "share": share, "low": low, "high": high})
     return rows
 
@@ -164,7 +166,7 @@ def compare(
         "strongest_baseline": best,
         "improvement_over_gru_percent": improvement_percent(own["few_shot"], mean["gru"]),
         "intervals_95": {
-            model: {metric: (x.low, x.high) for metric, x in of_one.items()}
+            model: {metric: x.ends for metric, x in of_one.items() if x.ends != (None, None)}
             for model, of_one in found.items()
         },
         "differences": _differences(metrics, best, params.seed),
@@ -183,11 +185,12 @@ def _differences(
     """Each model that adapts minus its zero-shot, the GRU and the strongest of the others.
 
     Those that are meta-learned also minus what they would be without: few-shot minus the fine-tuned
-    GRU is what meta-learning is worth, the fine-tuned GRU minus the GRU what adaptation is.
+    GRU, or minus its own start adapted likewise, is what meta-learning is worth; the fine-tuned GRU
+    minus the GRU what adaptation is.
     """
     pairs = [(few, other) for few, zero in ADAPTING for other in (zero, "gru", best)]
     pairs += [(few, FINE_TUNED) for few in ("few_shot", TUNED[0])]
-    pairs += [(FINE_TUNED, "gru"), (TUNED[0], "few_shot"), ("mixture", "pool")]
+    pairs += [(FINE_TUNED, "gru"), (TUNED[0], TUNED_START), ("mixture", "pool")]
     return with_holm(
         {
             difference_name(a, b): paired(metrics[a], metrics[b], seed)

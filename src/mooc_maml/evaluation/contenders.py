@@ -7,10 +7,11 @@ from pathlib import Path
 from mooc_maml.baselines.base import Baseline, FittedOnValidation
 from mooc_maml.composites.registry import read_models
 from mooc_maml.episodes.store import EpisodeStore
-from mooc_maml.evaluation.control_names import TUNED
+from mooc_maml.evaluation.control_names import TUNED, TUNED_START
 from mooc_maml.evaluation.oracle import OracleContender
 from mooc_maml.evaluation.ranker import Ranker, Scorers, read_ranked_model
 from mooc_maml.meta.model import MetaModel, read_meta_model
+from mooc_maml.meta.run import read_start
 from mooc_maml.ranking.query_ranks import Answers, summary
 from mooc_maml.settings.params import Params
 
@@ -21,13 +22,17 @@ ORACLE = "oracle"
 class Contenders:
     """All models of a run, ready to be ranked on the same queries.
 
-    `tuned`: the second meta-model, None where it is not asked. `oracle`: None where nobody knows
-    the truth, or where it is not asked.
+    Attributes:
+        tuned: the second meta-model; None where it is not asked.
+        start: what it began with, adapted likewise: what it would be without meta-training; None
+            where it began with random weights.
+        oracle: None where nobody knows the truth, or where it is not asked.
     """
 
     ranker: Ranker
     meta: MetaModel
     tuned: MetaModel | None
+    start: MetaModel | None
     baselines: dict[str, Baseline]
     oracle: OracleContender | None
 
@@ -42,6 +47,8 @@ class Contenders:
         own = {"zero_shot": self.meta.scores(0), "few_shot": self.meta.scores()}
         if self.tuned is not None:
             own |= dict(zip(TUNED, (self.tuned.scores(), self.tuned.scores(0)), strict=True))
+        if self.start is not None:
+            own[TUNED_START] = self.start.scores()
         return {**self.baseline_scorers, **own}
 
     def validation(self) -> dict[str, dict[str, float]]:
@@ -103,8 +110,9 @@ def read_contenders(
     oracle = None
     if params.data.source == "synthetic" and truth is not None and pairs is not None:
         oracle = OracleContender.read(truth, pairs)
-    second = None
+    second = start = None
     if tuned is not None:
-        own = params.of_tuned
-        second = read_meta_model(tuned, own, store.num_courses, ranker.seen)
-    return Contenders(ranker, meta, second, trained, oracle)
+        own, courses = params.of_tuned, store.num_courses
+        second = read_meta_model(tuned, own, courses, ranker.seen)
+        start = read_start(baselines / "gru.pth", own, courses, ranker.seen)
+    return Contenders(ranker, meta, second, start, trained, oracle)

@@ -10,6 +10,11 @@ WITHOUT_STEPS = "mixture_without_steps"  # told of the support pairs, its weight
 
 TUNED = ("tuned_few_shot", "tuned_zero_shot")  # the second meta-model after and before adaptation
 
+TUNED_START = "tuned_start"  # the second one adapted likewise, but not meta-trained
+TUNED_WITHOUT_STEPS = "tuned_without_steps"
+# Models that read the support pairs as an input too -> the same given them, without steps.
+TOLD = {ADAPTED[0]: WITHOUT_STEPS, TUNED[0]: TUNED_WITHOUT_STEPS}
+
 
 class Controlled(NamedTuple):
     """Names of a model, of the same before adaptation, and what its controls' names begin with."""
@@ -21,14 +26,15 @@ class Controlled(NamedTuple):
     def comparisons(self) -> list[tuple[str, str]]:
         """Pairs (A, B) whose difference A - B is shown.
 
-        Few-shot and its controls minus zero-shot, then few-shot minus its controls; of the mixture
-        also what it is told and what its steps add.
+        Few-shot and its controls minus zero-shot, then few-shot minus its controls; where the
+        support pairs are an input too, also what being told gives and what the steps add.
         """
         corrupted = [self.prefix + name for name in CONTROL_NAMES]
         against_zero = [(name, self.zero_shot) for name in (self.few_shot, *corrupted)]
         found = against_zero + [(self.few_shot, name) for name in corrupted]
-        if self.few_shot == ADAPTED[0]:
-            found += [(WITHOUT_STEPS, self.zero_shot), (self.few_shot, WITHOUT_STEPS)]
+        told = TOLD.get(self.few_shot)
+        if told is not None:
+            found += [(told, self.zero_shot), (self.few_shot, told)]
         return found
 
 

@@ -28,6 +28,7 @@ from mooc_maml.evaluation.contenders import ORACLE, Contenders
 from mooc_maml.evaluation.control_names import (
     CONTROLLED,
     TUNED,
+    TUNED_WITHOUT_STEPS,
     WITHOUT_STEPS,
     difference_name,
 )
@@ -138,11 +139,16 @@ def mean_of(repeats: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, N
 def helps(rows: list[dict[str, Any]], metric: str) -> bool:
     """Whether a model is better than zero-shot beyond chance: its 95 % interval is above 0.
 
+    Where there is no interval, since it is better by as much for every learner, its p counts.
+
     Args:
         rows: of `paired`, the model minus its zero-shot.
         metric: the one that counts.
     """
-    return any(row["low"] > 0 for row in rows if row["metric"] == metric)
+    (row,) = (row for row in rows if row["metric"] == metric)
+    if row["low"] is None:
+        return bool(row["difference"] > 0 and row["p"] < 0.05)
+    return bool(row["low"] > 0)
 
 
 def negative_controls(contenders: Contenders, params: Params) -> ControlsResult:
@@ -180,6 +186,8 @@ def _metrics(contenders: Contenders, params: Params) -> dict[str, LearnerMetrics
     scores = {name: scorers[name] for name in ("zero_shot", "few_shot")}
     if TUNED[0] in scorers:
         scores |= {name: scorers[name] for name in TUNED}
+        assert contenders.tuned is not None
+        scores[TUNED_WITHOUT_STEPS] = contenders.tuned.scores(0, told=True)
         corruptible[TUNED[0]] = scorers[TUNED[0]]
     mixture = contenders.baselines.get(ADAPTED[0])
     if isinstance(mixture, Mixture) and ADAPTED[1] in scorers:

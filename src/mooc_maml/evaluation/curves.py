@@ -10,6 +10,7 @@ from mooc_maml.evaluation.about import about
 from mooc_maml.evaluation.comparison import Ranks, intervals
 from mooc_maml.evaluation.ranker import Ranker, Scorers
 from mooc_maml.evaluation.schema import AblationsResult, ColdStartResult
+from mooc_maml.evaluation.statistics import Interval
 from mooc_maml.meta.model import MetaModel
 from mooc_maml.ranking.query_ranks import ScoreFunction, summary
 from mooc_maml.settings.params import Params
@@ -56,6 +57,11 @@ def ablations(ranker: Ranker, meta: MetaModel, params: Params) -> AblationsResul
     return AblationsResult.model_validate(content | {"support_sizes": sizes, "inner_steps": steps})
 
 
+def _point(found: Interval) -> dict[str, float | None]:
+    low, high = found.ends
+    return {"mean": found.mean, "low": low, "high": high}
+
+
 def cold_start(
     ranker: Ranker,
     meta: MetaModel,
@@ -70,7 +76,7 @@ def cold_start(
         return {**baselines, "few_shot": few_shot(meta, size), **second}
 
     curves = [
-        {"model": name, "support_size": size, "metric": metric, **found[metric]._asdict()}
+        {"model": name, "support_size": size, "metric": metric, **_point(found[metric])}
         for size, ranks in by_support_size(ranker, scorers, params.ablations.support_sizes)
         for name, found in intervals(ranks, params.seed).items()
         for metric in COLD_START_METRICS

@@ -41,15 +41,25 @@ class OfModel(Metrics):
 
 
 class Difference(Result):
-    """The paired difference of two models, the first minus the second, over the same learners."""
+    """The paired difference of two models, the first minus the second, over the same learners.
+
+    `low`, `high`: the 95 % interval; null: too few learners, or the same difference for all.
+    """
 
     metric: MetricName
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     cohens_d: float | None
     p: Share
     p_holm: Share
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where interval and corrected test leave out no difference, else 0."""
+        if self.low is None or self.high is None or self.p_holm >= 0.05:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
 
 
 Differences = dict[str, list[Difference]]  # A_minus_B -> a row a metric
@@ -98,6 +108,7 @@ class TestResult(OfTestLearners):
     few_shot: Metrics
     tuned_few_shot: Metrics | None = None
     tuned_zero_shot: Metrics | None = None
+    tuned_start: Metrics | None = None
     oracle: Metrics | None = None
     baselines: dict[str, Metrics]
     validation: list[OfModel]
@@ -116,6 +127,7 @@ class TestResult(OfTestLearners):
             "few_shot": self.few_shot,
             "tuned_few_shot": self.tuned_few_shot,
             "tuned_zero_shot": self.tuned_zero_shot,
+            "tuned_start": self.tuned_start,
             "oracle": self.oracle,
         }
         return self.baselines | {name: found for name, found in own.items() if found is not None}
@@ -182,14 +194,14 @@ class AblationsResult(OfTestLearners):
 
 
 class CurvePoint(Result):
-    """One metric of a model that was given so many pairs, with its 95 % interval."""
+    """One metric of a model that was given so many pairs; null: there is no 95 % interval."""
 
     model: str
     support_size: Count
     metric: MetricName
     mean: Share
-    low: Share
-    high: Share
+    low: Share | None
+    high: Share | None
 
 
 class ColdStartResult(OfTestLearners):

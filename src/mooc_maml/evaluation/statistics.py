@@ -1,5 +1,6 @@
 """Intervals and paired tests over learners: the learner, not the query, is the unit drawn."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,19 +10,32 @@ from scipy.special import stdtrit  # quantiles of Student's t
 
 _VALUES_AT_ONCE = 4_000_000  # bounds the memory of resampling to some 64 MB
 
+# Of fewer nothing is concluded. The signs of 5 differences have 32 patterns, so that no paired test
+# of 5 learners can have p below 2 / 32; and resampling so few only repeats them.
+LEAST_LEARNERS = 6
+_ROUNDING = 1e-12  # by which equal values may differ
+
 
 class Interval(NamedTuple):
-    """A mean and its 95 % interval."""
+    """A mean and its 95 % interval; the ends are nan where there is none."""
 
     mean: float
     low: float
     high: float
+
+    @property
+    def ends(self) -> tuple[float, float] | tuple[None, None]:
+        """Low and high, None where there is no interval."""
+        return (self.low, self.high) if math.isfinite(self.low) else (None, None)
 
 
 def bootstrap_mean(
     values: NDArray[np.float64], rng: np.random.Generator, resamples: int = 2000
 ) -> Interval:
     """Mean over learners with its 95 % percentile-bootstrap interval (Efron 1979).
+
+    There is no interval of fewer than `LEAST_LEARNERS`, nor where all learners have the same value:
+    resampling would find it to be sure.
 
     Args:
         values: float [learners], one value a learner (the mean over the learner's queries).
@@ -32,6 +46,8 @@ def bootstrap_mean(
         ValueError: there is no learner.
     """
     values = _checked(values)
+    if not _tells_of_chance(values):
+        return Interval(float(values.mean()), math.nan, math.nan)
     chunk = max(1, _VALUES_AT_ONCE // len(values))
     means = [
         values[rng.integers(len(values), size=(min(chunk, resamples - start), len(values)))].mean(1)
@@ -76,7 +92,8 @@ def bootstrap_share(
         resamples: number of resamples.
 
     Returns:
-        None where the mean of the whole is not above 0, so that there is no share of it.
+        None where the mean of the whole is not above 0, so that there is no share of it. As for
+        `bootstrap_mean` there may be no interval.
 
     Raises:
         ValueError: there is no learner, or the learners differ in number.
@@ -84,12 +101,16 @@ def bootstrap_share(
     part, whole = _same_learners(part, whole)
     if whole.mean() <= 0:
         return None
+    if len(part) < LEAST_LEARNERS:
+        return Interval(float(part.mean() / whole.mean()), math.nan, math.nan)
     shares = []
     for _ in range(resamples):
         drawn = rng.integers(len(part), size=len(part))
         if (total := whole[drawn].sum()) > 0:
             shares.append(part[drawn].sum() / total)
     low, high = np.quantile(shares, [0.025, 0.975])
+    if high - low <= _ROUNDING:
+        low = high = math.nan
     return Interval(float(part.mean() / whole.mean()), float(low), float(high))
 
 
@@ -144,7 +165,7 @@ def paired_cohens_d(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
     """
     first, second = _same_learners(first, second)
     difference = first - second
-    if np.ptp(difference) <= 1e-12:  # equal but for rounding
+    if np.ptp(difference) <= _ROUNDING:
         return None
     return float(difference.mean() / difference.std(ddof=1))
 
@@ -161,6 +182,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
     corrected[order] = np.minimum(stepped, 1.0)
     return [float(value) for value in corrected]
+
+
+def _tells_of_chance(values: NDArray[np.float64]) -> bool:
+    return len(values) >= LEAST_LEARNERS and bool(np.ptp(values) > _ROUNDING)
 
 
 def _same_learners(

@@ -1,6 +1,7 @@
 """CSV files that `dvc plots` and the report draw from."""
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from mooc_maml.common.files import atomic_path
 from mooc_maml.common.results import plain
 from mooc_maml.evaluation.schema import AblationsResult, TestResult
+from mooc_maml.settings.evaluation import MetricName
 
 
 def write_test_tables(
@@ -20,11 +22,12 @@ def write_test_tables(
 
 
 def write_comparison(path: Path, result: TestResult) -> None:
-    """comparison.csv: model, metric, value, low, high."""
+    """comparison.csv: model, metric, value, low, high; the last two empty without an interval."""
     rows = [
         {"model": model, "metric": metric, "value": metrics[metric], "low": low, "high": high}
         for model, metrics in result.models.items()
-        for metric, (low, high) in result.intervals_95[model].items()
+        for metric in get_args(MetricName)
+        for low, high in [result.intervals_95[model].get(metric, (None, None))]
     ]
     write_table(path, pd.DataFrame(rows))
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.common.randomness import torch_generator
 from mooc_maml.meta.inner import TaskModel, Weights
 from mooc_maml.models.model_file import read_module, write_module
 from mooc_maml.ranking.seen import SeenFilter
@@ -86,21 +87,35 @@ class Backbone:
     def thinned(
         self, task_model: Any, share: float, weights: Weights, drawn: torch.Generator
     ) -> TaskModel:
-        """The task model without so large a share of its columns; see `check_dropout`."""
+        """The task model without so large a share of its columns; see `check`."""
         assert self.drops_out is not None
         return self.drops_out(task_model, share, weights, drawn)
 
-    def check_dropout(self, params: Params) -> None:
-        """Stop where there is dropout to be and the backbone has none.
+    def check(self, params: Params) -> None:
+        """Stop where there is to be dropout or a pointer and the backbone has none.
 
         Raises:
             UserError: what is allowed instead.
         """
-        if params.meta.dropout and self.drops_out is None:
-            raise UserError(
-                f"meta.dropout: found {params.meta.dropout:g}; allowed with model.backbone "
-                f"{self.name} is 0"
-            )
+        if self.drops_out is not None:
+            return
+        for key, none in (("dropout", 0.0), ("pointer", None)):
+            found = getattr(params.meta, key)
+            if found != none:
+                raise UserError(
+                    f"meta.{key}: found {found:g}; allowed with model.backbone {self.name} is "
+                    f"{'null' if none is None else 0}"
+                )
+
+    def begun_with(self, baseline: Any, params: Params) -> nn.Module:
+        """A module with the weights of a baseline, and what it has besides as it begins."""
+        if params.meta.pointer is None:
+            own: nn.Module = baseline
+            return own
+        shape = {**baseline.settings, "pointer": params.meta.pointer}
+        start = self.kind(**shape, generator=torch_generator(params.seed, "meta-initial"))
+        start.load_state_dict({**start.state_dict(), **baseline.state_dict()})
+        return start
 
     def write(
         self, path: Path, model: nn.Module, run: Mapping[str, Any], learned: Mapping[str, Tensor]

@@ -26,18 +26,24 @@ from mooc_maml.settings.params import Params
 
 
 def adapted_scores(
-    task_model: TaskModel, adapt: Callable[[Examples], Any], one_task_alone: bool = False
+    task_model: TaskModel,
+    adapt: Callable[[Examples], Any],
+    one_task_alone: bool = False,
+    *,
+    told: bool = True,
 ) -> ScoreFunction:
     """A scorer of query pairs with the fast weights that `adapt` makes of the support pairs.
 
-    `one_task_alone`: `adapt` takes one task at a time.
+    `one_task_alone`: `adapt` takes one task at a time. `told`: whether the model may also read the
+    support pairs as an input, if it can.
     """
 
     def score(support: Examples, query: Examples) -> Tensor:
         if one_task_alone and support.num_tasks > 1:
             tasks = range(support.num_tasks)
             return torch.cat([score(support.take([i]), query.take([i])) for i in tasks])
-        return task_model.scores(adapt(support), task_model.prepare(query))
+        given = support if told else support.pairs(0, 0)
+        return task_model.scores(adapt(support), task_model.prepare(query, given))
 
     return score
 
@@ -50,10 +56,14 @@ class MetaModel:
     weights: Weights
     params: Params
 
-    def scores(self, steps: int | None = None) -> ScoreFunction:
-        """A scorer that adapts with so many steps; None: few-shot's own number; 0: zero-shot."""
-        alone = variant_of(self.params).one_task_alone
-        return adapted_scores(self.task_model, partial(self.adapt, steps=steps), alone)
+    def scores(self, steps: int | None = None, told: bool | None = None) -> ScoreFunction:
+        """A scorer that adapts with so many steps; None: few-shot's own number; 0: zero-shot.
+
+        `told`: whether a pointer reads the support pairs; None: not in zero-shot.
+        """
+        alone, told = variant_of(self.params).one_task_alone, steps != 0 if told is None else told
+        adapt = partial(self.adapt, steps=steps)
+        return adapted_scores(self.task_model, adapt, alone, told=told)
 
     def adapt(self, support: Examples, steps: int | None = None) -> Any:
         """Every task's own weights after so many steps on its support pairs; None: few-shot's."""

@@ -130,6 +130,9 @@ class OuterSum:
         if isinstance(other, Matrix):
             return self.as_matrix(other).products(other)
         biases = None if self.bias is None or other.bias is None else self.bias * other.bias
+        if self.is_zero or other.is_zero:
+            none = self.bias if self.bias is not None else other.bias
+            return torch.zeros(1) if none is None else none.new_zeros(len(none)), biases
         outputs = self.outputs.tensor
         gram = _gram(self.inputs.tensor, other.inputs.tensor, outputs.dtype)
         return (gram * (outputs @ other.outputs.tensor.mT)).sum((1, 2)), biases

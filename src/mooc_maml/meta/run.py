@@ -10,11 +10,15 @@ from torch import nn
 from tqdm import tqdm
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.meta.backbone import weights_of
 from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.diagnostics import Curves, diagnose
 from mooc_maml.meta.files import keep_checkpoint, keep_model, write_curves, write_evaluations
+from mooc_maml.meta.model import MetaModel
 from mooc_maml.meta.train import MODES, MetaTrainer, Progress, meta_train
 from mooc_maml.meta.variants import variant_of
+from mooc_maml.ranking.seen import SeenFilter
+from mooc_maml.runtime.hardware import dtype, setup
 from mooc_maml.runtime.run_state import RunState
 from mooc_maml.runtime.saved_state import SECONDS_BETWEEN_SAVES
 from mooc_maml.runtime.signals import Stop
@@ -28,7 +32,7 @@ def check_settings(params: Params) -> None:
         UserError: what is allowed instead.
     """
     variant_of(params)
-    backbone_of(params).check_dropout(params)
+    backbone_of(params).check(params)
     if params.meta.warm_start:
         backbone_of(params).baseline_to_begin_with()
 
@@ -43,7 +47,27 @@ def warm_start(params: Params, baseline: Path, num_courses: int) -> nn.Module | 
         return None
     backbone = backbone_of(params)
     backbone.baseline_to_begin_with()
-    return backbone.read(baseline, num_courses)
+    return backbone.begun_with(backbone.read(baseline, num_courses), params)
+
+
+def read_start(
+    baseline: Path, params: Params, num_courses: int, seen: SeenFilter
+) -> MetaModel | None:
+    """What a meta-model began with, ready to be adapted: the control for meta-training.
+
+    None: it began with random weights, of which nothing is to be expected.
+
+    Raises:
+        UserError: see `warm_start`.
+    """
+    start = warm_start(params, baseline, num_courses)
+    if start is None:
+        return None
+    own = setup(params.hardware), dtype(params.hardware)
+    weights = weights_of(start.to(*own))
+    learned = variant_of(params).learned(weights)
+    task_model = backbone_of(params).task_model(start, *own, seen)
+    return MetaModel(task_model, weights | learned, params)
 
 
 def run_meta_training(

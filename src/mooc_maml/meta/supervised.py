@@ -38,7 +38,8 @@ def supervised_gradient(
     total = {name: x.new_zeros(x.shape) for name, x in weights.items()}
     if len(mine):
         pairs = ranges(begin[mine], number[mine])
-        prepared = task_model.prepare(store.batch(pairs.reshape(1, -1)))
+        batch = store.batch(pairs.reshape(1, -1))
+        prepared = task_model.prepare(batch, batch.pairs(0, 0))  # nobody is told of another
         fast = task_model.initial(model_weights(weights), prepared)
         found = task_model.gradient(fast, prepared)[1].sum_over_tasks()
         share = len(pairs) / int(number[drawn].sum())

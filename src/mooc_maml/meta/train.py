@@ -158,7 +158,7 @@ class MetaTrainer:
     def scores(self, weights: Weights, steps: int | None = None) -> ScoreFunction:
         """A scorer of these meta-weights after so many steps; None: few-shot's; 0: zero-shot."""
         adapt = partial(self.variant.adapt, self.task_model, weights, steps=steps)
-        return adapted_scores(self.task_model, adapt, self.variant.one_task_alone)
+        return adapted_scores(self.task_model, adapt, self.variant.one_task_alone, told=steps != 0)
 
     def step(self) -> float:
         """One meta-update; gives the mean query loss after adaptation.

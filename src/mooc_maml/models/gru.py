@@ -17,6 +17,14 @@ from mooc_maml.models.embedding import unset_embedding
 from mooc_maml.models.model_file import read_module, write_module
 
 
+class _Pointer(nn.Module):
+    """Weights of courses opened before, of how often, and of the current one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.empty(3))
+
+
 class GRURecommender(nn.Module):
     """Scores every course as the next one of a session.
 
@@ -29,6 +37,8 @@ class GRURecommender(nn.Module):
         hidden_dim: H, size of the state.
         layers: GRU layers.
         dropout: share of embedding values set to zero where `hidden` is given a generator.
+        pointer: where the weights of a pointer to courses opened before begin, which a meta-model
+            may have and which the scores of this module leave out; None: there is none.
         generator: draws the initial weights; torch's default distributions, without global state.
             None: the weights are zero, for a model that is about to load them.
     """
@@ -40,6 +50,7 @@ class GRURecommender(nn.Module):
         hidden_dim: int,
         layers: int = 1,
         dropout: float = 0.0,
+        pointer: float | None = None,
         *,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -51,10 +62,14 @@ class GRURecommender(nn.Module):
             "layers": layers,
             "dropout": dropout,
         }
+        if pointer is not None:
+            self.settings["pointer"] = pointer
         with torch.device("meta"):  # no numbers yet, so that none come from global random state
             self.embedding = unset_embedding(num_courses + 1, embedding_dim)
             self.gru = nn.GRU(embedding_dim, hidden_dim, layers, batch_first=True)
             self.head = nn.Linear(hidden_dim, num_courses)
+            if pointer is not None:
+                self.pointer = _Pointer()
         self.to_empty(device="cpu")
         self._initialise(generator)
 
@@ -70,6 +85,9 @@ class GRURecommender(nn.Module):
         bound = 1 / math.sqrt(self.gru.hidden_size)
         for weight in [*self.gru.parameters(), *self.head.parameters()]:
             nn.init.uniform_(weight, -bound, bound, generator=generator)
+        start = self.settings.get("pointer")
+        if start is not None:
+            self.pointer.bias.copy_(torch.tensor([start, start, -start]))
 
     def hidden(self, courses: Tensor, dropout_generator: torch.Generator | None = None) -> Tensor:
         """States after each course.

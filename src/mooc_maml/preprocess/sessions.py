@@ -144,9 +144,9 @@ def _make_pairs(engine: Engine, pairs: Path, params: Params) -> dict[str, int]:
     counts = {name: int(engine.rows(query)[0][0]) for name, query in COUNTS.items()}
     if not counts["sessions"]:
         raise UserError(
-            f"no session has sessions.min_events = {params.sessions.min_events} events: "
-            f"{counts['rows_after_duplicates']:,} events fall into shorter ones; lower "
-            "sessions.min_events or raise sessions.gap_seconds"
+            f"no session has sessions.min_events = {params.sessions.min_events} events: all "
+            f"{counts['rows_after_duplicates']:,} that differ fall into shorter ones; lower "
+            "sessions.min_events, raise sessions.gap_seconds, or look at the times of the events"
         )
     counts |= _prefix_lengths(engine.batches(PREFIX_LENGTHS), counts["pairs"])
     with atomic_path(pairs) as folder:

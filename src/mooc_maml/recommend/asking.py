@@ -91,14 +91,16 @@ def _of_group(
     """Learner -> answer, of learners with equally many support pairs."""
     model, info, size = question.model, question.info, support.label.shape[1]
     told = info.kind != "plain" and size > 0
-    before = model.before(query)[:, 0]
-    after = model.after(support, query, question.inner_steps)[:, 0] if told else before
+    before, after = (
+        model.both(support, query, question.inner_steps) if told else (model.before(query), None)
+    )
     sessions = [learners.sessions[i] for i in own]
     left_out = question.offer.marks(sessions, support, query)
-    lists_before = _lists(question, top_lists(before, before, left_out, question.top))
+    first = before[:, 0]
+    lists_before = _lists(question, top_lists(first, None, left_out, question.top))
     lists_after = lists_before
-    if told:
-        lists_after = _lists(question, top_lists(after, before, left_out, question.top))
+    if after is not None:
+        lists_after = _lists(question, top_lists(after[:, 0], first, left_out, question.top))
     steps = _steps(question, support) if told else [0] * len(own)
     return {
         learner: Recommendation(
@@ -129,7 +131,7 @@ def _of_nobody(question: Question) -> tuple[Ranked, ...]:
     scores: Tensor = question.of_nobody.before(query)[:, 0]
     common = question.offer.left_out
     left_out = None if common is None else common[None]
-    return _lists(question, top_lists(scores, scores, left_out, question.top))[0]
+    return _lists(question, top_lists(scores, None, left_out, question.top))[0]
 
 
 def _lists(question: Question, found: TopLists) -> list[tuple[Ranked, ...]]:

@@ -70,6 +70,9 @@ def recommend(
         int | None, typer.Option(help="Gradient steps of a meta-trained model.")
     ] = None,
     format: Annotated[Format, typer.Option(help="Of the answer.")] = Format.TABLE,
+    out: Annotated[
+        Path | None, typer.Option(help="File for the answer, which appears whole or not at all.")
+    ] = None,
     bundle: Bundle = BUNDLE,
 ) -> None:
     """What comes next for a learner, or for many."""
@@ -99,7 +102,7 @@ def recommend(
     _warn_of_ids(found, "--exclude", left_out)
     _warn_of_ids(found, "--only", on_offer)
     _warn_of_unknown(asked.names, answers)
-    _write(found.bundle, asked.names, answers, format)
+    _write(found.bundle, asked.names, answers, format, out)
 
 
 @app.command()
@@ -136,6 +139,34 @@ def show(
     from mooc_maml.recommend.shown import write_bundle
 
     write_bundle(bundle, read_bundle(bundle), format)
+
+
+@app.command()
+def compare(
+    run_a: Annotated[str, typer.Argument(help="Git revision, DVC experiment, or workspace.")],
+    run_b: Annotated[str, typer.Argument(help="The other; what changed is B - A.")],
+) -> None:
+    """Two runs of the pipeline side by side: settings, metrics, pictures, as table and page."""
+    from mooc_maml.report.compare import main as compared
+
+    print(compared(run_a, run_b))
+
+
+@app.command()
+def onnx(
+    out: Annotated[Path, typer.Argument(help="File to write.")],
+    model: Annotated[str, typer.Option(help="A GRU that looks at the last session alone.")] = (
+        "zero_shot"
+    ),
+    bundle: Bundle = BUNDLE,
+) -> None:
+    """Write a zero-shot GRU as ONNX, for programs without PyTorch."""
+    from mooc_maml.recommend.bundle import read_bundle
+
+    info = read_bundle(bundle)
+    from mooc_maml.recommend.onnx_file import write_onnx
+
+    write_onnx(bundle, info, model, out)
 
 
 app.command()(serve)
@@ -194,13 +225,23 @@ def _warn_of_unknown(names: list[str], answers: list["Recommendation"]) -> None:
 
 
 def _write(
-    info: "BundleInfo", names: list[str], answers: list["Recommendation"], format: Format
+    info: "BundleInfo",
+    names: list[str],
+    answers: list["Recommendation"],
+    format: Format,
+    out: Path | None,
 ) -> None:
-    from mooc_maml.recommend.output import as_json, table, write_csv
+    from mooc_maml.common.files import atomic_path
+    from mooc_maml.recommend.output import as_csv, as_json, table
 
     if format == Format.CSV:
-        write_csv(names, answers)
+        text = as_csv(names, answers)
     elif format == Format.JSON:
-        sys.stdout.write(as_json(info, names, answers).decode())
+        text = as_json(info, names, answers)
     else:
-        print(table(info, names, answers))
+        text = table(info, names, answers) + "\n"
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        with atomic_path(out) as temporary:
+            temporary.write_text(text, encoding="utf-8")

@@ -29,7 +29,8 @@ from mooc_maml.settings.params import Params
 
 _NOT_SERVED = ("random",)
 _KEEP_SESSIONS = ("v_sknn",)  # sessions of single training learners can be read from their files
-_STAGES = ("train_baselines", "train_composites", "meta_train", "test")  # that made what it holds
+# That made what a bundle holds.
+_STAGES = ("train_baselines", "train_composites", "meta_train", "meta_train_tuned", "test")
 
 
 @dataclass(frozen=True)

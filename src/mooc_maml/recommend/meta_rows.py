@@ -10,6 +10,10 @@ def _as_they_are(params: Params) -> Params:
     return params
 
 
+def _tuned(params: Params) -> Params:
+    return params.of_tuned
+
+
 @dataclass(frozen=True)
 class MetaRow:
     """A row of the results that is a meta-trained model.
@@ -33,4 +37,10 @@ class MetaRow:
 META_ROWS = (
     MetaRow("few_shot", "MAML few-shot", "maml", zero_shot=False),
     MetaRow("zero_shot", "MAML zero-shot", "maml", zero_shot=True),
+    MetaRow(
+        "tuned_few_shot", "MAML tuned, few-shot", "maml_tuned", zero_shot=False, params_of=_tuned
+    ),
+    MetaRow(
+        "tuned_zero_shot", "MAML tuned, zero-shot", "maml_tuned", zero_shot=True, params_of=_tuned
+    ),
 )

@@ -1,6 +1,7 @@
 """Answers for people and programs: a table, JSON, CSV; loads no PyTorch."""
 
 import csv
+import io
 import shutil
 import sys
 from collections.abc import Sequence
@@ -91,7 +92,7 @@ def worth(info: BundleInfo, model: ModelInfo) -> str:
     )
 
 
-def as_json(info: BundleInfo, names: Sequence[str], answers: Sequence[Recommendation]) -> bytes:
+def as_json(info: BundleInfo, names: Sequence[str], answers: Sequence[Recommendation]) -> str:
     """One JSON document: what the models are, and the answer of each learner."""
     models = dict.fromkeys(answer.model for answer in answers)
     own = [found for found in map(info.model, models) if found is not None]
@@ -109,7 +110,8 @@ def as_json(info: BundleInfo, names: Sequence[str], answers: Sequence[Recommenda
             {"learner": name, **_plain(answer)} for name, answer in zip(names, answers, strict=True)
         ],
     }
-    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    return orjson.dumps(content, option=options).decode()
 
 
 def _plain(answer: Recommendation) -> dict[str, Any]:
@@ -117,14 +119,16 @@ def _plain(answer: Recommendation) -> dict[str, Any]:
     return found
 
 
-def write_csv(names: Sequence[str], answers: Sequence[Recommendation]) -> None:
-    """A row a recommended course, to standard output."""
-    lines = csv.writer(sys.stdout, lineterminator="\n")
+def as_csv(names: Sequence[str], answers: Sequence[Recommendation]) -> str:
+    """A row a recommended course."""
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
     lines.writerow(_CSV)
     for name, answer in zip(names, answers, strict=True):
         for own in answer.after:
             facts = (own.score, own.rank_before, answer.model, answer.kind, answer.pairs)
             lines.writerow((name, own.rank, own.course.id, own.course.title or "", *facts))
+    return text.getvalue()
 
 
 def write_courses(courses: Sequence[Course], format: str) -> None:

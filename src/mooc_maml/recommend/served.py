@@ -35,6 +35,9 @@ class Served(Protocol):
     def after(self, support: Examples, query: Examples, steps: int | None) -> Tensor:
         """Told of the support pairs; `steps`: gradient steps, None: the model's own number."""
 
+    def both(self, support: Examples, query: Examples, steps: int | None) -> tuple[Tensor, Tensor]:
+        """`before` and `after` of the same pairs, in less time than one after the other."""
+
     def steps(self, support: Examples) -> list[int]:
         """Gradient steps that it takes of its own on the support pairs of each learner."""
 
@@ -52,6 +55,10 @@ class ServedBaseline:
     def after(self, support: Examples, query: Examples, steps: int | None) -> Tensor:
         """See `Served`; the number of steps is its own."""
         return self.model.scores(support, query).detach()
+
+    def both(self, support: Examples, query: Examples, steps: int | None) -> tuple[Tensor, Tensor]:
+        """See `Served`."""
+        return self.before(query), self.after(support, query, steps)
 
     def steps(self, support: Examples) -> list[int]:
         """Those of a composite that takes any."""
@@ -77,7 +84,7 @@ class ServedMeta:
 
     def before(self, query: Examples) -> Tensor:
         """See `Served`."""
-        prepared = self.task_model.prepare(query)
+        prepared = self.task_model.prepare(query, query.pairs(0, 0))  # told of nothing else
         fast = self.task_model.initial(model_weights(self.weights), prepared)
         return self.task_model.scores(fast, prepared)
 
@@ -91,6 +98,15 @@ class ServedMeta:
 
         alone = self.variant.one_task_alone
         return adapted_scores(self.task_model, adapt, alone)(support, query)
+
+    def both(self, support: Examples, query: Examples, steps: int | None) -> tuple[Tensor, Tensor]:
+        """See `Served`."""
+        if self.variant.one_task_alone or self.zero_shot or not support.label.shape[1]:
+            return self.before(query), self.after(support, query, steps)
+        model, prepared = self.task_model, self.task_model.prepare(query)
+        start = model.initial(model_weights(self.weights), prepared)
+        fast = self.variant.adapt(model, self.weights, support, steps)
+        return model.scores(start, prepared), model.scores(fast, prepared)
 
     def steps(self, support: Examples) -> list[int]:
         """As many as few-shot takes; 0 without support pairs."""

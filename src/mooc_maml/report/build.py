@@ -1,13 +1,16 @@
 """The whole report, from result files to page, in one call."""
 
 import os
+import shutil
 from pathlib import Path
 
 from mooc_maml.common.files import atomic_path, write_json
 from mooc_maml.common.results import write_result
 from mooc_maml.report.diagnostics import training_diagnostics
+from mooc_maml.report.exports import write_exports
 from mooc_maml.report.figures import draw_figures
 from mooc_maml.report.findings import results
+from mooc_maml.report.headline import answer, headline_rows
 from mooc_maml.report.inputs import read_inputs, tag
 from mooc_maml.report.manifest import artefacts, configuration
 from mooc_maml.report.model_card import model_card
@@ -19,7 +22,9 @@ from mooc_maml.settings.params import Params
 
 
 def build_report(params: Params, results_path: Path, models_path: Path, report_path: Path) -> str:
-    """Write figures, config.json, report.json, index.html, table.md, model_card.md, manifest.json.
+    """Write the report's folder: page, figures, tables, and what a program can read.
+
+    The figures' PNG go to plots/ of the results too, where README and DVC show them.
 
     The same inputs give the same bytes.
 
@@ -38,24 +43,33 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
     inputs = read_inputs(results_path, params)
     seeds = read_seeds(results_path / f"seeds_{tag(params)}.json", params)
     sizes = (params.episodes.support_size, params.episodes.query_size)
-    plots = results_path / "plots"
-    draw_figures(inputs, plots)
+    plots, figures = results_path / "plots", report_path / "figures"
+    for path in draw_figures(inputs, figures):
+        with atomic_path(plots / path.name) as temporary:
+            shutil.copyfile(path, temporary)
+    write_exports(inputs, report_path / "tables", figures)
     findings = results(inputs) + training_diagnostics(inputs)
     settings = configuration(inputs)
     write_json(report_path / "config.json", settings)
     write_result(report_path / "report.json", report(inputs, findings))
-    with atomic_path(report_path / "table.md") as temporary:
-        temporary.write_text(results_table(inputs), encoding="utf-8")
+    short = headline_rows(inputs)
+    texts = {
+        "table.md": results_table(inputs),
+        "table_short.md": results_table(inputs, short),
+        "model_card.md": model_card(inputs),
+        "answer.md": "\n".join(f"- {text}" for text in answer(inputs, seeds).sentences) + "\n",
+    }
+    for name, text in texts.items():
+        with atomic_path(report_path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     folders = [path.resolve() for path in (results_path, models_path, report_path)]
     root = Path(os.path.commonpath(folders))
-    with atomic_path(report_path / "model_card.md") as temporary:
-        temporary.write_text(model_card(inputs), encoding="utf-8")
     made_from = [
         entry
         for entry in artefacts(folders[:2], root, *sizes)
         if not (root / entry["path"]).is_relative_to(folders[2])
     ]
-    write_page(report_path / "index.html", plots, inputs, findings, settings, made_from, seeds)
+    write_page(report_path / "index.html", figures, inputs, findings, settings, made_from, seeds)
     listed = [
         entry
         for entry in made_from + artefacts(folders[2:], root, *sizes)

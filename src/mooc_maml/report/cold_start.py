@@ -19,6 +19,7 @@ def draw_cold_start(inputs: Inputs, path: Path) -> None:
     Few-shot, the mixture, the GRU and the strongest baseline have colours and bands of their own.
     """
     table = pd.DataFrame([point.model_dump() for point in inputs.cold_start.curves])
+    table = table.astype({end: float for end in ("low", "high") if end in table})  # None: nan
     who = f"{inputs.cold_start.learners:,} test learners"
     title = f"After the first pairs of a learner, {who} · {inputs.source_label}"
     with new_figure(path, 9, 8.5, title) as figure:

@@ -6,7 +6,7 @@ from mooc_maml.evaluation.control_names import CONTROLLED, Controlled, differenc
 from mooc_maml.evaluation.schema import ShareOfTheWay
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, label_of, row_of
-from mooc_maml.report.words import NOTHING, number, percent, points
+from mooc_maml.report.words import NOTHING, change, number, percent
 
 # The least share of the way from zero-shot to the oracle that few-shot has to go on synthetic data.
 MUST_CLOSE = 0.1
@@ -49,19 +49,21 @@ def _negative(inputs: Inputs, own: Controlled, name: str) -> Finding:
     )
     if control in _EASY:
         text += _EASY[control]
+    above = _above(inputs, control, zero)
     if inputs.controls.helps[control]:
-        text += f"It must not help, and it does (the interval is above 0): {meaning}."
+        text += f"It must not help, and it does ({above}): {meaning}."
         return Finding("warning", f"control_{control}", text)
-    text += "It must not help, and it does not: the control holds (the interval is not above 0)."
+    text += f"It must not help, and it does not: the control holds (not {above})."
     return Finding("finding", f"control_{control}", text)
 
 
 def _positive(row: ShareOfTheWay) -> Finding:
     share, low, high = number(row.share), number(row.low), number(row.high)
+    sure = "no interval" if row.low is None else f"{percent(low, 0)} to {percent(high, 0)}"
     text = (
         f"Positive control: these learners have tastes that adaptation can find. Few-shot closes "
         f"{percent(share, 0)} of the way from zero-shot to the oracle in {row.metric} "
-        f"({percent(low, 0)} to {percent(high, 0)}); at least {percent(MUST_CLOSE, 0)}, and surely "
+        f"({sure}); at least {percent(MUST_CLOSE, 0)}, and surely "
         "more than nothing, is asked of it: "
     )
     if share >= MUST_CLOSE and low > 0:
@@ -69,11 +71,15 @@ def _positive(row: ShareOfTheWay) -> Finding:
     return Finding("warning", "control_oracle", f"{text}the control fails.")
 
 
+def _above(inputs: Inputs, control: str, zero: str) -> str:
+    rows = inputs.controls.differences.get(difference_name(control, zero), [])
+    row = row_of(rows, inputs.controls.judged_by)
+    alike = row is not None and row.low is None
+    return "better for every learner alike" if alike else "the interval is above 0"
+
+
 def _change(inputs: Inputs, first: str, second: str) -> str:
     """The difference of two models in the metric that the controls are judged by, in words."""
     rows = inputs.controls.differences.get(difference_name(first, second), [])
     row = row_of(rows, inputs.controls.judged_by)
-    if row is None:
-        return NOTHING
-    low, high = points(row.low, unit=False), points(row.high, unit=False)
-    return f"{points(row.difference)} ({low} to {high})"
+    return NOTHING if row is None else change(row.difference, row.low, row.high)

@@ -12,15 +12,22 @@ from mooc_maml.common.results import plain
 from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.report.cold_start import draw_cold_start
 from mooc_maml.report.distribution import draw_param_change
+from mooc_maml.report.example_figure import draw_example
 from mooc_maml.report.inputs import Inputs, ModelRow, finite
 from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure, no_data, percent_axis
+from mooc_maml.report.where_figure import draw_where
 
 CAPTIONS = {
+    "example_learner.png": "The test learner whom adaptation helps most, so no typical one: the "
+    "courses of the steps told of, the first five of the list before and after; green: the course "
+    "that was opened.",
     "comparison.png": "Every model on the same queries of the same test learners, ranked among all "
     "courses; the best on validation uppermost. Dot: mean over learners; line: 95 % interval.",
     "cold_start.png": "Every model given exactly so many pairs of the learner, on the same queries "
     "of the same learners; a model that makes no use of them stays flat. Bands and bars: 95 % "
     "intervals.",
+    "where_adaptation_helps.png": "What adaptation changes, by group of queries: blue where it "
+    "helps beyond chance, red where it hurts, grey where it cannot be told. Line: 95 % interval.",
     "training_curve.png": "Above: loss on the queries of the training tasks. Below: the whole "
     "validation set before (zero-shot) and after (few-shot) adaptation; dashed: the plain GRU.",
     "ablation_support_size.png": "Few-shot figures by the number of pairs adapted on; the same "
@@ -40,6 +47,10 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
     source = inputs.source_label
     draw_comparison(inputs.rows(), inputs.maml.learners, source, paths["comparison.png"])
     draw_cold_start(inputs, paths["cold_start.png"])
+    analysis = inputs.analysis
+    examples = analysis.examples if analysis else []
+    draw_example(examples[0] if examples else None, source, paths["example_learner.png"])
+    draw_where(analysis.where if analysis else [], source, paths["where_adaptation_helps.png"])
     draw_training(inputs, paths["training_curve.png"])
     episodes, steps = inputs.params.episodes, inputs.steps
     draw_ablation(

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 import pandas as pd
 
 from mooc_maml.evaluation.schema import METRICS, Metrics
+from mooc_maml.evaluation.statistics import LEAST_LEARNERS
 from mooc_maml.report.controls import control_findings
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, Measure, label_of
 from mooc_maml.report.mixture import mixture_findings
-from mooc_maml.report.words import count, number, percent, points, signed_percent
+from mooc_maml.report.words import between, count, number, percent, points, signed_percent
 from mooc_maml.report.worth import worth_finding
 from mooc_maml.settings.evaluation import MetricName
 
@@ -49,9 +50,24 @@ def results(inputs: Inputs) -> list[Finding]:
     texts["param_change"] = _param_change(inputs.param_change)
     texts["test_reads"] = _test_reads(inputs)
     found = [Finding("finding", name, text) for name, text in texts.items() if text]
+    if inputs.is_too_small:
+        facts = [each for each in found if each.name in ("adaptation", "against_gru", "test_reads")]
+        return [_too_few_learners(inputs), *facts]
     found = worth_finding(inputs) + found
     found += mixture_findings(inputs) + control_findings(inputs)
     return found + _uncertainty(inputs, few[HEADLINE])
+
+
+def _too_few_learners(inputs: Inputs) -> Finding:
+    """That nothing can be concluded."""
+    text = (
+        f"Nothing can be concluded from this run: it has "
+        f"{count(inputs.maml.learners, 'test learner', 'test learners')} with K + Q pairs, and "
+        f"below {LEAST_LEARNERS} no test over learners can tell a difference from chance. There "
+        "are no intervals, and what follows says only what these learners did. Use more data, or "
+        "raise episodes.test_fraction."
+    )
+    return Finding("warning", "too_few_learners", text)
 
 
 def _adaptation(inputs: Inputs, zero: dict[str, Measure], few: dict[str, Measure]) -> str:
@@ -73,10 +89,13 @@ def _adaptation(inputs: Inputs, zero: dict[str, Measure], few: dict[str, Measure
 def _against_gru(inputs: Inputs, few: dict[str, Measure], gru: dict[str, Measure]) -> str:
     ahead = [metric for metric in METRICS if few[metric].value > gru[metric].value]
     where = f" ({', '.join(ahead)})" if ahead else ""
+    improvement = _improvement(inputs)
+    relative = (
+        "" if math.isnan(improvement) else f", that is {signed_percent(improvement)} relative to it"
+    )
     return (
         f"Against the plain GRU ({percent(gru[HEADLINE].value)} {HEADLINE}) few-shot is at "
-        f"{points(few[HEADLINE].value - gru[HEADLINE].value)}, that is "
-        f"{signed_percent(_improvement(inputs))} relative to it. "
+        f"{points(few[HEADLINE].value - gru[HEADLINE].value)}{relative}. "
         f"{_certainty(inputs, 'gru', few[HEADLINE], gru[HEADLINE])} "
         f"Few-shot is ahead of the GRU on {len(ahead)} of {len(METRICS)} metrics{where}."
     )
@@ -115,7 +134,7 @@ def _target(inputs: Inputs) -> str:
     improvement = _improvement(inputs)
     reached = "reached" if improvement >= TARGET_PERCENT else "not reached"
     if math.isnan(improvement):
-        reached = "neither reached nor missed: there is no GRU to compare with"
+        reached = f"neither reached nor missed: {_why_no_improvement(inputs)}"
     study = 100 * (STUDY_FEW_SHOT / STUDY_GRU - 1)
     return (
         f"The study's target, few-shot {HEADLINE} of {percent(EXPECTED_LOW, 0)} to "
@@ -127,6 +146,13 @@ def _target(inputs: Inputs) -> str:
     )
 
 
+def _why_no_improvement(inputs: Inputs) -> str:
+    """Why there is no figure of how much better few-shot is than the GRU."""
+    if "gru" in inputs.maml.models:
+        return f"the GRU is at {percent(0)} {HEADLINE}, of which there is no share"
+    return "there is no GRU to compare with"
+
+
 def _improvement(inputs: Inputs) -> float:
     return number(inputs.maml.improvement_over_gru_percent.get(HEADLINE))
 
@@ -134,12 +160,13 @@ def _improvement(inputs: Inputs) -> float:
 def _certainty(inputs: Inputs, against: str, ours: Measure, other: Measure) -> str:
     """Say whether few-shot differs by more than chance, from the paired test if there is one."""
     paired = inputs.difference("few_shot", against, HEADLINE)
-    if paired is not None:
-        sure = (paired.low > 0 or paired.high < 0) and paired.p_holm < 0.05
-        verdict = "more than chance explains" if sure else "chance is not ruled out"
+    if paired is not None and paired.low is None:
+        return _without_interval(inputs)
+    if paired is not None and paired.low is not None and paired.high is not None:
+        verdict = "more than chance explains" if paired.sign else "chance is not ruled out"
         return (
             f"The 95 % interval of the difference over the same learners is "
-            f"{points(paired.low, unit=False)} to {points(paired.high)} "
+            f"{between(paired.low, paired.high)} points "
             f"(p = {paired.p_holm:.2g} after Holm's correction): {verdict}."
         )
     if not (ours.has_interval and other.has_interval):
@@ -147,6 +174,12 @@ def _certainty(inputs: Inputs, against: str, ours: Measure, other: Measure) -> s
     overlap = ours.low <= other.high and other.low <= ours.high
     verdict = "overlap, so that chance is not ruled out" if overlap else "do not overlap"
     return f"The two 95 % intervals ({interval(ours)} and {interval(other)}) {verdict}."
+
+
+def _without_interval(inputs: Inputs) -> str:
+    if inputs.is_too_small:
+        return "Whether that is chance cannot be told from so few learners."
+    return "It is the same for every learner, so that there is no interval."
 
 
 def interval(measure: Measure) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.results import read_result
 from mooc_maml.composites.registry import MODELS
+from mooc_maml.evaluation.analysis_schema import AnalysisResult
 from mooc_maml.evaluation.control_names import difference_name
 from mooc_maml.evaluation.schema import (
     METRICS,
@@ -24,6 +25,7 @@ from mooc_maml.evaluation.schema import (
     TestResult,
     TrainedResult,
 )
+from mooc_maml.evaluation.statistics import LEAST_LEARNERS
 from mooc_maml.evaluation.test_reads import FILE as TEST_READS
 from mooc_maml.evaluation.test_reads import count_reads
 from mooc_maml.preprocess.account import PreprocessResult
@@ -37,6 +39,8 @@ LABELS = {name: model.label for name, model in MODELS.items()} | {
     "mixture_without_steps": "Mixture told, without steps",
     "zero_shot": "MAML zero-shot",
     "few_shot": "MAML few-shot",
+    "tuned_start": "MAML tuned, before meta-training",
+    "tuned_without_steps": "MAML tuned, told, without steps",
     "tuned_zero_shot": "MAML tuned, zero-shot",
     "tuned_few_shot": "MAML tuned, few-shot",
     "oracle": "Oracle (best possible)",
@@ -93,7 +97,8 @@ class Inputs:
     metrics as fractions. `param_change`: learner, layer, relative_change as a fraction.
     `test_reads`: result file -> how many different ones of these test learners were written.
     `trained`: of the stages that train models. `tuned`: training and validation of the second
-    meta-model, None where there is none.
+    meta-model, None where there is none. `analysis`: of the records, None in results from before
+    there was that stage.
     """
 
     params: Params
@@ -107,6 +112,7 @@ class Inputs:
     validation: pd.DataFrame
     param_change: pd.DataFrame
     test_reads: dict[str, int]
+    analysis: AnalysisResult | None = None
     tuned: tuple[pd.DataFrame, pd.DataFrame] | None = None
 
     def of_tuned(self) -> "Inputs | None":
@@ -121,6 +127,11 @@ class Inputs:
     def synthetic(self) -> bool:
         """Whether the learners are synthetic."""
         return self.maml.synthetic
+
+    @property
+    def is_too_small(self) -> bool:
+        """Whether there are so few test learners that nothing can be concluded."""
+        return self.maml.learners < LEAST_LEARNERS
 
     @property
     def source_label(self) -> str:
@@ -226,6 +237,7 @@ def read_inputs(results: Path, params: Params) -> Inputs:
     training, validation, change = tables
     found = read_result(maml, TestResult)
     composites = results / f"composites_{name}.json"
+    analysis = results / f"analysis_{name}.json"
     trained = [baselines, *([composites] if composites.is_file() else [])]
     return Inputs(
         params=params,
@@ -239,6 +251,7 @@ def read_inputs(results: Path, params: Params) -> Inputs:
         validation=_curves(_table(validation, ("iteration", *_CURVES))),
         param_change=_table(change, ("learner", "layer", "relative_change")),
         test_reads=count_reads(results / TEST_READS, found.test_set),
+        analysis=read_result(analysis, AnalysisResult) if analysis.is_file() else None,
         tuned=_tuned(plots / "tuned"),
     )
 

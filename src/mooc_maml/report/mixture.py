@@ -4,7 +4,7 @@ from mooc_maml.evaluation.control_names import WITHOUT_STEPS, difference_name
 from mooc_maml.evaluation.schema import Difference
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, label_of, row_of
-from mooc_maml.report.words import NOTHING, number, percent, points, signed_percent
+from mooc_maml.report.words import NOTHING, change, number, percent, signed_percent
 from mooc_maml.settings.composites_section import ADAPTED
 
 HEADLINE = "HR@1"
@@ -43,9 +43,9 @@ def mixture_findings(inputs: Inputs) -> list[Finding]:
     if share is not None and share.share is not None:
         ends = (share.share, share.low, share.high)
         part, low, high = (percent(number(value), 0) for value in ends)
+        sure = "" if share.low is None else f" ({low} to {high})"
         texts.append(
-            f"Few-shot closes {part} ({low} to {high}) of its way from zero-shot to the oracle in "
-            "NDCG@10."
+            f"Few-shot closes {part}{sure} of its way from zero-shot to the oracle in NDCG@10."
         )
     return [Finding("finding", "mixture", " ".join(texts))]
 
@@ -73,5 +73,4 @@ def _change(inputs: Inputs, against: str) -> str:
 def _in_words(row: Difference | None) -> str:
     if row is None:
         return NOTHING
-    low, high = points(row.low, unit=False), points(row.high, unit=False)
-    return f"{points(row.difference)} ({low} to {high}; p = {row.p_holm:.2g} after Holm)"
+    return change(row.difference, row.low, row.high, f"p = {row.p_holm:.2g} after Holm")

@@ -4,7 +4,7 @@ from mooc_maml.evaluation.control_names import CONTROLLED
 from mooc_maml.evaluation.schema import METRICS, Difference
 from mooc_maml.report.findings import interval
 from mooc_maml.report.inputs import Inputs, ModelRow, label_of
-from mooc_maml.report.words import count, percent, points
+from mooc_maml.report.words import between, count, percent, points
 
 _METRIC = "NDCG@10"
 _ALWAYS = ("few_shot", "zero_shot", "gru", "popularity", "oracle")
@@ -83,7 +83,7 @@ def _adaptation(inputs: Inputs) -> str:
         1: "Adaptation helps.",
         0: "Whether adaptation helps cannot be told from chance.",
         -1: "Adaptation does harm: use the model without it.",
-    }[_sign(row)]
+    }[row.sign]
     return " ".join([verdict, f"It changes {_METRIC} by {_size(row)}.", *_controls(inputs)])
 
 
@@ -112,22 +112,14 @@ def _baseline(inputs: Inputs) -> str:
         1: f"Ahead of {label}.",
         0: f"No difference from {label} beyond chance; that is the simpler choice.",
         -1: f"Behind {label}: where only the list counts, use that.",
-    }[_sign(row)]
+    }[row.sign]
     return f"{verdict} Few-shot differs from it by {_size(row)} in {_METRIC}."
 
 
-def _sign(row: Difference) -> int:
-    """1 or -1 where the interval and the corrected test exclude no difference; else 0."""
-    if row.p_holm >= 0.05:
-        return 0
-    return int(row.low > 0) - int(row.high < 0)
-
-
 def _size(row: Difference) -> str:
-    low, high = points(row.low, unit=False), points(row.high, unit=False)
     return (
-        f"{points(row.difference)} (95 % interval {low} to {high}; p = {row.p_holm:.2g} after "
-        "Holm's correction)"
+        f"{points(row.difference)} (95 % interval {between(row.low, row.high)}; "
+        f"p = {row.p_holm:.2g} after Holm's correction)"
     )
 
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mooc_maml.common.files import atomic_path
 from mooc_maml.common.results import plain
 from mooc_maml.evaluation.comparison import FINE_TUNED
-from mooc_maml.evaluation.control_names import CONTROLLED, TUNED, difference_name
+from mooc_maml.evaluation.control_names import CONTROLLED, TUNED, TUNED_START, difference_name
 from mooc_maml.evaluation.schema import (
     METRICS,
     Difference,
@@ -19,20 +19,35 @@ from mooc_maml.evaluation.schema import (
     Metrics,
     SeedsResult,
 )
+from mooc_maml.report.bars import funnel, main_bars
+from mooc_maml.report.beyond import COLUMNS as BEYOND_COLUMNS
+from mooc_maml.report.beyond import beyond_rows
+from mooc_maml.report.example_figure import short
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import interval
+from mooc_maml.report.headline import HEADLINE, answer
 from mooc_maml.report.inputs import Inputs, Measure, label_of, row_of
 from mooc_maml.report.repeated import seeds_table
-from mooc_maml.report.words import NOTHING, flatten, number, percent, points, signed_percent
+from mooc_maml.report.where_figure import where_tables
+from mooc_maml.report.words import (
+    NOTHING,
+    between,
+    flatten,
+    number,
+    percent,
+    points,
+    signed_percent,
+)
 from mooc_maml.settings.composites_section import ADAPTED
 
+FIRST_FINDINGS = 3  # the others fold away
 _OF_CONTROLS = {"shuffled": "labels shuffled", "exchanged": "another's pairs"}
 
 
 def write_page(
     path: Path,
-    plots: Path,
+    figures: Path,
     inputs: Inputs,
     findings: list[Finding],
     configuration: dict[str, Any],
@@ -43,7 +58,7 @@ def write_page(
 
     Args:
         path: index.html; appears whole or not at all.
-        plots: folder of the figures, linked relative to the page.
+        figures: folder of the figures, linked relative to the page.
         inputs: the run's results.
         findings: what they say.
         configuration: settings and versions.
@@ -57,11 +72,13 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["short"] = short
     html = environment.get_template("page.html.j2").render(
         **_results(inputs),
-        # A figure and its sign stay on one line.
-        findings=[replace(each, text=each.text.replace(" %", "\u00a0%")) for each in findings],
-        figures=_figures(Path(os.path.relpath(plots, path.parent))),
+        sentences=[_unbroken(text) for text in answer(inputs, seeds).sentences],
+        first_findings=_shown(findings[:FIRST_FINDINGS]),
+        other_findings=_shown(findings[FIRST_FINDINGS:]),
+        figures=_figures(Path(os.path.relpath(figures, path.parent))),
         settings=flatten(configuration["settings"]),
         provenance=_provenance(configuration),
         artefacts=artefacts,
@@ -69,6 +86,15 @@ def write_page(
     )
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
+
+
+def _unbroken(text: str) -> str:
+    """A figure and its sign stay on one line."""
+    return text.replace(" %", "\u00a0%")
+
+
+def _shown(findings: list[Finding]) -> list[Finding]:
+    return [replace(each, text=_unbroken(each.text)) for each in findings]
 
 
 def _provenance(configuration: dict[str, Any]) -> list[tuple[str, str]]:
@@ -105,6 +131,13 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "control_repeats": f"{inputs.controls.repeats:,}",
         "ablations": _ablations(inputs),
         "ablation_learners": f"{inputs.ablations.learners:,}",
+        "bars": main_bars(inputs),
+        "headline": HEADLINE,
+        "funnel": funnel(inputs),
+        "examples": inputs.analysis.examples if inputs.analysis else [],
+        "where": where_tables(inputs),
+        "beyond": beyond_rows(inputs),
+        "beyond_columns": BEYOND_COLUMNS,
         "counts": flatten({k: v for k, v in plain(inputs.preprocess).items() if "sha256" not in k}),
     }
 
@@ -154,7 +187,7 @@ def _differences(inputs: Inputs) -> list[dict[str, Any]]:
         for other, words in ({zero: "its zero-shot"} | others).items()
     }
     worth = (*((few, FINE_TUNED) for few in ("few_shot", TUNED[0])), (FINE_TUNED, "gru"))
-    for first, other in (*worth, (TUNED[0], "few_shot")):
+    for first, other in (*worth, (TUNED[0], TUNED_START)):
         labels[difference_name(first, other)] = f"{label_of(first)} − {label_of(other)}"
     return _rows(inputs.maml.differences, labels)
 
@@ -170,11 +203,10 @@ def _rows(differences: Differences, labels: dict[str, str]) -> list[dict[str, An
 def _difference(paired: Difference | None) -> dict[str, str]:
     if paired is None:
         return dict.fromkeys(("value", "interval", "p", "d"), NOTHING)
-    low, high = points(paired.low, unit=False), points(paired.high, unit=False)
     d = number(paired.cohens_d)
     return {
         "value": points(paired.difference, unit=False),
-        "interval": f"{low} to {high}",
+        "interval": between(paired.low, paired.high),
         "p": f"p = {paired.p_holm:.2g}",
         "d": f"d = {d:.2f}".replace("-", "−") if math.isfinite(d) else "d n.a.",
     }
@@ -189,7 +221,7 @@ def _cold_start(inputs: Inputs) -> list[dict[str, Any]]:
         of_model: dict[str, dict[int, Measure]] = {}
         for point in curves:
             if point.metric == metric:
-                measure = Measure(point.mean, point.low, point.high)
+                measure = Measure(point.mean, number(point.low), number(point.high))
                 of_model.setdefault(point.model, {})[point.support_size] = measure
         best_first = sorted(of_model, key=lambda name: -of_model[name][sizes[-1]].value)
         rows = [
@@ -215,17 +247,23 @@ def _ablations(inputs: Inputs) -> list[dict[str, Any]]:
         "Support pairs": [(row.support_size, row) for row in inputs.ablations.support_sizes],
         "Inner steps": [(row.inner_steps, row) for row in inputs.ablations.inner_steps],
     }
+    figures = ("ablation_support_size", "ablation_inner_steps")
     return [
         {
             "title": title,
+            "figure": figure,
             "rows": [[str(n), *(percent(row[metric]) for metric in METRICS)] for n, row in rows],
         }
-        for title, rows in tables.items()
+        for (title, rows), figure in zip(tables.items(), figures, strict=True)
     ]
 
 
-def _figures(folder: Path) -> list[dict[str, str]]:
-    return [
-        {"source": (folder / name).as_posix(), "caption": caption}
+def _figures(folder: Path) -> dict[str, dict[str, str]]:
+    """Name of the figure -> the start of its files' names, and its caption."""
+    return {
+        name.removesuffix(".png"): {
+            "files": (folder / name).with_suffix("").as_posix(),
+            "caption": caption,
+        }
         for name, caption in CAPTIONS.items()
-    ]
+    }

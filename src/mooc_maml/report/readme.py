@@ -13,15 +13,20 @@ from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path
 from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.report.findings import interval
-from mooc_maml.report.inputs import Inputs
+from mooc_maml.report.inputs import Inputs, ModelRow
 from mooc_maml.report.words import percent
 from mooc_maml.report.worth import worth
 
 _BLOCK = re.compile(r"(<!-- table: (\S+) -->\n).*?(<!-- end of table -->)", re.DOTALL)
 
 
-def results_table(inputs: Inputs) -> str:
-    """Models by metrics in Markdown, with data set, protocol and seed; ends with a line break."""
+def results_table(inputs: Inputs, rows: list[ModelRow] | None = None) -> str:
+    """Models by metrics in Markdown, with data set, protocol and seed; ends with a line break.
+
+    Args:
+        inputs: the run's results.
+        rows: the models to show; None: all.
+    """
     params, found = inputs.params, inputs.maml
     episodes, metric = params.episodes, params.evaluation.validation_metric
     split = (episodes.train_fraction, episodes.validation_fraction, episodes.test_fraction)
@@ -38,7 +43,7 @@ def results_table(inputs: Inputs) -> str:
     )
     head = ["", f"validation {metric}", *METRICS]
     lines = [head, ["---"] * len(head)]
-    for row in inputs.rows():
+    for row in inputs.rows() if rows is None else rows:
         cells = [
             f"{percent(measure.value)} ({interval(measure)})"
             if measure.has_interval
@@ -49,10 +54,6 @@ def results_table(inputs: Inputs) -> str:
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     parts = [about, table, worth(inputs)]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def _count(value: int | None) -> str:
-    return "n.a." if value is None else f"{value:,}"
 
 
 def with_tables(text: str, root: Path) -> str:

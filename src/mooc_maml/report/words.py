@@ -24,6 +24,26 @@ def points(difference: float, unit: bool = True) -> str:
     return _minus(100 * difference, "+.1f") + (" points" if unit else "")
 
 
+def change(difference: float, low: float | None, high: float | None, p: str = "") -> str:
+    """A difference of two fractions with its interval: +1.2 points (+0.4 to +2.0).
+
+    Args:
+        difference: of the two.
+        low: where the 95 % interval begins; None: there is none.
+        high: where it ends.
+        p: what stands behind the interval, such as a p-value.
+    """
+    told = f"{between(low, high)}; {p}" if p else between(low, high)
+    return f"{points(difference)} ({'no interval' if low is None else told})"
+
+
+def between(low: float | None, high: float | None) -> str:
+    """The ends of an interval in points: +0.4 to +2.0; n.a. without one."""
+    if low is None or high is None:
+        return NOTHING
+    return f"{points(low, unit=False)} to {points(high, unit=False)}"
+
+
 def signed_percent(value: float) -> str:
     """A figure that is in percent already, with its sign: -7.2 -> −7.2 %."""
     return f"{_minus(value, '+.1f')} %" if math.isfinite(value) else NOTHING

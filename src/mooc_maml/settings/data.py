@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StrictInt, StrictStr
 
-from mooc_maml.settings.types import ColumnName, Number, Section, Share, Text
+from mooc_maml.settings.types import Between, ColumnName, Number, Section, Share, Text
 
 SourceName = Literal["synthetic", "xuetangx", "mooccubex", "table"]
 
@@ -62,9 +62,9 @@ class TableParams(Section):
 class SyntheticParams(Section):
     """Size and nature of the synthetic platform."""
 
-    learners: Annotated[StrictInt, Field(ge=20)]
-    courses: Annotated[StrictInt, Field(ge=20)]
-    taste_strength: Annotated[Number, Field(ge=0, le=10)]
+    learners: Annotated[StrictInt, AfterValidator(Between(20, 100_000_000))]
+    courses: Annotated[StrictInt, AfterValidator(Between(20, 1_000_000))]
+    taste_strength: Annotated[Number, AfterValidator(Between(0, 10))]
 
 
 def _glob(value: str) -> str:

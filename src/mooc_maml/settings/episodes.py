@@ -1,24 +1,24 @@
 """The section `episodes` of params.yaml: from pairs to few-shot tasks."""
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import model_validator
 
-from mooc_maml.settings.types import Count, Section, Share
+from mooc_maml.settings.types import Pairs, Section, Seed, Share
 
 
 class EpisodeParams(Section):
     """How pairs become few-shot tasks."""
 
-    split_seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] | None
-    support_size: Count
-    query_size: Count
-    stride: Count
+    split_seed: Seed | None
+    support_size: Pairs
+    query_size: Pairs
+    stride: Pairs
     position: Literal["last", "first"]
     train_fraction: Share
     validation_fraction: Share
     test_fraction: Share
-    max_prefix_length: Count
+    max_prefix_length: Pairs
 
     @model_validator(mode="after")
     def _fractions_add_up(self) -> Self:

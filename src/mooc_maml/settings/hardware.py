@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, StrictInt
+from pydantic import AfterValidator, BeforeValidator, StrictInt
 
-from mooc_maml.settings.types import Section
+from mooc_maml.settings.types import Between, Rows, Section
 
 
 def _processes(value: object) -> object:
@@ -17,7 +17,7 @@ class HardwareParams(Section):
     """What the run may use of the machine."""
 
     device: Literal["auto", "cpu", "cuda"]
-    threads: Annotated[StrictInt, Field(ge=1, le=1024)]
+    threads: Annotated[StrictInt, AfterValidator(Between(1, 1024))]
     processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)]
-    tasks_at_once: Annotated[StrictInt, Field(ge=1, le=1_000_000)]
+    tasks_at_once: Rows
     precision: Literal["float32", "float64"]

@@ -1,10 +1,10 @@
 """The section `meta` of params.yaml: ways to adapt, and to learn how."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, StrictBool, StrictInt
+from pydantic import StrictBool
 
-from mooc_maml.settings.types import Number, Section
+from mooc_maml.settings.types import CountOrNone, Section, ShareBelowOne, Strength
 
 RELIABILITY_STEPS = (3, 7)  # of few-shot with meta.variant: reliability; SRS from 0.5 on, below
 
@@ -25,12 +25,13 @@ class MetaParams(Section):
         "reliability",
     ]
     warm_start: StrictBool
-    first_order_updates: Annotated[StrictInt, Field(ge=0)]
-    multi_step_updates: Annotated[StrictInt, Field(ge=0)]
-    proximal: Annotated[Number, Field(ge=0)]
+    first_order_updates: CountOrNone
+    multi_step_updates: CountOrNone
+    proximal: Strength
     adapt_on: AdaptOn
-    dropout: Annotated[Number, Field(ge=0, lt=1)]
-    weight_decay: Annotated[Number, Field(ge=0)]
-    average: Annotated[Number, Field(ge=0, lt=1)]
+    dropout: ShareBelowOne
+    weight_decay: Strength
+    average: ShareBelowOne
     schedule: Literal["constant", "cosine"]
-    supervised: Annotated[Number, Field(ge=0)]
+    pointer: Strength | None
+    supervised: Strength

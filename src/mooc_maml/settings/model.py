@@ -2,17 +2,17 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StrictInt, model_validator
+from pydantic import AfterValidator, StrictInt, model_validator
 
-from mooc_maml.settings.types import Count, Number, Section
+from mooc_maml.settings.types import Between, Depth, Section, ShareBelowOne, Size
 
 
 class TransformerParams(Section):
     """Shape of the Transformer that is meta-trained."""
 
-    dim: Count
-    heads: Count
-    blocks: Annotated[StrictInt, Field(ge=1, le=8)]
+    dim: Size
+    heads: Depth
+    blocks: Annotated[StrictInt, AfterValidator(Between(1, 8))]
 
     @model_validator(mode="after")
     def _heads_share_the_state(self) -> Self:
@@ -25,10 +25,10 @@ class ModelParams(Section):
     """The recommender that is meta-trained, and the shape of the GRU, which is a baseline too."""
 
     backbone: Literal["gru", "transformer"]
-    embedding_dim: Count
-    hidden_dim: Count
-    layers: Annotated[StrictInt, Field(ge=1, le=8)]
-    dropout: Annotated[Number, Field(ge=0, lt=1)]
+    embedding_dim: Size
+    hidden_dim: Size
+    layers: Annotated[StrictInt, AfterValidator(Between(1, 8))]
+    dropout: ShareBelowOne
     transformer: TransformerParams
 
     def gru_shape(self) -> dict[str, Any]:

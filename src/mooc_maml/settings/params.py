@@ -8,14 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import (
-    Field,
-    PrivateAttr,
-    StrictBool,
-    StrictInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, PrivateAttr, StrictBool, ValidationError, model_validator
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.settings.ablations import AblationParams
@@ -29,7 +22,17 @@ from mooc_maml.settings.meta import MetaParams
 from mooc_maml.settings.model import ModelParams
 from mooc_maml.settings.sessions import SessionParams
 from mooc_maml.settings.tuned import with_changes
-from mooc_maml.settings.types import Count, Positive, Section
+from mooc_maml.settings.types import (
+    Between,
+    Count,
+    CountOrNone,
+    Learners,
+    Number,
+    Rate,
+    Section,
+    Seed,
+    Steps,
+)
 
 # Where settings stand now that stood elsewhere before.
 MOVED = {
@@ -50,18 +53,18 @@ class ParamsError(UserError):
 class Params(Section):
     """params.yaml."""
 
-    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)]
+    seed: Seed
     use_second_order: StrictBool
-    inner_lr: Positive
-    inner_lr_bias: Positive | None
-    outer_lr: Positive
-    num_inner_steps: Count
-    meta_batch_size: Count
+    inner_lr: Rate
+    inner_lr_bias: Rate | None
+    outer_lr: Rate
+    num_inner_steps: Steps
+    meta_batch_size: Learners
     num_meta_iterations: Count
     eval_interval: Count
     checkpoint_interval: Count
-    max_grad_norm: Positive
-    early_stopping_patience: Annotated[StrictInt, Field(ge=0)]
+    max_grad_norm: Annotated[Number, AfterValidator(Between(0, 1_000_000, above=True))]
+    early_stopping_patience: CountOrNone
     data: DataParams
     sessions: SessionParams
     episodes: EpisodeParams

@@ -2,15 +2,16 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StrictBool
+from pydantic import AfterValidator, StrictBool
 
-from mooc_maml.settings.types import Count, Number, Section
+from mooc_maml.settings.types import Between, Number, Rows, Section
 
 
 class SessionParams(Section):
     """How events are cut into sessions."""
 
     boundary: Literal["gap", "platform"]
-    gap_seconds: Annotated[Number, Field(gt=0, le=1e9)]  # microseconds of it are an int64
-    min_events: Count
+    # Microseconds of it are an int64.
+    gap_seconds: Annotated[Number, AfterValidator(Between(0, 1_000_000_000, above=True))]
+    min_events: Rows
     drop_consecutive_repeats: StrictBool

@@ -1,17 +1,13 @@
 """Settings that several sequence models have in common."""
 
-from typing import Annotated
-
-from pydantic import Field, StrictInt
-
-from mooc_maml.settings.types import Count, Number, Positive, Section
+from mooc_maml.settings.types import CountOrNone, Epochs, Rate, Rows, Section, ShareBelowOne
 
 
 class EarlyStopped(Section):
     """Training of a sequence model that ends when validation no longer improves."""
 
-    dropout: Annotated[Number, Field(ge=0, lt=1)]
-    epochs: Count
-    patience: Annotated[StrictInt, Field(ge=0)]
-    batch_size: Count
-    learning_rate: Positive
+    dropout: ShareBelowOne
+    epochs: Epochs
+    patience: CountOrNone
+    batch_size: Rows
+    learning_rate: Rate

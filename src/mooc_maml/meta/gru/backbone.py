@@ -1,14 +1,33 @@
 """The GRU as a backbone of meta-training."""
 
+from typing import Any
+
+import torch
+from torch import nn
+
 from mooc_maml.meta.backbone import OUTPUT_BIAS, Backbone
 from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.models.gru import GRURecommender
+from mooc_maml.ranking.seen import SeenFilter
+from mooc_maml.settings.params import Params
+
+
+def _shape(params: Params) -> dict[str, Any]:
+    pointer = params.meta.pointer
+    return params.model.gru_shape() | ({} if pointer is None else {"pointer": pointer})
+
+
+def _task_model(
+    module: nn.Module, device: torch.device, dtype: torch.dtype, seen: SeenFilter
+) -> GRUTaskModel:
+    return GRUTaskModel(device, dtype, seen, points=hasattr(module, "pointer"))
+
 
 GRU = Backbone(
     name="gru",
     kind=GRURecommender,
-    shape=lambda params: params.model.gru_shape(),
-    task_model=lambda _, device, dtype, seen: GRUTaskModel(device, dtype, seen),
+    shape=_shape,
+    task_model=_task_model,
     # A vector that enters the state at every step is the bias of what enters the GRU.
     parts={"head": "head", "context": "gru.bias_ih", OUTPUT_BIAS: "head.bias"},
     warm_start="gru",

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta.gru.pointer import Opened
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Packed:
         target: int64 [tasks, pairs, 1], label - 1, the column of the true course.
         left_out: two int64 [m], rows of [tasks * pairs, C] and columns of courses that are left out
             of the loss, never the true one; None: no course is.
+        opened: courses opened before, for weights with a pointer.
     """
 
     sizes: list[int]
@@ -46,6 +48,7 @@ class Packed:
     pair_weight: Tensor
     target: Tensor
     left_out: tuple[Tensor, Tensor] | None
+    opened: Opened | None = None
 
     def group(self, x: Tensor) -> Tensor:
         """Packed [steps, d] -> grouped [tasks, n, d]; padding holds arbitrary finite values."""

@@ -5,7 +5,7 @@ prefixes (`Examples`), a task never copies a weight matrix (`OuterSum`), and gra
 Hessian-vector products are linear scans (`GRULayer`). The algorithm itself, MAML, is not here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,8 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.gru.layer import GRULayer, GRUTangent, TaskLinear, add
 from mooc_maml.meta.gru.masks import NO_MASKS, Masks, masked
 from mooc_maml.meta.gru.packed import Packed, pack_examples
+from mooc_maml.meta.gru.pointer import NAME as POINTER
+from mooc_maml.meta.gru.pointer import opened
 from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
@@ -75,7 +77,8 @@ class GRUDirection:
         """Ordinary tensors; the padding row of the embedding is 0."""
         result = {}
         for name, own in self.sums.items():
-            result[name] = own.total(self._rows(name))
+            if name != POINTER:
+                result[name] = own.total(self._rows(name))
             if own.bias is not None:
                 result[_bias(name)] = own.bias.sum(0)
         return result
@@ -128,6 +131,7 @@ class GRUTaskModel:
         dtype: of the weights.
         seen: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
         masks: columns left out.
+        points: whether the weights have a pointer, see `opened`.
     """
 
     def __init__(
@@ -136,23 +140,29 @@ class GRUTaskModel:
         dtype: torch.dtype,
         seen: SeenFilter = NONE_LEFT_OUT,
         masks: Masks = NO_MASKS,
+        points: bool = False,
     ) -> None:
         self.device, self.dtype, self.seen, self.masks = device, dtype, seen, masks
+        self.points = points
 
     def thinned(self, share: float, weights: Weights, generator: torch.Generator) -> "GRUTaskModel":
         """The same without some columns, see `Masks`."""
         masks = Masks.drawn(share, weights, generator)
-        return GRUTaskModel(self.device, self.dtype, self.seen, masks)
+        return GRUTaskModel(self.device, self.dtype, self.seen, masks, self.points)
 
     @torch.inference_mode()
     def prepare(self, examples: Examples, support: Examples | None = None) -> Packed:
         """The layout of the examples, worked out once for all inner steps."""
         left_out = self.seen.courses_out_of_loss(examples, support)
-        return pack_examples(examples, self.device, self.dtype, left_out)
+        packed = pack_examples(examples, self.device, self.dtype, left_out)
+        if not self.points:
+            return packed
+        return replace(packed, opened=opened(examples, support, self.device, self.dtype))
 
     def initial(self, weights: Weights, examples: Packed) -> GRUFastWeights:
         """Every task at the shared weights."""
         names = [name for name in weights if "weight" in name]
+        names += [POINTER] if self.points else []
         own = GRUDirection(dict.fromkeys(names, OuterSum()), len(weights["head.bias"]))
         return GRUFastWeights(weights, own)
 
@@ -176,7 +186,12 @@ class GRUTaskModel:
             x = layout.group(states)
         head = fast.linear("head.weight")
         at_pairs = masked(_at_pairs(states, layout), self.masks.state)
-        return layers, head, at_pairs, head.affine(at_pairs)
+        logits = head.affine(at_pairs)
+        if layout.opened is not None:
+            weights = fast.shared[_bias(POINTER)].expand(len(logits), -1)
+            own = fast.own.sums[POINTER].bias
+            logits = layout.opened.add_to(logits, weights if own is None else weights + own)
+        return layers, head, at_pairs, logits
 
     @torch.inference_mode()
     def gradient(
@@ -194,6 +209,8 @@ class GRUTaskModel:
         d = (p * weight).scatter_add_(2, layout.target, -weight)
         tape = GRUTape(layout, layers, head, states, p, d)
         sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(Rows(states), Rows(d), d.sum(1))}
+        if layout.opened is not None:
+            sums[POINTER] = OuterSum(bias=layout.opened.gradient(d))
         dh = _from_pairs(masked(head.transposed(d), self.masks.state), layout)
         for k in reversed(range(len(layers))):
             dx, *sides = layers[k].backward(dh)
@@ -219,11 +236,15 @@ class GRUTaskModel:
             tx = layout.group(th)
         t_states = masked(_at_pairs(th, layout), self.masks.state)
         t_logits = add(tape.head.product(t_states), v["head.weight"].apply(tape.states))
+        if layout.opened is not None and (pointer := v[POINTER].bias) is not None:
+            t_logits = layout.opened.add_to(t_logits, pointer)
         p = tape.probabilities
         mean = (p * t_logits).sum(2, keepdim=True)
         td = (t_logits - mean).mul_(p).mul_(layout.pair_weight.unsqueeze(2))
         inputs, outputs = Rows(tape.states, t_states), Rows(td, tape.d_logits)
         sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(inputs, outputs, td.sum(1))}
+        if layout.opened is not None:
+            sums[POINTER] = OuterSum(bias=layout.opened.gradient(td))
         own = v["head.weight"].apply_transposed(tape.d_logits)
         reaching = masked(add(tape.head.transposed(td), own), self.masks.state)
         tdh = _from_pairs(reaching, layout)
@@ -240,9 +261,9 @@ class GRUTaskModel:
         """See `TaskModel`; a layer is a weight matrix with its bias."""
         result = {}
         for name, own in fast.own.sums.items():
-            whole = weights[name].double().square().sum()
-            if own.bias is not None:
-                whole = whole + weights[_bias(name)].double().square().sum()
+            parts = [name] if name != POINTER else []
+            parts += [_bias(name)] if own.bias is not None else []
+            whole = sum((weights[x].double().square().sum() for x in parts), torch.zeros(()))
             result[_layer(name)] = (own.squared_norm().to(whole) / whole).sqrt()
         return result
 

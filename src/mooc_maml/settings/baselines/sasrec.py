@@ -5,15 +5,15 @@ from typing import Self
 from pydantic import model_validator
 
 from mooc_maml.settings.training import EarlyStopped
-from mooc_maml.settings.types import Count
+from mooc_maml.settings.types import Depth, Size
 
 
 class SASRecParams(EarlyStopped):
     """Shape and training of the Transformer."""
 
-    dim: Count
-    heads: Count
-    blocks: Count
+    dim: Size
+    heads: Depth
+    blocks: Depth
 
     @model_validator(mode="after")
     def _heads_share_the_state(self) -> Self:

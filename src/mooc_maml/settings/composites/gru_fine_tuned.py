@@ -5,14 +5,14 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from mooc_maml.settings.meta import AdaptOn
-from mooc_maml.settings.types import Count, Positive, Section
+from mooc_maml.settings.types import Rate, Section, Steps
 
 
 class FineTunedGRUParams(Section):
     """What is tried on the validation learners."""
 
     made_of: ClassVar[tuple[str, ...]] = ("gru",)
-    rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    bias_rates: Annotated[tuple[Positive, ...], Field(min_length=1)]
-    steps: Annotated[tuple[Count, ...], Field(min_length=1)]
+    rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
+    bias_rates: Annotated[tuple[Rate, ...], Field(min_length=1)]
+    steps: Annotated[tuple[Steps, ...], Field(min_length=1)]
     adapt_on: Annotated[tuple[AdaptOn, ...], Field(min_length=1)]

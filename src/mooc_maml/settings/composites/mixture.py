@@ -2,14 +2,14 @@
 
 from typing import ClassVar
 
-from mooc_maml.settings.types import Count, Positive, Section
+from mooc_maml.settings.types import Count, Learners, Rate, Section, Steps
 
 
 class MixtureParams(Section):
     """How the mixture's weights are meta-learned."""
 
     made_of: ClassVar[tuple[str, ...]] = ()  # whichever baselines there are
-    steps: Count
+    steps: Steps
     updates: Count
-    learners: Count
-    learning_rate: Positive
+    learners: Learners
+    learning_rate: Rate

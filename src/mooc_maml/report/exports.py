@@ -1,0 +1,127 @@
+"""Every table of the report as CSV and as LaTeX, and the data of every figure as CSV."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+from mooc_maml.common.files import atomic_path
+from mooc_maml.common.results import plain
+from mooc_maml.evaluation.schema import METRICS, Differences
+from mooc_maml.report.inputs import Inputs, label_of
+
+_AS_THEY_ARE = ("p", "p_holm", "cohens_d", "novelty", "popularity_ratio", "popularity_deviation")
+_SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_SPECIAL |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
+
+
+def tables(inputs: Inputs) -> dict[str, pd.DataFrame]:
+    """Name -> table; shares as fractions."""
+    found = {
+        "models": _models(inputs),
+        "differences": _differences(inputs.maml.differences),
+        "controls": _differences(inputs.controls.differences),
+        "cold_start": pd.DataFrame([point.model_dump() for point in inputs.cold_start.curves]),
+        "support_sizes": pd.DataFrame([plain(row) for row in inputs.ablations.support_sizes]),
+        "inner_steps": pd.DataFrame([plain(row) for row in inputs.ablations.inner_steps]),
+    }
+    if inputs.analysis is not None:
+        found["where_adaptation_helps"] = pd.DataFrame(
+            [row.model_dump() for row in inputs.analysis.where]
+        )
+        found["beyond_accuracy"] = pd.DataFrame(
+            [row.model_dump() for row in inputs.analysis.beyond_accuracy]
+        )
+    return found
+
+
+def figure_data(inputs: Inputs) -> dict[str, pd.DataFrame]:
+    """Figure -> the numbers that it is drawn from."""
+    own = tables(inputs)
+    found = {
+        "comparison": own["models"],
+        "cold_start": own["cold_start"],
+        "training_curve": inputs.training,
+        "training_curve_validation": inputs.validation,
+        "ablation_support_size": own["support_sizes"],
+        "ablation_inner_steps": own["inner_steps"],
+        "param_change_distribution": inputs.param_change,
+    }
+    found["where_adaptation_helps"] = own.get("where_adaptation_helps", pd.DataFrame())
+    found["example_learner"] = pd.DataFrame(
+        [
+            {**example.model_dump(), "support": [step.next for step in example.support]}
+            for example in (inputs.analysis.examples if inputs.analysis else [])
+        ]
+    )
+    return found
+
+
+def write_exports(inputs: Inputs, tables_folder: Path, figures_folder: Path) -> None:
+    """Write tables/NAME.csv and NAME.tex, and figures/NAME.csv; the same bytes each time."""
+    for name, table in tables(inputs).items():
+        _write(tables_folder / f"{name}.csv", _csv(table))
+        _write(tables_folder / f"{name}.tex", latex(table))
+    for name, table in figure_data(inputs).items():
+        _write(figures_folder / f"{name}.csv", _csv(table))
+
+
+def latex(table: pd.DataFrame) -> str:
+    """A LaTeX tabular that needs no package; shares in percent with one decimal."""
+    columns = [str(name) for name in table.columns]
+    kinds = "".join("r" if is_numeric_dtype(table[name]) else "l" for name in table.columns)
+    lines = [f"\\begin{{tabular}}{{{kinds or 'l'}}}", "\\hline"]
+    lines += [f"{' & '.join(map(_escaped, columns))} \\\\", "\\hline"]
+    cells = [
+        [_cell(name)(value) for name, value in row.items()] for row in table.to_dict("records")
+    ]
+    lines += [f"{' & '.join(row)} \\\\" for row in cells]
+    return "\n".join([*lines, "\\hline", "\\end{tabular}", ""])
+
+
+def _cell(name: object) -> Callable[[object], str]:
+    def text(value: object) -> str:
+        if isinstance(value, float):
+            if math.isnan(value):
+                return "--"
+            return f"{value:.3f}" if str(name) in _AS_THEY_ARE else f"{100 * value:.1f}"
+        return "--" if value is None else _escaped(str(value))
+
+    return text
+
+
+def _escaped(text: str) -> str:
+    return "".join(_SPECIAL.get(letter, letter) for letter in text)
+
+
+def _csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False, lineterminator="\n", float_format="%.8g")
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def _models(inputs: Inputs) -> pd.DataFrame:
+    rows = []
+    for row in inputs.rows():
+        content: dict[str, object] = {"model": row.label, "validation": row.validation}
+        for metric in METRICS:
+            measure = row.measures[metric]
+            own = {"": measure.value, " low": measure.low, " high": measure.high}
+            content |= {f"{metric}{end}": value for end, value in own.items()}
+        rows.append(content)
+    return pd.DataFrame(rows)
+
+
+def _differences(differences: Differences) -> pd.DataFrame:
+    rows = []
+    for key, of_pair in differences.items():
+        first, _, second = key.partition("_minus_")
+        names = {"first": label_of(first), "second": label_of(second)}
+        rows += [{**names, **row.model_dump()} for row in of_pair]
+    return pd.DataFrame(rows)

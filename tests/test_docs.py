@@ -1,0 +1,91 @@
+"""The pages: examples run, settings are complete, README is short, nothing is fetched."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import committed
+import pytest
+import torch
+from episode_helpers import params, small_store
+from pipeline_files import ROOT, leaves
+
+from mooc_maml.settings.reference import allowed, reference
+
+EXAMPLES = re.findall(
+    r"```python\n(.*?)```", (ROOT / "docs" / "extend.md").read_text(encoding="utf-8"), re.DOTALL
+)
+
+
+def run(number: int) -> dict[str, object]:
+    names: dict[str, object] = {}
+    exec(compile(EXAMPLES[number], f"docs/extend.md, example {number}", "exec"), names)
+    return names
+
+
+def test_the_variant_of_the_page_takes_one_step() -> None:
+    kind = run(0)["OneStep"]
+    store = small_store()
+    support = store.support("test", torch.arange(2).numpy())
+    assert kind(params()).steps(support) == 1  # type: ignore[operator]
+
+
+def test_the_baseline_of_the_page_ranks_the_current_course_first() -> None:
+    store = small_store()
+    task = torch.arange(3).numpy()
+    support, query = store.support("test", task), store.query("test", task)
+    model = run(1)["LastCourse"](store.num_courses)  # type: ignore[operator]
+    scores = model.scores(support, query)
+    assert scores.shape == (3, store.query_size, store.num_courses)
+    rows = store.query_pairs("test", task)
+    last = store.courses[store.label_step[rows] - 1]
+    assert (scores.argmax(-1).numpy() + 1 == last).all()
+
+
+def test_the_metric_of_the_page_counts_hits() -> None:
+    assert run(2)["hit_at"]([1, 5, 11], 5).tolist() == [1, 1, 0]  # type: ignore[operator]
+
+
+def test_every_setting_stands_on_the_page_with_its_value() -> None:
+    page = reference(committed.settings_text())
+    shown = re.findall(r"(?m)^\| `([^`]+)` \|", page)
+    wanted = [name for name in leaves(committed.settings()) if not name.startswith("data.spark.c")]
+    assert set(wanted) <= set(shown)
+    assert len(shown) == len(set(shown))
+    assert re.search(r"\| `inner_lr` \| `0.01` \| number above 0 \| alpha, step size", page)
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    silent = [row for row in rows if row.rstrip(" |").endswith("on")]
+    assert len(silent) < len(rows) / 4
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("use_second_order", "true or false"),
+        ("model.backbone", "gru or transformer"),
+        ("hardware.precision", "float32 or float64"),
+    ],
+)
+def test_what_is_allowed_is_read_off_the_types(name: str, words: str) -> None:
+    assert words in allowed(name)
+
+
+def test_readme_is_short() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.splitlines()) <= 150
+    assert readme.count("\n| ") < 40
+
+
+@pytest.mark.thorough
+def test_the_pages_build_without_a_warning_and_fetch_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "docs", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    pages = list(tmp_path.rglob("*.html"))
+    assert len(pages) > 20
+    for page in pages:
+        text = page.read_text(encoding="utf-8")
+        fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)', text)
+        assert fetched == [], page
+    assert "<math" in (tmp_path / "how" / "maml.html").read_text(encoding="utf-8")
