@@ -53,7 +53,9 @@ def test_every_setting_stands_on_the_page_with_its_value() -> None:
     wanted = [name for name in leaves(committed.settings()) if not name.startswith("data.spark.c")]
     assert set(wanted) <= set(shown)
     assert len(shown) == len(set(shown))
-    assert re.search(r"\| `inner_lr` \| `0.01` \| number above 0 \| alpha, step size", page)
+    assert re.search(
+        r"\| `inner_lr` \| `0.01` \| number above 0 to 1,000 \| alpha, step size", page
+    )
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     silent = [row for row in rows if row.rstrip(" |").endswith("on")]
     assert len(silent) < len(rows) / 4
@@ -65,6 +67,10 @@ def test_every_setting_stands_on_the_page_with_its_value() -> None:
         ("use_second_order", "true or false"),
         ("model.backbone", "gru or transformer"),
         ("hardware.precision", "float32 or float64"),
+        ("num_inner_steps", "whole number from 1 to 1,000"),
+        ("inner_lr_bias", "number above 0 to 1,000 or null"),
+        ("seed", "whole number from 0 on"),
+        ("tuned.meta.dropout", "number"),
     ],
 )
 def test_what_is_allowed_is_read_off_the_types(name: str, words: str) -> None:

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-import annotated_types
 import yaml
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 from pydantic.fields import FieldInfo
 
 from mooc_maml.settings.params import Params
+from mooc_maml.settings.types import Between
 
 _LINE = re.compile(r"^( *)([A-Za-z_]\w*):\s?([^#]*?)\s*(?:#\s?(.*))?$")
-_NO_BOUND = 1e9  # a bound that only keeps numbers within the machine's
+_NO_BOUND = 1e6  # from here on a bound only catches slips of the finger
 _HEADING = re.compile(r"^# --- (.*?) -*$")
 
 
@@ -105,7 +105,7 @@ def _plain(value: Any) -> str:
 def allowed(name: str) -> str:
     """What the typed model allows, in words: `number above 0`, `gru or transformer`."""
     model: type[BaseModel] = Params
-    *sections, last = name.split(".")
+    *sections, last = name.removeprefix("tuned.").split(".")  # which are those of MAML again
     for section in sections:
         inner = model.model_fields[section].annotation
         if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
@@ -136,15 +136,11 @@ def _kind(annotation: Any) -> str:
 
 
 def _bound(each: object) -> str:
-    if isinstance(each, annotated_types.Ge):
-        return f"from {each.ge} on"
-    if isinstance(each, annotated_types.Gt):
-        return f"above {each.gt}"
-    if isinstance(each, annotated_types.Le):
-        return f"up to {each.le}" if float(str(each.le)) < _NO_BOUND else ""
-    if isinstance(each, annotated_types.Lt):
-        return f"below {each.lt}" if float(str(each.lt)) < _NO_BOUND else ""
-    return ""
+    """What a check allows, in words; nothing of a check that is no range."""
+    if not isinstance(each, AfterValidator) or not isinstance(own := each.func, Between):
+        return ""
+    low = f"above {own.low:,}" if own.above else f"from {own.low:,}"
+    return f"{low} to {own.high:,}" if own.high < _NO_BOUND else f"{low} on"
 
 
 def read_reference(path: Path) -> str:
