@@ -11,7 +11,7 @@ import torch
 from episode_helpers import params, small_store
 from pipeline_files import ROOT, leaves
 
-from mooc_maml.settings.reference import allowed, reference
+from mooc_maml.report.settings_reference import allowed, reference
 
 EXAMPLES = re.findall(
     r"```python\n(.*?)```", (ROOT / "docs" / "extend.md").read_text(encoding="utf-8"), re.DOTALL

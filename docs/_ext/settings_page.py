@@ -6,7 +6,7 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from mooc_maml.settings.reference import read_reference
+from mooc_maml.report.settings_reference import read_reference
 
 PARAMS = Path(__file__).resolve().parents[2] / "params.yaml"
 
