@@ -127,7 +127,7 @@ class Recommender:
             offer=Offer.of(self.catalogue, self._seen, exclude, only),
             top=min(_whole("top", top, 1), len(self.catalogue)),
             inner_steps=None if inner_steps is None else _whole("inner_steps", inner_steps, 0, 100),
-            pairs=rules.support_size if pairs is None else _whole("pairs", pairs, 0),
+            pairs=rules.support_size if pairs is None else _whole("pairs", pairs, 0, 1_000),
         )
         return answers(question, read_learners(learners, self.catalogue, rules))
 
