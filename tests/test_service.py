@@ -405,7 +405,7 @@ NOT_IN_SCHEMA = {"not_together", "not_possible", "no_model"}
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-@pytest.mark.parametrize("examples", [4, pytest.param(300, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("examples", [2, pytest.param(300, marks=pytest.mark.thorough)])
 def test_answers_keep_to_the_schema(
     recommender: Recommender, mode: GenerationMode, examples: int
 ) -> None:
