@@ -38,6 +38,7 @@ def chromium(folder: Path) -> Iterator[Any]:
     for argument in (*_ARGUMENTS, f"--user-data-dir={folder / 'chromium'}"):
         options.add_argument(argument)
     found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    found.set_script_timeout(120)  # axe takes seconds, more on a busy machine
     try:
         yield found
     finally:
