@@ -229,6 +229,19 @@ def test_a_variant_that_does_not_fit_stops_it(copy: Path, own: dict[str, str]) -
         Recommender.load(copy).read("few_shot")
 
 
+def test_a_bundle_older_than_a_setting_says_which(copy: Path) -> None:
+    content = json.loads((copy / "bundle.json").read_text())
+    for model in content["models"]:
+        if model.get("adaptation"):
+            del model["adaptation"]["settings"]["meta"]["adapt_on"]
+            del model["adaptation"]["settings"]["inner_lr_bias"]
+    (copy / "bundle.json").write_text(json.dumps(content))
+    with pytest.raises(
+        UserError, match=r"no settings meta\.adapt_on, inner_lr_bias; it was made by"
+    ):
+        Recommender.load(copy).read("few_shot")
+
+
 def test_no_bundle_says_how_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="dvc repro export"):
         Recommender.load(tmp_path)

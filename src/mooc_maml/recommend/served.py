@@ -16,6 +16,7 @@ from mooc_maml.composites.registry import MODELS
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.backbone import weights_of
 from mooc_maml.meta.backbones import BACKBONES
+from mooc_maml.meta.files import MAML_SETTINGS
 from mooc_maml.meta.inner import TaskModel, Weights
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.meta.variant import GradientVariant, model_weights
@@ -23,6 +24,7 @@ from mooc_maml.meta.variants import VARIANTS
 from mooc_maml.models.model_file import read_learned, read_settings
 from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.recommend.bundle import Adaptation, ModelInfo
+from mooc_maml.settings.meta import MetaParams
 from mooc_maml.settings.params import Params
 
 
@@ -118,11 +120,21 @@ class ServedMeta:
 
 
 def _settings(path: Path, own: Adaptation) -> Params:
-    """The settings that adaptation reads, in place of the whole of params.yaml."""
+    """The settings that adaptation reads, in place of the whole of params.yaml.
+
+    Raises:
+        UserError: one is missing, since the bundle was made before there was such a setting.
+    """
     values = dict(own.settings)
     meta = values.pop("meta", None)
-    if not isinstance(meta, dict):
-        raise UserError(f"{path}: the bundle has no settings meta; export it again")
+    meta = meta if isinstance(meta, dict) else {}
+    missing = [f"meta.{name}" for name in MetaParams.model_fields if name not in meta]
+    missing += [name for name in MAML_SETTINGS if name not in values]
+    if missing:
+        raise UserError(
+            f"{path}: the bundle has no settings {', '.join(missing)}; it was made by another "
+            "version, export it again"
+        )
     return cast(Params, SimpleNamespace(**values, meta=SimpleNamespace(**meta)))
 
 
