@@ -249,7 +249,7 @@ def test_what_does_not_compute_loads_no_pytorch() -> None:
 
 
 def test_the_stage_that_the_page_shows_scores_a_table(tmp_path: Path) -> None:
-    """docs/use/recommend.md: the command of its DVC stage, in a folder with a bundle and a table."""
+    """docs/use/recommend.md: its stage, in a folder with a bundle and a table."""
     page = (ROOT / "docs" / "use" / "recommend.md").read_text(encoding="utf-8")
     stage = yaml.safe_load(page.split("```yaml\n")[1].split("```")[0])["score"]
     (tmp_path / "models").mkdir()

@@ -24,6 +24,7 @@ from mooc_maml.models.model_file import read_learned, read_settings
 from mooc_maml.preprocess.account import PreprocessResult
 from mooc_maml.recommend import bundle as form
 from mooc_maml.recommend.meta_rows import META_ROWS
+from mooc_maml.recommend.served import own_steps
 from mooc_maml.runtime.pipeline import stage_fingerprint
 from mooc_maml.settings.params import Params
 
@@ -93,7 +94,7 @@ def _baselines(folder: Path, run: Run) -> list[form.ModelInfo]:
         file = f"{place}{name}{ENDING}"
         model.write(folder / file)
         kind = "informed" if model.reads_support else "plain"
-        if getattr(model, "steps", 0):
+        if own_steps(model):
             kind = "adapted"
         own: dict[str, Any] = {"label": model.label, "kind": kind, "file": file, "made_of": made_of}
         found.append(_model(run, name, own | {"carries_learners": name in keeping}))

@@ -12,6 +12,8 @@ from torch import Tensor
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.common.errors import UserError
 from mooc_maml.composites.features import first
+from mooc_maml.composites.gru_fine_tuned import FineTunedGRU
+from mooc_maml.composites.mixture import Mixture
 from mooc_maml.composites.registry import MODELS
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.backbone import weights_of
@@ -44,6 +46,13 @@ class Served(Protocol):
         """Gradient steps that it takes of its own on the support pairs of each learner."""
 
 
+def own_steps(model: Baseline) -> int:
+    """Gradient steps that a baseline or a composite takes on the support pairs; most take none."""
+    if isinstance(model, FineTunedGRU):
+        return model.how.steps
+    return model.steps if isinstance(model, Mixture) else 0
+
+
 @dataclass(frozen=True)
 class ServedBaseline:
     """A baseline or a composite."""
@@ -64,7 +73,7 @@ class ServedBaseline:
 
     def steps(self, support: Examples) -> list[int]:
         """Those of a composite that takes any."""
-        own = int(getattr(self.model, "steps", 0)) if support.label.shape[1] else 0
+        own = own_steps(self.model) if support.label.shape[1] else 0
         return [own] * support.num_tasks
 
 
