@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the processes that tests sta
 torch.set_num_threads(1)
 
 # Cases of each fuzz test: `make test`, and with --hypothesis-profile thorough.
-FUZZ = {"quick": 25, "thorough": int(os.environ.get("MOOC_MAML_FUZZ", "500"))}
+FUZZ = {"quick": 25, "thorough": int(os.environ.get("MOOC_MAML_FUZZ", "300"))}
 for name, cases in FUZZ.items():
     settings.register_profile(
         name,
