@@ -200,7 +200,10 @@ def test_training_follows_the_seed_alone():
 
 
 def test_a_loss_that_is_no_number_is_told():
-    settings = params(**{**SMALL, "baselines": {"gru": {"learning_rate": 3e37, "epochs": 2}}})
+    settings = params(**{**SMALL, "baselines": {"gru": {"epochs": 2}}})
+    gru = settings.baselines.gru.model_copy(update={"learning_rate": 3e37})
+    baselines = settings.baselines.model_copy(update={"gru": gru})
+    settings = settings.model_copy(update={"baselines": baselines})
     with pytest.raises(UserError, match=r"lower baselines\.gru\.learning_rate"):
         GRUBaseline.train(circular_store(), settings, CPU, print)
 

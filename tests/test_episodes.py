@@ -195,7 +195,7 @@ def test_a_split_without_enough_pairs_is_refused_with_counts():
 
 
 def test_a_table_without_pairs_is_refused():
-    with pytest.raises(UserError, match="found 0 train learners"):
+    with pytest.raises(UserError, match="no pair in "):
         build_episodes(steps([(0, 0, [1]), (1, 0, [2])]), tiny())
 
 

@@ -559,7 +559,7 @@ def test_the_manifest_lists_every_artefact_but_itself(tmp_path: Path, params: Pa
     weights = entries["models/maml_gru_K5.pth"]
     assert weights["bytes"] == 7
     assert weights["sha256"] == hashlib.sha256(b"weights").hexdigest()
-    assert {f"results/plots/{name}" for name in CAPTIONS} < set(entries)
+    assert {f"results/report/figures/{name}" for name in CAPTIONS} < set(entries)
 
 
 def test_a_manifest_of_a_missing_folder_is_refused(tmp_path: Path) -> None:

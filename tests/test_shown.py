@@ -44,9 +44,10 @@ def test_nothing_from_the_pipe_is_said() -> None:
         table([])
 
 
-def test_the_command_of_readme() -> None:
+def test_the_command_of_the_page_on_experiments() -> None:
     line = "dvc exp show --csv | python -m experiments.shown"
-    assert f"    {line}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    page = ROOT / "docs" / "use" / "experiments.md"
+    assert f"    {line}" in page.read_text(encoding="utf-8")
     said = subprocess.run(
         [sys.executable, "-m", "experiments.shown"],
         cwd=ROOT,

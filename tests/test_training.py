@@ -165,7 +165,7 @@ def test_early_stopping_survives_a_restart(monkeypatch):
 def test_a_loss_that_is_not_finite_stops_and_changes_nothing():
     trainer = run(tiny_trainer(), 3)
     before = whole_state(trainer)
-    trainer.variant = variant_of(tiny_params(inner_lr=1e200))
+    trainer.variant = variant_of(tiny_params().model_copy(update={"inner_lr": 1e200}))
     with pytest.raises(UserError, match=r"meta-update 4: .* saved last is kept.*inner_lr") as stop:
         trainer.step()
     number, learner = re.search(

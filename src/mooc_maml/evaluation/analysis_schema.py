@@ -11,7 +11,7 @@ class InGroup(Result):
     """Two models on the queries of one group: means over learners, and their paired difference.
 
     `split`: what the queries are grouped by; `group`: which of its groups, in words.
-    `difference`: first minus second, with its 95 % interval over learners.
+    `difference`: first minus second, with its 95 % interval over learners; null: there is none.
     """
 
     split: str
@@ -24,8 +24,15 @@ class InGroup(Result):
     first_mean: Share
     second_mean: Share
     difference: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval leaves out no difference, else 0."""
+        if self.low is None or self.high is None:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
 
 
 class BeyondAccuracy(Result):

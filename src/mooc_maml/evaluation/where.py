@@ -116,8 +116,7 @@ def _in_group(
             "first_mean": float(a.mean()),
             "second_mean": float(b.mean()),
             "difference": difference.mean,
-            "low": difference.low,
-            "high": difference.high,
+            **dict(zip(("low", "high"), difference.ends, strict=True)),
         }
         found.append(InGroup.model_validate(content))
     return found

@@ -6,9 +6,10 @@ from typing import Any
 from mooc_maml.evaluation.analysis_schema import InGroup
 from mooc_maml.report.inputs import Inputs, label_of
 from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure, no_data, percent_axis
-from mooc_maml.report.words import percent, points
+from mooc_maml.report.words import between, percent, points
 
 METRIC = "NDCG@10"
+_COLOURS = {1: COLOURS["mixture"], 0: OTHER_COLOUR, -1: COLOURS["few_shot"]}  # by sign
 
 
 def draw_where(rows: list[InGroup], source: str, path: Path) -> None:
@@ -35,10 +36,9 @@ def draw_where(rows: list[InGroup], source: str, path: Path) -> None:
                 if (row.first, row.second) != pair:
                     continue
                 y = places[row.split, row.group]
-                colour = OTHER_COLOUR
-                if row.low > 0 or row.high < 0:
-                    colour = COLOURS["mixture"] if row.low > 0 else COLOURS["few_shot"]
-                axes.plot([row.low, row.high], [y, y], color=colour, lw=2.5)
+                colour = _COLOURS[row.sign]
+                if row.low is not None and row.high is not None:
+                    axes.plot([row.low, row.high], [y, y], color=colour, lw=2.5)
                 axes.plot(row.difference, y, "o", color=colour)
             axes.set_title(f"{label_of(pair[0])}\n− {label_of(pair[1])}", fontsize=10)
             axes.set_yticks(list(places.values()), [group for _, group in places], fontsize=11)
@@ -96,8 +96,7 @@ def where_tables(inputs: Inputs) -> list[dict[str, Any]]:
 
 
 def _row(row: InGroup) -> dict[str, str]:
-    low, high = points(row.low, unit=False), points(row.high, unit=False)
-    sure = "helps" if row.low > 0 else "hurts" if row.high < 0 else ""
+    sure = {1: "helps", 0: "", -1: "hurts"}[row.sign]
     return {
         "split": row.split,
         "group": row.group,
@@ -106,6 +105,6 @@ def _row(row: InGroup) -> dict[str, str]:
         "second": percent(row.second_mean),
         "first": percent(row.first_mean),
         "difference": points(row.difference, unit=False),
-        "interval": f"{low} to {high}",
+        "interval": between(row.low, row.high),
         "sure": sure,
     }
