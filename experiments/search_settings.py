@@ -97,11 +97,8 @@ def load_search(path: Path) -> SearchSettings:
 
 def searchable(content: Mapping[str, Any]) -> list[str]:
     """Keys of params.yaml that meta_train depends on and that leave trials comparable."""
-    return [
-        key
-        for key in leaves(content)
-        if tracks(read_pipeline()["meta_train"], key) and _why_not(key) is None
-    ]
+    stage = read_pipeline()["meta_train"]
+    return [key for key in leaves(content) if tracks(stage, key) and _why_not(key) is None]
 
 
 def _why_not(key: str) -> str | None:
