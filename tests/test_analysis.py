@@ -43,7 +43,7 @@ def test_a_learner_counts_once_in_a_group() -> None:
     first = next(row for row in rows if (row.group, row.metric) == ("1", "HR@1"))
     assert (first.first_mean, first.second_mean) == (0.75, 0.0)
     assert (first.queries, first.learners, first.difference) == (3, 2, 0.75)
-    assert 0.5 <= first.low <= 0.75 <= first.high <= 1.0
+    assert (first.low, first.high, first.sign) == (None, None, 0), "of two learners"
     rest = next(row for row in rows if (row.group, row.metric) == ("8 or more", "HR@1"))
     assert (rest.queries, rest.first_mean) == (3, 0.5)  # learner 0: 1 of 1; learner 1: 0 of 2
     assert not [row for row in rows if row.group == "4 to 7"], "nobody is in it"
@@ -52,7 +52,18 @@ def test_a_learner_counts_once_in_a_group() -> None:
 def test_the_same_ranks_differ_nowhere() -> None:
     ranks = np.random.default_rng(2).integers(1, 12, size=(7, QUERIES))
     rows = where_it_helps({"a": ranks, "b": ranks}, [("a", "b")], values(21), seed=1)
-    assert {(row.difference, row.low, row.high) for row in rows} == {(0.0, 0.0, 0.0)}
+    assert {(row.difference, row.low, row.high) for row in rows} == {(0.0, None, None)}
+
+
+def test_an_interval_holds_the_difference_of_learners_enough() -> None:
+    better = np.array([[1, 1, 1]] * 5 + [[1, 1, 9]] * 5)
+    worse = np.array([[2, 2, 2]] * 5 + [[1, 1, 9]] * 5)
+    rows = where_it_helps({"a": better, "b": worse}, [("a", "b")], values(30), seed=1)
+    row = next(row for row in rows if row.metric == "HR@1")
+    assert row.low is not None
+    assert row.high is not None
+    assert 0.0 < row.low < row.difference == 0.5 < row.high < 1.0
+    assert row.sign == 1
 
 
 def test_opened_counts_a_learner_once() -> None:

@@ -23,18 +23,7 @@ pytestmark = pytest.mark.skipif(os.name != "posix", reason="no Ctrl-C from anoth
 
 
 def interrupted(program: str, module: str, folder: Path) -> "tuple[int, list[str]]":
-    """Exit status and last words of a program that meets Ctrl-C once it has imported a module.
-
-    Where the program was over before the signal came, as on a busy machine, it is tried again.
-    """
-    for _ in range(5):
-        found = interrupted_once(program, module, folder)
-        if found[0]:
-            break
-    return found
-
-
-def interrupted_once(program: str, module: str, folder: Path) -> "tuple[int, list[str]]":
+    """Exit status and last words of a program that meets Ctrl-C once it has imported a module."""
     with subprocess.Popen(
         [sys.executable, "-X", "importtime", "-m", program, "--help"],
         cwd=folder,

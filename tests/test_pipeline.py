@@ -30,6 +30,8 @@ from mooc_maml.recommend import Recommender
 from mooc_maml.runtime.pipeline import tracks
 from mooc_maml.settings.composites_section import OURS
 
+# Rows of the two meta-trained models, and what the second began with.
+META = ("zero_shot", "few_shot", "tuned_zero_shot", "tuned_few_shot", "tuned_start")
 METRICS = {"HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"}
 # Read only with another source or engine; and what the other two shares leave over.
 NOT_READ_HERE = ("data.table.", "data.spark.", "episodes.test_fraction", "meta.proximal")
@@ -75,7 +77,7 @@ def test_results_have_the_promised_names_and_keys(done: Project) -> None:
 def test_the_metrics_are_those_of_the_records(done: Project) -> None:
     maml = done.read_json("results/maml_K5_Q10.json")
     folder = done.path / "data" / "records"
-    models = maml["baselines"] | {name: maml[name] for name in ("zero_shot", "few_shot", "oracle")}
+    models = maml["baselines"] | {name: maml[name] for name in (*META, "oracle")}
     assert {path.stem for path in folder.iterdir()} == set(models)
     for name, metrics in models.items():
         ranks = read_ranks(folder / f"{name}.parquet")
@@ -97,7 +99,7 @@ def test_the_bundle_ranks_as_stage_test_did(done: Project) -> None:
     store = read_episodes(done.path / "data" / "episodes")
     bundle = Recommender.load(done.path / "models" / "bundle")
     records = {path.stem for path in (done.path / "data" / "records").iterdir()}
-    assert set(bundle.models) == records - {"random", "oracle"}
+    assert set(bundle.models) == records - {"random", "oracle", "tuned_start"}
     for name in bundle.models:
         model = bundle.read(name)
         found = query_ranks(
@@ -132,7 +134,7 @@ def test_cold_start_gives_every_model_so_many_pairs(done: Project) -> None:
             assert row["low"] is row["high"] is None
         if row["metric"] == "NDCG@10":
             curves.setdefault(row["model"], []).append(row["mean"])
-    assert set(curves) == {*maml["baselines"], "few_shot"}
+    assert set(curves) == {*maml["baselines"], "few_shot", "tuned_few_shot"}
     assert curves["few_shot"] == pytest.approx([row["NDCG@10"] for row in ablations])
     for name in ("popularity", "markov", "item_knn", "v_sknn", "gru", "sasrec", "blend"):
         assert len(set(curves[name])) == 1, f"{name} makes no use of support pairs"
@@ -146,7 +148,7 @@ def test_the_strongest_baseline_is_the_best_on_validation(done: Project) -> None
     best = maml["strongest_baseline"]
     others = set(maml["baselines"]) - set(OURS)
     assert validation[best] == max(validation[name] for name in others)
-    assert set(validation) == {*maml["baselines"], "zero_shot", "few_shot", "oracle"}
+    assert set(validation) == {*maml["baselines"], *META, "oracle"}
     trained = done.read_json("results/composites_K5_Q10.json")
     for name in OURS:  # the figures of learners that were left out, not those that flatter
         (entry,) = trained["training"][name]
@@ -162,13 +164,14 @@ def test_controls_and_test_reads_are_written(done: Project) -> None:
     assert found["repeats"] == 2
     assert set(found["helps"]) == {
         *("few_shot", "shuffled", "exchanged"),
+        *("tuned_few_shot", "tuned_without_steps", "tuned_shuffled", "tuned_exchanged"),
         *("mixture", "mixture_without_steps", "mixture_shuffled", "mixture_exchanged"),
     }
     assert len(found["share_of_the_way_to_the_oracle"]["few_shot"]) == len(METRICS)
     lines = (done.path / "results/test_reads.csv").read_text().splitlines()
     own = [line for line in lines if line.startswith(maml["test_set"])]
     assert sorted(line.split(",")[1].split("_K")[0] for line in own) == [
-        *("ablations", "baselines", "cold_start", "composites", "controls", "maml")
+        *("ablations", "analysis", "baselines", "cold_start", "composites", "controls", "maml")
     ]
 
 
@@ -193,7 +196,10 @@ def test_the_report_lists_every_artefact_with_its_size_and_hash(done: Project) -
         assert entry["bytes"] == len(content), name
         assert entry["sha256"] == hashlib.sha256(content).hexdigest(), name
     made = {"results/maml_K5_Q10.json", "models/maml/maml_gru_K5.pth", "results/report/report.json"}
-    plots = {f"results/plots/{path.name}" for path in (done.path / "results/plots").iterdir()}
+    plots = {
+        path.relative_to(done.path).as_posix()
+        for path in (done.path / "results/plots").rglob("*.csv")
+    }
     assert made | plots <= set(listed)
 
 
@@ -484,6 +490,7 @@ def test_another_backbone_goes_through_the_same_stages(project: Project) -> None
             "meta_train",
             "meta_train_tuned",
             "test",
+            "analyse",
             "export",
             "ablate",
             "cold_start",

@@ -535,7 +535,7 @@ def test_the_same_inputs_give_the_same_bytes(tmp_path: Path, params: Params) -> 
     report = [path for path in taken[0] if path.parent == tmp_path / "results" / "report"]
     pictures = [path for path in taken[0] if path.suffix in (".png", ".svg", ".pdf")]
     assert len(report) == 8, "page, config, report, manifest, two tables, answer, model card"
-    assert len(pictures) == 4 * len(CAPTIONS), "PNG twice: for README and beside the others"
+    assert len(pictures) == 3 * len(CAPTIONS), "PNG, SVG and PDF"
     assert taken[0] == taken[1]
 
 
