@@ -15,6 +15,7 @@ from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.leakage import check_build, check_ids, check_store, read_checked
 from mooc_maml.episodes.session_steps import read_steps
 from mooc_maml.episodes.store import EpisodeStore, write_episodes
+from mooc_maml.meta import stage
 from stages import build_episodes as build_stage
 from stages import meta_train
 
@@ -241,9 +242,9 @@ def test_training_does_not_begin_on_episodes_that_leak(tmp_path: Path, store, mo
     monkeypatch.chdir(tmp_path)
     settings = params(**SETTINGS, hardware={"device": "cpu", "threads": 1, "processes": 1})
     monkeypatch.setattr(meta_train, "load_params", lambda _: settings)
-    monkeypatch.setattr(meta_train, "setup", lambda *_: "cpu")
+    monkeypatch.setattr(stage, "setup", lambda *_: "cpu")
     with pytest.raises(UserError, match="leakage: train episode 0"):
-        meta_train.main(*(tmp_path / name for name in ("episodes", "gru", "model", "plots")))
+        meta_train.main(**{x: tmp_path / x for x in ("episodes", "gru", "model", "plots")})
     assert not (tmp_path / "model").exists()
 
 

@@ -10,6 +10,7 @@ from pipeline_files import ROOT
 from training_helpers import run, tiny_trainer
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.meta import stage
 from mooc_maml.meta.run import take_up
 from mooc_maml.runtime.run_state import RunState
 from stages import meta_train
@@ -70,21 +71,21 @@ def test_processes_get_the_arguments_of_main(tmp_path: Path, monkeypatch):
     (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["notebook", "--whatever"])
-    monkeypatch.setattr(meta_train, "process_count", lambda hardware: 3)
+    monkeypatch.setattr(stage, "process_count", lambda hardware: 3)
     started = []
-    monkeypatch.setattr(meta_train, "launch", lambda *how: started.append(how) or 0)
-    meta_train.main(
-        Path("a b"), Path("gru.pth"), Path("maml"), Path("plots"), Path("evaluations.csv")
-    )
+    monkeypatch.setattr(stage, "launch", lambda *how: started.append(how) or 0)
+    names = {"episodes": "a b", "gru": "gru.pth", "model": "maml", "plots": "plots"}
+    paths = {name: Path(path) for name, path in names.items()}
+    meta_train.main(**paths, evaluations=Path("evaluations.csv"))
     ((processes, command),) = started
     assert processes == 3
     assert command == [
         *(sys.executable, "-m", "stages.meta_train", "--episodes=a b", "--gru=gru.pth"),
         *("--model=maml", "--plots=plots", "--evaluations=evaluations.csv"),
     ]
-    monkeypatch.setattr(meta_train, "launch", lambda *how: 130)
+    monkeypatch.setattr(stage, "launch", lambda *how: 130)
     with pytest.raises(SystemExit) as end:
-        meta_train.main(Path("a b"), Path("gru.pth"), Path("maml"), Path("plots"))
+        meta_train.main(**paths)
     assert end.value.code == 130
 
 

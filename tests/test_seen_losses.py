@@ -25,11 +25,11 @@ from mooc_maml.meta.files import keep_model
 from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.model import read_meta_model
 from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.meta.stage import used_settings
 from mooc_maml.meta.train import MetaTrainer
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter, seen_filter
-from stages import meta_train
 
 PREFIX, ALL = SeenFilter(True, False, None), SeenFilter(True, True, None)
 AUTO: dict[str, Any] = {"evaluation": {"seen_courses": "auto"}}
@@ -149,7 +149,7 @@ def test_meta_training_leaves_out_in_loss_and_validation() -> None:
 
 
 def test_a_run_with_courses_left_out_is_another_run() -> None:
-    assert meta_train._settings(tiny_params()) != meta_train._settings(tiny_params(**AUTO))
+    assert used_settings(tiny_params()) != used_settings(tiny_params(**AUTO))
 
 
 def by_hand(model: GRURecommender, task: int, rate: float) -> torch.Tensor:

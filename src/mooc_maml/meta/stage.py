@@ -1,0 +1,78 @@
+"""Meta-training as its two stages run it: in several processes, and what each of them does."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from mooc_maml.episodes.leakage import read_checked
+from mooc_maml.meta.run import run_meta_training, warm_start
+from mooc_maml.meta.train import MetaTrainer
+from mooc_maml.runtime.hardware import named, process_count, setup
+from mooc_maml.runtime.pipeline import stage_fingerprint
+from mooc_maml.runtime.processes import is_distributed, join_process_group, launch
+from mooc_maml.runtime.run_state import RunState
+from mooc_maml.settings.params import Params, settings_of
+
+_UNUSED = {"data", "sessions", "baselines", "composites", "ablations", "tuned"}
+
+
+def run_in_processes(stage: str, params: Params, paths: Mapping[str, Path]) -> bool:
+    """Run a stage once a process, where settings ask for several and this is none of them yet.
+
+    Args:
+        stage: its name.
+        params: the settings.
+        paths: name -> place, as its command line takes them.
+
+    Returns:
+        Whether it was run.
+
+    Raises:
+        SystemExit: a process has failed, with its status.
+        UserError: see `launch` and `process_count`.
+    """
+    if is_distributed() or (processes := process_count(params.hardware)) == 1:
+        return False
+    options = [f"--{name}={place}" for name, place in paths.items()]
+    if status := launch(processes, [sys.executable, "-m", f"stages.{stage}", *options]):
+        sys.exit(status)
+    return True
+
+
+def run_in_this_process(
+    stage: str,
+    params: Params,
+    *,
+    episodes: Path,
+    gru: Path,
+    model: Path,
+    plots: Path,
+    evaluations: Path | None = None,
+) -> None:
+    """Do this process's share of a stage, alone or with those that were started with it.
+
+    Args:
+        stage: its name, by which its code and its saved states are found.
+        params: the settings that it trains with.
+        episodes: folder of build_episodes.
+        gru: baseline to begin with, if a warm start is asked for.
+        model: folder of models to write.
+        plots: folder of the curves to write.
+        evaluations: see `run_meta_training`.
+
+    Raises:
+        UserError: an input is missing, damaged or leaks; see `run_meta_training`.
+    """
+    with join_process_group() as process_group:
+        device, store = setup(params.hardware, process_group), read_checked(episodes)
+        start = warm_start(params, gru, store.num_courses)
+        trainer = MetaTrainer(store, params, device, process_group, start)
+        inputs = [episodes, *([gru] if params.meta.warm_start else [])]
+        code, hardware = stage_fingerprint(stage), named(device, process_group)
+        run = RunState(stage, used_settings(params), code, *inputs, hardware=hardware)
+        run_meta_training(trainer, run, model, plots, evaluations)
+
+
+def used_settings(params: Params) -> str:
+    """All that the result depends on, apart from the episodes, the device and the processes."""
+    return settings_of(params, set(Params.model_fields) - _UNUSED, {})
