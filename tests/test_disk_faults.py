@@ -123,7 +123,8 @@ def test_a_disk_that_takes_no_more_is_one_line(stage, folder: Path):
 @pytest.mark.parametrize("stage", STAGES)
 def test_killed_at_a_change_of_the_disk_and_started_again_it_ends_the_same(stage, folder: Path):
     """MOOC_MAML_EVERY_CHANGE=1 tries all of them, one after the other."""
-    before, step = contents(folder), int(os.environ.get("MOOC_MAML_EVERY_CHANGE", "11"))
+    step = int(os.environ.get("MOOC_MAML_EVERY_CHANGE", 61 if stage == "visualize" else 11))
+    before = contents(folder)
     for change in range(step // 2, 10_000, step):
         was_killed = killed_before(change, lambda: start(stage))
         start_again = killed_before(10_000, lambda: start(stage))
