@@ -114,7 +114,10 @@ def write_log(folder: Path, learners: int, events: int, courses: int, pause: int
 def run(folder: Path, **settings: Any) -> tuple[str, str]:
     """The stage that stopped, "" if none did, and what it said."""
     table = {"data.source": "table", "data.table.time_format": "epoch", "data.event_prefixes": []}
-    models = {"baselines.models": ["popularity", "gru", "markov"]}
+    models = {
+        "baselines.models": ["popularity", "gru", "markov"],
+        "composites.models": ["pool", "mixture", "mixture_zero_shot"],
+    }
     own = {key.replace("__", "."): value for key, value in settings.items()}
     content = changed(committed.settings(), SETTINGS | table | models | own)
     (folder / "params.yaml").write_text(yaml.safe_dump(content))

@@ -47,11 +47,12 @@ def seeds_table(found: SeedsResult) -> dict[str, Any]:
     names = [name for name in LABELS if name in found.models]
     names = [name for name in found.models if name not in LABELS] + names
     rows = [
-        {"label": label_of(name), "cells": _over_seeds(found.models[name], percent)}
+        {"name": name, "label": label_of(name), "cells": _over_seeds(found.models[name], percent)}
         for name in names
     ]
     rows += [
         {
+            "name": key,
             "label": label,
             "cells": _over_seeds(found.differences[key], lambda x: points(x, unit=False)),
         }
