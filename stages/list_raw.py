@@ -1,13 +1,15 @@
 """Stage: note which raw files there are where DVC does not look, so that a change is noticed."""
 
-import argparse
 import sys
 from pathlib import Path
 
+from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.common.results import write_result
 from mooc_maml.settings.params import load_params
 from mooc_maml.sources.listing import list_raw
+
+PATHS = {"raw": "folder of the raw files", "listing": "JSON file to write"}
 
 
 def main(raw: Path, listing: Path) -> None:
@@ -22,13 +24,5 @@ def main(raw: Path, listing: Path) -> None:
         )
 
 
-def _from_command_line() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--raw", type=Path, required=True, help="folder of the raw files")
-    parser.add_argument("--listing", type=Path, required=True, help="JSON file to write")
-    arguments = parser.parse_args()
-    main(arguments.raw, arguments.listing)
-
-
 if __name__ == "__main__":
-    main_guard(_from_command_line)
+    main_guard(lambda: main(**read_paths(__doc__, **PATHS)))

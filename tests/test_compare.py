@@ -1,6 +1,7 @@
 """Two runs side by side: what differs is told, what does not is not."""
 
 import json
+import re
 import subprocess
 from contextlib import nullcontext
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from test_report import block, maml_json
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.report.compare import changed_settings, changes, main, table
+from mooc_maml.report.compare import _change, changed_settings, changes, main, table
 from mooc_maml.report.run_files import open_run
 
 
@@ -127,3 +128,12 @@ def test_a_run_without_results_says_what_to_do(project: Path) -> None:
     (project / "results" / "maml_K5_Q10.json").unlink()
     with pytest.raises(UserError, match=r"workspace: no results/maml_K5_Q10\.json in it"):
         main("HEAD", "workspace", project)
+
+
+def test_runs_that_rank_alike_have_no_interval_to_show() -> None:
+    """Resampling equal differences would find them to be sure."""
+    alike = _change("gru", "HR@1", np.linspace(0, 1, 9), np.linspace(0, 1, 9))
+    assert (alike.low, alike.high, alike.interval, alike.sure) == (None, None, "", False)
+    better = _change("gru", "HR@1", np.zeros(9), np.linspace(0.1, 1, 9))
+    assert better.sure
+    assert re.fullmatch(r"\+\d+\.\d to \+\d+\.\d", better.interval)

@@ -156,7 +156,7 @@ def test_results_from_before_the_analysis_are_shown_without_it(
 
 
 def test_every_figure_has_its_data(inputs: Inputs) -> None:
-    assert {Path(name).stem for name in CAPTIONS} <= set(figure_data(inputs))
+    assert {Path(name).stem for name in CAPTIONS} <= set(figure_data(inputs, tables(inputs)))
 
 
 def test_latex_escapes_and_shows_percent() -> None:

@@ -13,7 +13,7 @@ from mooc_maml.baselines.base import NO_PARTS, Log, Parts, validator
 from mooc_maml.baselines.gru import gru_of
 from mooc_maml.baselines.sequence_training import pair_scores
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.episodes.shown_steps import shown_steps
+from mooc_maml.episodes.shown_steps import adapted_on
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.meta.gru.task_model import GRUFastWeights, GRUTaskModel
 from mooc_maml.meta.inner import Rates, adapt
@@ -67,8 +67,8 @@ class FineTunedGRU:
 
         def adapted(support: Examples) -> GRUFastWeights:
             fast: GRUFastWeights
-            told = shown_steps(support) if how.adapt_on == "sessions" else support
-            fast, _ = adapt(learner, weights, learner.prepare(told), how.steps, [rates])
+            prepared = learner.prepare(adapted_on(support, how.adapt_on))
+            fast, _ = adapt(learner, weights, prepared, how.steps, [rates])
             return fast
 
         self._score = adapted_scores(learner, adapted)

@@ -10,6 +10,11 @@ from torch.nn.functional import pad
 from mooc_maml.episodes.examples import Examples
 
 
+def adapted_on(support: Examples, adapt_on: str) -> Examples:
+    """What the steps of adaptation go down the loss of, by the setting `adapt_on`."""
+    return shown_steps(support) if adapt_on == "sessions" else support
+
+
 def shown_steps(examples: Examples) -> Examples:
     """The pairs, and one more for each step of their prefixes, every step of a session once.
 

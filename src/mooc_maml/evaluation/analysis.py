@@ -20,8 +20,11 @@ from mooc_maml.evaluation.vocabulary import read_ids
 from mooc_maml.evaluation.where import values_of, where_it_helps
 from mooc_maml.settings.params import Params
 
-_FACTS = ("true_course", "prefix_length", "in_prefix", "in_support", "support_courses")
-_COLUMNS = ("query", "rank", "first_courses", *_FACTS, "earlier_sessions")
+_FACTS = (
+    *("true_course", "prefix_length", "in_prefix", "in_support", "support_courses"),
+    "earlier_sessions",
+)
+_COLUMNS = ("query", "rank", "first_courses", *_FACTS)
 
 
 class Answered(NamedTuple):
@@ -47,7 +50,7 @@ def read_answers(folder: Path) -> tuple[dict[str, Answered], dict[str, NDArray[A
         ranks = table["rank"].to_numpy().astype(np.int64).reshape(-1, max(queries, 1))
         first = table["first_courses"].combine_chunks().flatten().to_numpy().astype(np.int64)
         answers[path.stem] = Answered(ranks, first.reshape(*ranks.shape, -1))
-        facts = {name: table[name].to_numpy() for name in (*_FACTS, "earlier_sessions")}
+        facts = {name: table[name].to_numpy() for name in _FACTS}
     return answers, facts
 
 

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from mooc_maml.common.results import Result
-from mooc_maml.evaluation.schema import Count, OfTestLearners, Share
+from mooc_maml.evaluation.schema import Count, OfTestLearners, Share, sign_of
 from mooc_maml.settings.evaluation import MetricName
 
 
@@ -30,9 +30,7 @@ class InGroup(Result):
     @property
     def sign(self) -> int:
         """1 or -1 where the interval leaves out no difference, else 0."""
-        if self.low is None or self.high is None:
-            return 0
-        return int(self.low > 0) - int(self.high < 0)
+        return sign_of(self.low, self.high)
 
 
 class BeyondAccuracy(Result):

@@ -40,6 +40,13 @@ class OfModel(Metrics):
     model: str
 
 
+def sign_of(low: float | None, high: float | None) -> int:
+    """1 or -1 where an interval leaves out no difference, 0 where it does not or there is none."""
+    if low is None or high is None:
+        return 0
+    return int(low > 0) - int(high < 0)
+
+
 class Difference(Result):
     """The paired difference of two models, the first minus the second, over the same learners.
 
@@ -57,9 +64,7 @@ class Difference(Result):
     @property
     def sign(self) -> int:
         """1 or -1 where interval and corrected test leave out no difference, else 0."""
-        if self.low is None or self.high is None or self.p_holm >= 0.05:
-            return 0
-        return int(self.low > 0) - int(self.high < 0)
+        return sign_of(self.low, self.high) if self.p_holm < 0.05 else 0
 
 
 Differences = dict[str, list[Difference]]  # A_minus_B -> a row a metric

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.episodes.shown_steps import shown_steps
+from mooc_maml.episodes.shown_steps import adapted_on
 from mooc_maml.meta.backbone import OUTPUT_BIAS
 from mooc_maml.meta.inner import Rates, StepSizes, TaskModel, Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
@@ -63,7 +63,7 @@ class GradientVariant:
 
     def shown(self, support: Examples) -> Examples:
         """What the steps go down the loss of, given the support pairs."""
-        return shown_steps(support) if self.params.meta.adapt_on == "sessions" else support
+        return adapted_on(support, self.params.meta.adapt_on)
 
     def adapt(
         self, task_model: TaskModel, meta: Weights, support: Examples, steps: int | None = None

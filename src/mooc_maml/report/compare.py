@@ -20,13 +20,13 @@ from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path
 from mooc_maml.common.randomness import generator
 from mooc_maml.evaluation.records import read_ranks
-from mooc_maml.evaluation.schema import METRICS, TestResult
+from mooc_maml.evaluation.schema import METRICS, TestResult, sign_of
 from mooc_maml.evaluation.statistics import bootstrap_mean
 from mooc_maml.ranking.query_ranks import learner_metrics
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.inputs import label_of
 from mooc_maml.report.run_files import RunFiles, open_run
-from mooc_maml.report.words import percent, points
+from mooc_maml.report.words import between, percent, points
 
 FOLDER = Path("compare")
 _ABSENT = "not there"
@@ -36,7 +36,7 @@ _ABSENT = "not there"
 class Change:
     """One metric of a model in both runs, fractions.
 
-    `low` and `high`: 95 % interval of the paired difference; None: not paired.
+    `low` and `high`: 95 % interval of the paired difference; None: not paired, or there is none.
     """
 
     model: str
@@ -49,7 +49,12 @@ class Change:
     @property
     def sure(self) -> bool:
         """Whether the interval of the paired difference leaves out 0."""
-        return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+        return sign_of(self.low, self.high) != 0
+
+    @property
+    def interval(self) -> str:
+        """Its ends in points; "" where there is none."""
+        return "" if self.low is None else between(self.low, self.high)
 
 
 def changed_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -120,17 +125,15 @@ def _change(
     model: str, metric: str, first: NDArray[np.float64], second: NDArray[np.float64]
 ) -> Change:
     rng = generator(0, f"compare {model} {metric}")
-    ends = bootstrap_mean(second - first, rng)
-    return Change(model, metric, float(first.mean()), float(second.mean()), ends.low, ends.high)
+    low, high = bootstrap_mean(second - first, rng).ends
+    return Change(model, metric, float(first.mean()), float(second.mean()), low, high)
 
 
 def table(found: list[Change], metric: str) -> str:
     """One metric as lines for the terminal; a star where the interval leaves out 0."""
     lines = []
     for each in (change for change in found if change.metric == metric):
-        ends = ""
-        if each.low is not None and each.high is not None:
-            ends = f" ({points(each.low, unit=False)} to {points(each.high, unit=False)})"
+        ends = each.interval and f" ({each.interval})"
         change = points(each.second - each.first, unit=False)
         values = f"{percent(each.first):>8} {percent(each.second):>8} {change:>7}"
         lines.append(f"{label_of(each.model):<32}{values}{ends}{' *' if each.sure else ''}")
@@ -203,13 +206,10 @@ def _page(
 
 
 def _cell(each: Change) -> dict[str, str]:
-    ends = ""
-    if each.low is not None and each.high is not None:
-        ends = f"{points(each.low, unit=False)} to {points(each.high, unit=False)}"
     return {
         "both": f"{percent(each.first)} → {percent(each.second)}",
         "change": points(each.second - each.first, unit=False),
-        "interval": ends,
+        "interval": each.interval,
         "sure": "yes" if each.sure else "",
     }
 

@@ -1,7 +1,7 @@
 """Every table of the report as CSV and as LaTeX, and the data of every figure as CSV."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -37,9 +37,8 @@ def tables(inputs: Inputs) -> dict[str, pd.DataFrame]:
     return found
 
 
-def figure_data(inputs: Inputs) -> dict[str, pd.DataFrame]:
-    """Figure -> the numbers that it is drawn from."""
-    own = tables(inputs)
+def figure_data(inputs: Inputs, own: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Figure -> the numbers that it is drawn from; `own`: the `tables`."""
     found = {
         "comparison": own["models"],
         "cold_start": own["cold_start"],
@@ -61,10 +60,11 @@ def figure_data(inputs: Inputs) -> dict[str, pd.DataFrame]:
 
 def write_exports(inputs: Inputs, tables_folder: Path, figures_folder: Path) -> None:
     """Write tables/NAME.csv and NAME.tex, and figures/NAME.csv; the same bytes each time."""
-    for name, table in tables(inputs).items():
+    own = tables(inputs)
+    for name, table in own.items():
         _write(tables_folder / f"{name}.csv", _csv(table))
         _write(tables_folder / f"{name}.tex", latex(table))
-    for name, table in figure_data(inputs).items():
+    for name, table in figure_data(inputs, own).items():
         _write(figures_folder / f"{name}.csv", _csv(table))
 
 
