@@ -4,19 +4,21 @@ from pathlib import Path
 
 from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
+from mooc_maml.recommend.titles import titles_in
 from mooc_maml.report.build import build_report
 from mooc_maml.settings.params import load_params
 
 PATHS = {
     "results": "folder of the result files",
-    "models": "folder of the models, hashed",
+    "models": "folder of the models, hashed; titles of courses come from its bundle",
     "report": "folder to write the report to",
 }
 
 
 def main(results: Path, models: Path, report: Path) -> None:
     """Build the report; print the result."""
-    print(build_report(load_params("params.yaml"), results, models, report))
+    params, titles = load_params("params.yaml"), titles_in(models / "bundle")
+    print(build_report(params, results, models, report, titles))
     print(f"\nreport: {report / 'index.html'}")
 
 

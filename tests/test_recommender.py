@@ -1,11 +1,13 @@
 """Asking a bundle: the lists, what is left out of them, and what is no question."""
 
+import json
 import math
 from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import pytest
+import small_bundle
 from bundle_helpers import IDS, STORE, TITLES, Made, made, sessions_before_query
 
 from mooc_maml.common.errors import UserError
@@ -252,6 +254,22 @@ def test_search_of_nothing(bundle: Recommender) -> None:
     assert bundle.search("") == bundle.search("   ") == bundle.search("zzzzqqqq") == []
     assert bundle.search("course", 0) == []
     assert len(bundle.search("course", 3)) == 3
+
+
+def test_titles_in_a_bundle(tmp_path: Path) -> None:
+    from mooc_maml.recommend.titles import titles_in
+
+    assert titles_in(tmp_path) == {}
+    bundle = small_bundle.write_bundle(tmp_path / "bundle")
+    found = titles_in(bundle)
+    assert len(found) == small_bundle.COURSES
+    assert found[small_bundle.course(8)] == small_bundle.title(8) == "Drawing 2"
+    content = json.loads((bundle / "bundle.json").read_text())
+    content["titles"][7] = None
+    (bundle / "bundle.json").write_text(json.dumps(content))
+    assert found.keys() - titles_in(bundle).keys() == {small_bundle.course(8)}
+    (bundle / "bundle.json").write_text(json.dumps(content | {"titles": None}))
+    assert titles_in(bundle) == {}
 
 
 def test_titles_of_a_file(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from test_report import HR1, block, build, differences, with_maml, write_run
 from mooc_maml.common.results import plain
 from mooc_maml.report.bars import funnel, main_bars
 from mooc_maml.report.beyond import beyond_rows
-from mooc_maml.report.example_figure import short
+from mooc_maml.report.build import build_report
+from mooc_maml.report.example_figure import course_name, draw_example, drawn_name, short
 from mooc_maml.report.exports import figure_data, latex, tables
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.headline import MOST_ROWS, answer, headline_rows
@@ -176,11 +177,42 @@ def test_a_long_id_keeps_its_ends() -> None:
     assert len(short("x" * 90, 11)) <= 11
 
 
+def test_a_course_is_called_by_its_title_where_it_has_one() -> None:
+    titles = {"a": "Foundations of Organic Chemistry", "b": "Law  I\n", "c": " ", "d": "线性代数"}
+    assert course_name("a", titles) == "Foundations of Organic Chem…"
+    assert len(course_name("a", titles)) == 28
+    assert [course_name(id, titles) for id in "bce"] == ["Law I", "c", "e"]
+    assert course_name("d", titles) == "线性代数"
+    assert drawn_name("d", titles) == "d"  # the picture's font has no Chinese letters
+    assert drawn_name("b", titles) == "Law I"
+
+
+def test_the_picture_shows_titles_whatever_stands_in_them(inputs: Inputs, tmp_path: Path) -> None:
+    assert inputs.analysis is not None
+    example, path = inputs.analysis.examples[0], tmp_path / "example.png"
+    titles = {"course-4": r"Costs $\nothing$ & <b>", "course-5": "Law I"}
+    draw_example(example, "synthetic data", path, titles)
+    drawn = path.with_suffix(".svg").read_text(encoding="utf-8")
+    shown = re.findall(r"<!-- (.*?) -->", drawn)
+    assert r"1. Costs $\nothing$ &amp; &lt;b&gt;" in shown
+    assert "2. Law I" in shown
+
+
 @pytest.fixture
 def unpainted(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(
         "matplotlib.figure.Figure.savefig", lambda self, path, **kw: path.write_bytes(b"picture")
     )
+
+
+@pytest.mark.usefixtures("unpainted")
+def test_the_page_shows_titles_and_keeps_ids_of_others(tmp_path: Path, params: Params) -> None:
+    results = write_run(tmp_path)
+    build_report(params, results, tmp_path / "models", tmp_path / "page", {"course-4": "Law <I>"})
+    page = (tmp_path / "page" / "index.html").read_text(encoding="utf-8")
+    assert "Law &lt;I&gt;" in page
+    assert "course-4<" not in page
+    assert "<li>course-5</li>" in page
 
 
 @pytest.mark.usefixtures("unpainted")

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.recommend.bundle import JSON, read_bundle
 from mooc_maml.settings.params import Params
 
 _EXPECTED = "expected two columns, course id and title, as CSV (UTF-8) or Parquet"
@@ -27,6 +28,19 @@ def titles_of(params: Params, synthetic: Path) -> dict[str, str] | None:
     if params.data.titles is not None:
         return read_titles(Path(params.data.titles))
     return read_titles(synthetic) if params.data.source == "synthetic" else None
+
+
+def titles_in(bundle: Path) -> dict[str, str]:
+    """Course id -> title, of the courses of a bundle that have one; no bundle, no titles.
+
+    Raises:
+        UserError: see `read_bundle`.
+    """
+    if not (bundle / JSON).is_file():
+        return {}
+    info = read_bundle(bundle)
+    named = zip(info.courses, info.titles or [], strict=False)
+    return {id: title for id, title in named if title}
 
 
 def read_titles(path: Path) -> dict[str, str]:

@@ -1,7 +1,10 @@
 """The whole report, from result files to page, in one call."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from mooc_maml.common.files import atomic_path, write_json
 from mooc_maml.common.results import write_result
@@ -19,8 +22,16 @@ from mooc_maml.report.repeated import read_seeds
 from mooc_maml.report.summary import report, terminal_table
 from mooc_maml.settings.params import Params
 
+_NO_TITLES: Mapping[str, str] = MappingProxyType({})
 
-def build_report(params: Params, results_path: Path, models_path: Path, report_path: Path) -> str:
+
+def build_report(
+    params: Params,
+    results_path: Path,
+    models_path: Path,
+    report_path: Path,
+    titles: Mapping[str, str] = _NO_TITLES,
+) -> str:
     """Write the report's folder: page, figures, tables, and what a program can read.
 
     The same inputs give the same bytes.
@@ -30,6 +41,7 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
         results_path: folder of the result files; tables of plots in plots/.
         models_path: folder of the model files, which are only hashed.
         report_path: folder that the report is written to.
+        titles: course id -> title, for people; courses without one are shown by their id.
 
     Returns:
         A plain table of the result for the terminal.
@@ -37,7 +49,7 @@ def build_report(params: Params, results_path: Path, models_path: Path, report_p
     Raises:
         UserError: an input is missing or unreadable.
     """
-    inputs = read_inputs(results_path, params)
+    inputs = replace(read_inputs(results_path, params), titles=titles)
     seeds = read_seeds(results_path / f"seeds_{tag(params)}.json", params)
     sizes = (params.episodes.support_size, params.episodes.query_size)
     figures = report_path / "figures"

@@ -49,7 +49,8 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
     draw_cold_start(inputs, paths["cold_start.png"])
     analysis = inputs.analysis
     examples = analysis.examples if analysis else []
-    draw_example(examples[0] if examples else None, source, paths["example_learner.png"])
+    example = examples[0] if examples else None
+    draw_example(example, source, paths["example_learner.png"], inputs.titles)
     draw_where(analysis.where if analysis else [], source, paths["where_adaptation_helps.png"])
     draw_training(inputs, paths["training_curve.png"])
     episodes, steps = inputs.params.episodes, inputs.steps

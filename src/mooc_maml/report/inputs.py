@@ -1,8 +1,8 @@
 """Everything the report is made from, read once and checked."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -98,7 +98,7 @@ class Inputs:
     `test_reads`: result file -> how many different ones of these test learners were written.
     `trained`: of the stages that train models. `tuned`: training and validation of the second
     meta-model, None where there is none. `analysis`: of the records, None in results from before
-    there was that stage.
+    there was that stage. `titles`: course id -> title, of courses that have one.
     """
 
     params: Params
@@ -114,6 +114,7 @@ class Inputs:
     test_reads: dict[str, int]
     analysis: AnalysisResult | None = None
     tuned: tuple[pd.DataFrame, pd.DataFrame] | None = None
+    titles: Mapping[str, str] = field(default_factory=dict)
 
     def of_tuned(self) -> "Inputs | None":
         """The same of the second meta-model, as far as settings and training go."""

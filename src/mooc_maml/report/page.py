@@ -3,6 +3,7 @@
 import math
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mooc_maml.evaluation.schema import (
 from mooc_maml.report.bars import funnel, main_bars
 from mooc_maml.report.beyond import COLUMNS as BEYOND_COLUMNS
 from mooc_maml.report.beyond import beyond_rows
-from mooc_maml.report.example_figure import short
+from mooc_maml.report.example_figure import course_name
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import interval
@@ -72,7 +73,7 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["short"] = short
+    environment.filters["course_name"] = partial(course_name, titles=inputs.titles)
     html = environment.get_template("page.html.j2").render(
         **_results(inputs),
         sentences=[_unbroken(text) for text in answer(inputs, seeds).sentences],

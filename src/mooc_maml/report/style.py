@@ -21,10 +21,11 @@ COLOURS = {
     "mixture": "#0072B2",
     "oracle": "#009E73",
 }
+FONT = "DejaVu Sans"  # comes with matplotlib, so that every machine has it
 OTHER_COLOUR = "#8C8C8C"  # of models without a colour of their own
 _DPI = 150
 _STYLE = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib, so that every machine has it
+    "font.family": FONT,
     "font.size": 12.5,
     "axes.titlesize": 13.5,
     "axes.titleweight": "bold",
