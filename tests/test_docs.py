@@ -1,4 +1,4 @@
-"""The pages: examples run, settings are complete, README is short, nothing is fetched."""
+"""The pages: settings are complete, README is short, nothing is fetched."""
 
 import re
 import subprocess
@@ -7,44 +7,9 @@ from pathlib import Path
 
 import committed
 import pytest
-import torch
-from episode_helpers import params, small_store
 from pipeline_files import ROOT, leaves
 
 from mooc_maml.report.settings_reference import allowed, reference
-
-EXAMPLES = re.findall(
-    r"```python\n(.*?)```", (ROOT / "docs" / "extend.md").read_text(encoding="utf-8"), re.DOTALL
-)
-
-
-def run(number: int) -> dict[str, object]:
-    names: dict[str, object] = {}
-    exec(compile(EXAMPLES[number], f"docs/extend.md, example {number}", "exec"), names)
-    return names
-
-
-def test_the_variant_of_the_page_takes_one_step() -> None:
-    kind = run(0)["OneStep"]
-    store = small_store()
-    support = store.support("test", torch.arange(2).numpy())
-    assert kind(params()).steps(support) == 1  # type: ignore[operator]
-
-
-def test_the_baseline_of_the_page_ranks_the_current_course_first() -> None:
-    store = small_store()
-    task = torch.arange(3).numpy()
-    support, query = store.support("test", task), store.query("test", task)
-    model = run(1)["LastCourse"](store.num_courses)  # type: ignore[operator]
-    scores = model.scores(support, query)
-    assert scores.shape == (3, store.query_size, store.num_courses)
-    rows = store.query_pairs("test", task)
-    last = store.courses[store.label_step[rows] - 1]
-    assert (scores.argmax(-1).numpy() + 1 == last).all()
-
-
-def test_the_metric_of_the_page_counts_hits() -> None:
-    assert run(2)["hit_at"]([1, 5, 11], 5).tolist() == [1, 1, 0]  # type: ignore[operator]
 
 
 def test_every_setting_stands_on_the_page_with_its_value() -> None:
