@@ -5,13 +5,16 @@
 Each argument is a trial: settings by their dotted keys that are other than in params.yaml, a warm
 start taken for granted. With --updates 0 there is no meta-training: what the start gives, adapted.
 Where `experiments.search` looks for the best by itself, this writes down what somebody chose to
-try, failures too. The test learners stay unread. Episodes and GRU are those of `dvc repro`.
+try, failures too. With --share 0.5 half of the training learners are meta-trained on. The test
+learners stay unread. Episodes and GRU are those of `dvc repro`.
 """
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import yaml
 
@@ -19,6 +22,7 @@ from experiments.command_line import add_json, at_least, new_parser
 from experiments.settings_by_key import with_changes
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import read_json, write_json
+from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.meta.model import MetaModel
@@ -32,19 +36,31 @@ EPISODES, GRU = Path("data/episodes"), Path("models/baselines/gru.pth")
 SHOWN = ("NDCG@10", "HR@10")
 
 
-def main(trials: list[str], updates: int, interval: int, path: Path | None) -> None:
+def main(
+    trials: list[str], updates: int, interval: int, path: Path | None, share: float = 1.0
+) -> None:
     """Print each evaluation; append each trial to the file."""
     load_params("params.yaml")
     content: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
-    store = read_checked(EPISODES)
+    store = with_share(read_checked(EPISODES), share, content["seed"])
+    learners = len(store.task_ranges.start)
     for trial in trials:
         own = {"meta.warm_start": True} | changes(trial)
         length = {"num_meta_iterations": max(updates, 1), "eval_interval": interval}
         found = tried(with_changes(content, {**length, **own}), store, updates)
-        entry = {"settings": own, "updates": updates, **found}
+        entry = {"settings": own, "training_learners": learners, "updates": updates, **found}
         if path is not None:
             earlier = read_json(path) if path.exists() else {"trials": []}
             write_json(path, {"trials": [*earlier["trials"], entry]})
+
+
+def with_share(store: EpisodeStore, share: float, seed: int) -> EpisodeStore:
+    """The same with a drawn share of the training learners; a smaller share is part of a larger."""
+    train = store.episodes["train"]
+    learners = np.unique(train[:, 0])
+    drawn = generator(seed, "tried share").permutation(learners)[: round(share * len(learners))]
+    kept = train[np.isin(train[:, 0], drawn)]
+    return replace(store, episodes=store.episodes | {"train": kept})
 
 
 def changes(trial: str) -> dict[str, Any]:
@@ -102,11 +118,13 @@ def _from_command_line() -> None:
     parser = new_parser(__doc__)
     parser.add_argument("trials", nargs="+", help="settings, key=value, separated by spaces")
     parser.add_argument("--updates", type=at_least(0), default=200, help="meta-updates")
+    share = "of the training learners that are meta-trained on"
+    parser.add_argument("--share", type=float, default=1.0, help=share)
     parser.add_argument("--interval", type=at_least(1), default=50, help="between evaluations")
     add_json(parser)
     own = parser.parse_args()
     torch.set_num_threads(1)
-    main(own.trials, own.updates, own.interval, own.json)
+    main(own.trials, own.updates, own.interval, own.json, own.share)
 
 
 if __name__ == "__main__":
