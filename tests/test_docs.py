@@ -48,6 +48,16 @@ def test_readme_is_short() -> None:
     assert readme.count("\n| ") < 40
 
 
+def test_no_data_is_in_the_repository() -> None:
+    """docs/data_sets.md: below data/ git keeps what explains, ignores and points to data."""
+    listed = subprocess.run(
+        ["git", "ls-files", "data", "models"], cwd=ROOT, check=True, capture_output=True, text=True
+    ).stdout.split()
+    assert listed
+    kept = {Path(name).name for name in listed if not name.endswith(".dvc")}
+    assert kept == {".gitignore", "README.md"}
+
+
 @pytest.mark.thorough
 def test_the_pages_build_without_a_warning_and_fetch_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-W", "-q", "-b", "html", "docs", str(tmp_path)]
