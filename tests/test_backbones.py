@@ -30,7 +30,7 @@ from mooc_maml.meta.recommender import RecommenderTaskModel
 from mooc_maml.meta.run import check_settings
 from mooc_maml.meta.train import MetaTrainer
 from mooc_maml.meta.transformer import TRANSFORMER
-from mooc_maml.meta.variants import VARIANTS
+from mooc_maml.meta.variants import VARIANTS, variant_of
 from mooc_maml.models.transformer import SASRec
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
@@ -153,6 +153,30 @@ def test_courses_left_out_of_the_loss_are_left_out(taken: SeenFilter) -> None:
     assert losses.tolist() == pytest.approx(expected_losses.tolist(), rel=1e-9)
     assert relative_error(gradient, expected) < 1e-9
     assert (plain - expected_losses).abs().min() > 1e-3, "leaving out shows in every task"
+
+
+def test_learned_rates_take_tasks_together_where_weights_are_whole() -> None:
+    """Meta-SGD of several tasks at once: the sums of what each gives alone."""
+    params = small(meta={"variant": "meta_sgd"}, num_inner_steps=2)
+    model = sasrec().double()
+    learner, variant, weights = task_model(model), variant_of(params), weights_of(model)
+    assert not variant.one_task_alone
+    assert variant_of(tiny_params(meta={"variant": "meta_sgd"})).one_task_alone, "of the GRU"
+    draw = torch_generator(3, "test-rates")
+    rates = {
+        name: x + torch.randn(x.shape, generator=draw, dtype=x.dtype)
+        for name, x in variant.learned(weights).items()
+    }
+    support, query = assemble(SUPPORT), assemble(QUERY)
+    losses, gradient = variant.meta_gradient(learner, weights | rates, support, query, 0)
+    alone = [
+        variant.meta_gradient(learner, weights | rates, support.take([i]), query.take([i]), 0)
+        for i in range(len(SUPPORT))
+    ]
+    torch.testing.assert_close(losses, torch.cat([own for own, _ in alone]))
+    assert gradient.keys() == weights.keys() | rates.keys()
+    summed = {name: sum(own[name] for _, own in alone) for name in gradient}
+    assert relative_error(gradient, summed) < 1e-12
 
 
 def test_scores_and_changes_after_adaptation_are_those_of_plain_gradient_descent() -> None:

@@ -45,6 +45,8 @@ class Backbone:
             module's own weights are not used.
         parts: parts of the weights that a variant may move alone -> how the names of their
             weights begin.
+        dense: whether its task model keeps a tensor for each task and parameter, so that these may
+            have a step size for every value (`DenseWeights`).
         warm_start: the baseline whose weights it can begin with; None: there is none.
         drops_out: (task model, share, weights, generator) -> the task model without some columns;
             None: it has no dropout.
@@ -55,6 +57,7 @@ class Backbone:
     shape: Callable[[Params], dict[str, Any]]
     task_model: MakeTaskModel
     parts: Mapping[str, str] = field(default_factory=dict)
+    dense: bool = False
     warm_start: str | None = None
     drops_out: DropOut | None = None
 

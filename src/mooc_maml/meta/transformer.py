@@ -32,4 +32,5 @@ TRANSFORMER = Backbone(
     kind=SASRec,
     shape=_shape,
     task_model=partial(RecommenderTaskModel, layer_of=_layer),
+    dense=True,
 )

@@ -31,16 +31,21 @@ class GradientVariant:
     Attributes:
         params: the settings.
         parts: what the backbone names as parts of its weights, see `Backbone`.
+        dense: whether the backbone keeps each task's weights whole, see `Backbone`.
         part: the one of them that the variant moves alone, and so needs; None: it moves them all.
-        one_task_alone: whether the engine has to take every task for itself.
         one_step_size: whether all weights must have the same step size.
     """
 
     params: Params
     parts: Mapping[str, str] = field(default_factory=dict)
+    dense: bool = False
     part: ClassVar[str | None] = None
-    one_task_alone: ClassVar[bool] = False
     one_step_size: ClassVar[bool] = False
+
+    @property
+    def one_task_alone(self) -> bool:
+        """Whether the engine has to take every task for itself."""
+        return False
 
     def learned(self, weights: Weights) -> Weights:
         """What is meta-learned besides the model's weights, as it starts, by name."""

@@ -58,7 +58,10 @@ class MetaSGD(GradientVariant):
     Their logarithms are learned, see `log_rates`; the paper's can also become negative.
     """
 
-    one_task_alone = True
+    @property
+    def one_task_alone(self) -> bool:
+        """Where a task's weights are sums of outer products: times such rates they are none."""
+        return not self.dense
 
     def learned(self, weights: Weights) -> Weights:
         """All step sizes start as the settings say."""
@@ -185,7 +188,10 @@ class Reliability(GradientVariant):
     for.
     """
 
-    one_task_alone = True
+    @property
+    def one_task_alone(self) -> bool:
+        """Always: steps and their sizes are the task's own."""
+        return True
 
     def steps(self, support: Examples) -> int:
         """3 from an SRS of 0.5 on, else 7."""
@@ -237,7 +243,7 @@ def variant_of(params: Params) -> GradientVariant:
         )
     if params.inner_lr_bias is not None:
         _check_bias_rate(kind, backbone, params)
-    return kind(params, backbone.parts)
+    return kind(params, backbone.parts, backbone.dense)
 
 
 def _check_bias_rate(kind: type[GradientVariant], backbone: Backbone, params: Params) -> None:
