@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import atomic_path
 from mooc_maml.settings.params import Params, load_params, parse_params
 
@@ -40,13 +41,15 @@ def with_changes(settings: Mapping[str, Any], changes: Mapping[str, Any]) -> dic
     """Settings as in params.yaml, some of them changed by their dotted keys, and checked.
 
     Raises:
-        UserError: a value is not allowed.
+        UserError: there is no such section, or a value is not allowed.
     """
     copy: dict[str, Any] = yaml.safe_load(yaml.safe_dump(dict(settings)))
     for key, value in changes.items():
         *sections, name = key.split(".")
         place = copy
         for section in sections:
+            if not isinstance(place.get(section), dict):
+                raise UserError(f"{key}: found no section {section}; expected a key of params.yaml")
             place = place[section]
         place[name] = value
     parse_params(copy)

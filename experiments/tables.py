@@ -2,10 +2,10 @@
 
     python -m experiments.tables
 
-Writes an .md file for each of `MEASURED`, two that put the data sets of `SETS` side by side, one
-for `VARIED` and one for `VARIANTS`, beside their JSON files. docs/evidence.md shows the sets side
-by side and the variants, README of experiments/measured the others: `make readme`, which runs this
-first, puts them there.
+Writes an .md file for each of `MEASURED`, `AT_LENGTH` and `CURVES`, two that put the data sets of
+`SETS` side by side, one for `VARIED` and one for `VARIANTS`, beside their JSON files.
+docs/evidence.md shows the sets side by side and the variants, README of experiments/measured the
+others: `make readme`, which runs this first, puts them there.
 """
 
 from collections import Counter
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 from experiments.adaptation import METRICS, tested
 from experiments.command_line import new_parser
+from experiments.variant_tables import at_length, curve
+from experiments.variant_tables import markdown as _markdown
 from mooc_maml.common.errors import UserError, main_guard
 from mooc_maml.common.files import atomic_path, read_json
 from mooc_maml.composites import registry
@@ -56,6 +58,8 @@ VARIED = {  # data set -> its JSON files: ..._vary_split and ..._vary_training
     "MARS": "adaptation_mars",
 }
 VARIANTS = "variants_kdd_cup"
+AT_LENGTH: tuple[str, ...] = ()  # tables of every way to adapt, each of its JSON file
+CURVES: dict[str, dict[str, str]] = {}  # table -> a size, in words, and its JSON file
 OURS = {  # how few-shot is called here, and what else there is of the mixture
     "mixture": "mixture, few-shot",
     WITHOUT_STEPS: "mixture told of the support pairs, without steps",
@@ -98,6 +102,9 @@ def tables(root: Path) -> dict[str, str]:
     found[MODELS], found[LEADS] = models(sets), leads(sets)
     found[SPREADS] = spreads(root, VARIED)
     found[VARIANTS] = variants(read_json(root / f"{VARIANTS}.json")["rows"])
+    found |= {name: at_length(read_json(root / f"{name}.json")) for name in AT_LENGTH}
+    for name, points in CURVES.items():
+        found[name] = curve([(x, read_json(root / f"{stem}.json")) for x, stem in points.items()])
     return found
 
 
@@ -342,12 +349,6 @@ def _span(numbers: Sequence[int]) -> str:
 def _under_positions(names: Sequence[str]) -> Iterator[str]:
     for position in POSITIONS:
         yield from (f"{position}: {name}" if name == names[0] else name for name in names)
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    head, *body = lines
-    rows = [head, ["---"] * len(head), *body]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def main() -> None:

@@ -1,157 +1,202 @@
-"""Every way to adapt, meta-trained for the same number of updates: what it costs, what it is worth.
+"""Every way to adapt, at full length: what it is worth on the test learners, and what it costs.
 
-    python -m experiments.variants --pairs data/pairs --folder /tmp/variants --updates 300
+    python -m experiments.variants --pairs data/pairs --folder /tmp/variants --json FILE
 
-Settings are those of params.yaml, but for a smaller number of updates, from random weights with
-`--cold`, else from the trained baseline GRU (`meta.warm_start`, with its `outer_lr` of 0.0001).
-Figures are of the validation learners alone, which also choose the best of the evaluations: the
-ways are compared with each other and with the GRU, and nothing is said of unseen learners. MAML++
-gives up the loss of each step, and first order, at the same shares of the run as in params.yaml.
+All begin with the trained baseline of the backbone, the GRU or, with `--backbone transformer`,
+SASRec in the shape of `model.transformer`; with `--cold`, with random weights. Each is given the
+same budget: every alpha is tried for `--tries` meta-updates with the first beta, then every other
+beta with the alpha that was best; with what was best on the validation learners it is trained from
+the start until validation has gone `--patience` evaluations without a new best, or to the bound.
+Then the test learners are read once: before adaptation and after it, with 95 % intervals over
+learners, and few-shot beside its own zero-shot and the baseline. "tuned" is the second meta-model
+of params.yaml, whose alpha and beta are chosen alike. Seconds are of the CPU, of updates alone;
+memory is the peak of the whole process meanwhile.
+
+Settings are those of params.yaml, but for `--set`. The file is written after each way to adapt,
+and what stands there is not done again. `--share 0.1` keeps a tenth of the training learners, for
+the baseline too.
 """
 
 import argparse
-import copy
-import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+import yaml
 
-from experiments.command_line import add_folders, add_json, at_least, new_parser
-from experiments.made_from import keep_settings
+from experiments.command_line import add_folders, at_least, new_parser
+from experiments.made_from import MADE_FROM, keep_settings
+from experiments.settings_by_key import with_changes
+from experiments.tried import changes
+from experiments.variant_run import NAMES, Budget, Place, of_budget, row_of, with_intervals
 from mooc_maml.baselines.gru import GRUBaseline
-from mooc_maml.common.early_stopping import place_of_best
-from mooc_maml.common.errors import main_guard
-from mooc_maml.common.files import write_json
+from mooc_maml.baselines.sasrec import SASRecBaseline
+from mooc_maml.common.errors import UserError, main_guard
+from mooc_maml.common.files import read_json, write_json
+from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.session_steps import read_steps
-from mooc_maml.episodes.store import EpisodeStore
-from mooc_maml.meta.train import MetaTrainer, meta_train
-from mooc_maml.meta.variants import VARIANTS
-from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.episodes.store import SPLITS, EpisodeStore
+from mooc_maml.ranking.query_ranks import learner_metrics, query_ranks
 from mooc_maml.ranking.seen import seen_filter
-from mooc_maml.report.measured import Row, machine, report
+from mooc_maml.report.manifest import git_tree
+from mooc_maml.report.measured import Row, machine
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import Params, load_params, parse_params
 
-FIRST_ORDER = "maml, first-order"
-LOOKS = 3  # at validation, after the one before the first update
-WARM_OUTER_LR = 1e-4  # the study's, for a warm start
-METRICS = ("HR@1", "HR@10", "NDCG@10")
-COLUMNS = (
-    *("variant", "updates", "minutes", "cost", "best_at"),
-    *(f"{mode} {metric}" for mode in ("zero", "few") for metric in METRICS),
-)
+BASELINES: dict[str, type[GRUBaseline | SASRecBaseline]] = {  # with whose weights each begins
+    "gru": GRUBaseline,
+    "transformer": SASRecBaseline,
+}
 
 
 def main() -> None:
-    """Train one after the other, and print a row each."""
+    """Do what the file does not have yet, one after the other."""
     arguments = _arguments()
-    base = load_params("params.yaml")
-    device = setup(base.hardware)
-    store = build_episodes(read_steps(arguments.pairs), base)[0]
-    keep_settings(arguments.folder, arguments.pairs, base)
-    gru = _gru(arguments.folder, store, base, device)
-    rows: list[Row] = [_row_of_gru(gru, store, base, device)]
-    facts = machine(base.hardware.threads, device)
-    for name in [FIRST_ORDER, *VARIANTS]:
-        rows.append(_trained(name, arguments, gru, store, base, device))
-        one = next((row["seconds_an_update"] for row in rows if row["variant"] == "maml"), None)
-        for row in rows[1:]:
-            row["cost"] = row["seconds_an_update"] / one if one else None
-        report(rows, COLUMNS, facts, None)
-        if arguments.json:
-            write_json(arguments.json, {"machine": facts, "cold": arguments.cold, "rows": rows})
+    params = _params(arguments)
+    device = setup(params.hardware)
+    store, share = build_episodes(read_steps(arguments.pairs), params)[0], arguments.share
+    store = fewer_learners(store, share, params.seed)
+    folder = arguments.folder if share == 1 else arguments.folder / f"share_{share:g}"
+    keep_settings(folder, arguments.pairs, params)
+    baseline = _baseline(folder, store, params, device)
+    ranks = query_ranks(
+        seen_filter(store, params).without(baseline.scores),
+        store,
+        "test",
+        tasks_at_once=params.hardware.tasks_at_once,
+        device=device,
+    )
+    of_baseline, start = learner_metrics(ranks), None if arguments.cold else baseline.model
+    place = Place(store, params, device, start, of_baseline, _budget(arguments), _print)
+    content = _begun(arguments, place, read_json(folder / MADE_FROM))
+    for name in arguments.variants:
+        if name not in {row["variant"] for row in content["rows"]}:
+            content["rows"].append(row_of(name, place))
+            content["rows"].sort(key=lambda row: NAMES.index(row["variant"]))
+            write_json(arguments.json, content)
+            print(f"{name}: done", flush=True)
 
 
-def _gru(folder: Path, store: EpisodeStore, params: Params, device: torch.device) -> GRUBaseline:
-    """The baseline, from its file if it is there."""
-    path = folder / "gru.pth"
-    if not path.exists():
-        GRUBaseline.train(store, params, device, print).write(path)
-    return GRUBaseline.read(path, store.num_courses, device)
+def _begun(arguments: argparse.Namespace, place: Place, made_from: Row) -> Row:
+    """What the file has, or all of it but rows.
 
-
-def _row_of_gru(gru: GRUBaseline, store: EpisodeStore, params: Params, device: torch.device) -> Row:
-    at_once, score = params.hardware.tasks_at_once, seen_filter(store, params).without(gru.scores)
-    found = summary(query_ranks(score, store, "validation", tasks_at_once=at_once, device=device))
-    return {"variant": "gru", **{f"zero {metric}": found[metric] for metric in METRICS}}
-
-
-def _settings(name: str, arguments: argparse.Namespace, base: Params) -> Params:
-    changed: dict[str, Any] = base.model_dump()
-    share = arguments.updates / base.num_meta_iterations
-    changed |= {
-        "use_second_order": name != FIRST_ORDER,
-        "num_meta_iterations": arguments.updates,
-        "eval_interval": -(-arguments.updates // LOOKS),
-        "early_stopping_patience": 0,
+    Raises:
+        UserError: its rows were made with other settings, pairs, or another budget.
+    """
+    asked = {
+        "backbone": arguments.backbone,
+        "start": "random" if arguments.cold else BASELINES[arguments.backbone].name,
+        "share": arguments.share,
+        "settings": arguments.set,
+        "budget": of_budget(place.budget),
+        "made_from": made_from,
     }
-    if not arguments.cold:
-        changed["outer_lr"] = WARM_OUTER_LR
-    changed["meta"] |= {
-        "variant": "maml" if name == FIRST_ORDER else name,
-        "warm_start": not arguments.cold,
-        "first_order_updates": round(share * base.meta.first_order_updates),
-        "multi_step_updates": round(share * base.meta.multi_step_updates),
-    }
-    return parse_params(changed)
-
-
-def _trained(
-    name: str,
-    arguments: argparse.Namespace,
-    gru: GRUBaseline,
-    store: EpisodeStore,
-    base: Params,
-    device: torch.device,
-) -> Row:
-    """One way to adapt: seconds of its updates alone, and its best evaluation."""
-    params = _settings(name, arguments, base)
-    # A copy, since updates change the weights in place.
-    start = None if arguments.cold else copy.deepcopy(gru.model)
-    trainer = MetaTrainer(store, params, device, start=start)
-    seconds, started = list[float](), time.perf_counter()
-
-    def on_evaluation(evaluation: dict[str, Any]) -> None:
-        few, zero = (evaluation[mode]["NDCG@10"] for mode in ("few_shot", "zero_shot"))
-        print(
-            f"{name}: {evaluation['iteration']} updates, NDCG@10 {zero:.4f} -> {few:.4f}",
-            flush=True,
-        )
-
-    moment = time.perf_counter()
-    for _ in meta_train(trainer, on_evaluation):
-        now = time.perf_counter()
-        if trainer.progress.iteration % params.eval_interval != 1:  # no evaluation in between
-            seconds.append(now - moment)
-        moment = now
-    evaluations, metric = trainer.progress.validation, params.evaluation.validation_metric
-    best = evaluations[
-        place_of_best([evaluation["few_shot"][metric] for evaluation in evaluations])
-    ]
+    path: Path = arguments.json
+    if path.exists():
+        content: Row = read_json(path)
+        if differing := [key for key in asked if content.get(key) != asked[key]]:
+            raise UserError(
+                f"{path}: its rows are made with other {', '.join(differing)} than those of now; "
+                "name another --json, or go back to what is written there"
+            )
+        return content
+    store = place.store
     return {
-        "variant": name,
-        "updates": arguments.updates,
-        "minutes": (time.perf_counter() - started) / 60,
-        "seconds_an_update": sum(seconds) / len(seconds),
-        "best_at": best["iteration"],
-        **{
-            f"{short} {metric}": best[mode][metric]
-            for short, mode in (("zero", "zero_shot"), ("few", "few_shot"))
-            for metric in METRICS
+        **asked,
+        "machine": machine(place.base.hardware.threads, place.device),
+        "measured_by": {"src": git_tree(Path(__file__).parents[1] / "src")},
+        "learners": {
+            "training": int((store.learner_split == SPLITS["train"]).sum()),
+            "training_with_episodes": len(store.task_ranges.start),
+            **{name: len(store.episodes[name]) for name in ("validation", "test")},
         },
-        "evaluations": evaluations,
+        "baseline_name": BASELINES[arguments.backbone].name,
+        "baseline": with_intervals(place.baseline, place.base.seed),
+        "rows": [],
     }
+
+
+def fewer_learners(store: EpisodeStore, share: float, seed: int) -> EpisodeStore:
+    """The store without some training learners; of a smaller share all are in a larger one too."""
+    if share == 1:
+        return store
+    known = np.flatnonzero(store.learner_split == SPLITS["train"])
+    order = generator(seed, "variants fewer learners").permutation(known)
+    split = store.learner_split.copy()
+    split[order[round(share * len(known)) :]] = -1
+    train = store.episodes["train"]
+    kept = train[split[train[:, 0]] == SPLITS["train"]]
+    return replace(store, learner_split=split, episodes={**store.episodes, "train": kept})
+
+
+def _params(arguments: argparse.Namespace) -> Params:
+    """Those of params.yaml with `--set`; SASRec in the shape that is meta-trained."""
+    load_params("params.yaml")
+    content: Any = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    content["model"]["backbone"] = arguments.backbone
+    content = with_changes(content, changes(" ".join(arguments.set)))
+    content["baselines"]["sasrec"] |= content["model"]["transformer"]
+    return parse_params(content)
+
+
+def _baseline(
+    folder: Path, store: EpisodeStore, params: Params, device: torch.device
+) -> GRUBaseline | SASRecBaseline:
+    """The baseline of the backbone, from its file if it is there."""
+    kind = BASELINES[params.model.backbone]
+    path = folder / f"{kind.name}.pth"
+    if not path.exists():
+        kind.train(store, params, device, _print).write(path)
+    return kind.read(path, store.num_courses, device)
+
+
+def _budget(arguments: argparse.Namespace) -> Budget:
+    own = arguments
+    sizes = tuple(own.alphas), tuple(own.betas)
+    return Budget(*sizes, own.tries, own.updates, own.interval, own.patience)
+
+
+def _print(line: str) -> None:
+    print(line, flush=True)
 
 
 def _arguments() -> argparse.Namespace:
     parser = new_parser(__doc__)
     add_folders(parser)
-    parser.add_argument("--updates", type=at_least(1), default=300, help="meta-updates of each")
+    parser.add_argument("--json", type=Path, required=True, help="file to write the rows to")
+    parser.add_argument("--backbone", choices=list(BASELINES), default="gru", help="the backbone")
     parser.add_argument("--cold", action="store_true", help="begin with random weights")
-    add_json(parser)
+    parser.add_argument(
+        "--variants", nargs="+", choices=NAMES, default=list(NAMES), help="which of them"
+    )
+    parser.add_argument("--share", type=_share, default=1.0, help="of the training learners")
+    parser.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings other than the file's"
+    )
+    parser.add_argument(
+        "--alphas", nargs="+", type=float, default=[0.01, 0.1, 0.3, 1.0], help="inner step sizes"
+    )
+    parser.add_argument(
+        "--betas", nargs="+", type=float, default=[1e-4, 1e-3], help="outer step sizes"
+    )
+    for name, default, words in (
+        ("tries", 10, "meta-updates of each try"),
+        ("updates", 300, "meta-updates at most"),
+        ("interval", 20, "meta-updates between evaluations"),
+        ("patience", 3, "evaluations without a new best before it stops"),
+    ):
+        parser.add_argument(f"--{name}", type=at_least(1), default=default, help=words)
     return parser.parse_args()
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"found {text}; expected a number above 0, at most 1")
+    return share
 
 
 if __name__ == "__main__":

@@ -83,3 +83,9 @@ def test_a_value_that_is_not_allowed_leaves_the_file_alone(file: Path) -> None:
 def test_a_word_that_is_meant_as_a_number_is_one() -> None:
     content = yaml.safe_load((ROOT / "params.yaml").read_text())
     assert value_of(parse_params(with_changes(content, {"outer_lr": "1e-05"})), "outer_lr") == 1e-05
+
+
+def test_a_section_that_there_is_not_is_named() -> None:
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    with pytest.raises(UserError, match=r"modle\.layers: found no section modle; expected a key"):
+        with_changes(content, {"modle.layers": 2})
