@@ -34,8 +34,14 @@ from mooc_maml.evaluation.control_names import (
 )
 from mooc_maml.evaluation.schema import ControlsResult
 from mooc_maml.ranking.metrics import ranks
-from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups, learner_metrics
+from mooc_maml.ranking.query_ranks import (
+    ScoreFunction,
+    episode_groups,
+    in_parts,
+    learner_metrics,
+)
 from mooc_maml.ranking.seen import SeenFilter
+from mooc_maml.runtime.tasks_at_once import TasksAtOnce
 from mooc_maml.settings.composites_section import ADAPTED
 from mooc_maml.settings.params import Params
 
@@ -101,7 +107,7 @@ def ranks_on_corrupted(
     store: EpisodeStore,
     seen: SeenFilter,
     *,
-    tasks_at_once: int,
+    tasks_at_once: int | TasksAtOnce,
     device: torch.device,
 ) -> NDArray[np.int64]:
     """Ranks of the test queries after adaptation on corrupted support pairs.
@@ -119,15 +125,21 @@ def ranks_on_corrupted(
     Returns:
         int64 [episodes, Q], as `query_ranks`.
     """
-    found = np.zeros((len(store.episodes["test"]), store.query_size), dtype=np.int64)
-    for indices, own, query in episode_groups(store, "test", tasks_at_once):
-        corrupted = corrupt(indices, own).to(device)
 
-        def scores(_: Examples, asked: Examples, corrupted: Examples = corrupted) -> torch.Tensor:
-            return score(corrupted, asked).detach()
+    def read(own: Examples, corrupted: Examples, query: Examples) -> torch.Tensor:
+        adapted_on = corrupted.to(device)
+
+        def scores(_: Examples, asked: Examples) -> torch.Tensor:
+            return score(adapted_on, asked).detach()
 
         support, asked = own.to(device), query.to(device)
-        found[indices] = ranks(seen.without(scores)(support, asked), asked.label).cpu().numpy()
+        return ranks(seen.without(scores)(support, asked), asked.label).cpu()
+
+    at_once = TasksAtOnce.of(tasks_at_once)
+    found = np.zeros((len(store.episodes["test"]), store.query_size), dtype=np.int64)
+    for indices, own, query in episode_groups(store, "test", at_once.number):
+        for part, ranked in in_parts(at_once, read, own, corrupt(indices, own), query):
+            found[indices[part]] = ranked.numpy()
     return found
 
 
@@ -211,7 +223,7 @@ def _controlled(
 ) -> LearnerMetrics:
     """Metric -> [learners] after adaptation on corrupted pairs, the mean over the repeats."""
     ranker = contenders.ranker
-    ranked = partial(ranks_on_corrupted, tasks_at_once=ranker.tasks_at_once, device=ranker.device)
+    ranked = partial(ranks_on_corrupted, tasks_at_once=ranker.at_once, device=ranker.device)
     draws = [
         generator(params.seed, f"control {control}", repeat)
         for repeat in range(params.ablations.control_repeats)

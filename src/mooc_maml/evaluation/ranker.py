@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -11,6 +12,7 @@ from mooc_maml.evaluation.comparison import Ranks
 from mooc_maml.meta.model import MetaModel, read_meta_model
 from mooc_maml.ranking.query_ranks import Answers, ScoreFunction, query_answers, query_ranks
 from mooc_maml.ranking.seen import SeenFilter, seen_filter
+from mooc_maml.runtime.tasks_at_once import TasksAtOnce
 from mooc_maml.settings.params import Params
 
 Scorers = Mapping[str, ScoreFunction]
@@ -32,6 +34,11 @@ class Ranker:
     device: torch.device
     tasks_at_once: int
 
+    @cached_property
+    def at_once(self) -> TasksAtOnce:
+        """`tasks_at_once`, halved where the memory of a GPU is too small."""
+        return TasksAtOnce(self.tasks_at_once)
+
     def ranks(
         self, score: ScoreFunction, episode_set: str, support_size: int | None = None
     ) -> Ranks:
@@ -40,7 +47,7 @@ class Ranker:
             self.seen.without(score),
             self.store,
             episode_set,
-            tasks_at_once=self.tasks_at_once,
+            tasks_at_once=self.at_once,
             device=self.device,
             support_size=support_size,
         )
@@ -51,7 +58,7 @@ class Ranker:
             self.seen.without(score),
             self.store,
             episode_set,
-            tasks_at_once=self.tasks_at_once,
+            tasks_at_once=self.at_once,
             device=self.device,
         )
 

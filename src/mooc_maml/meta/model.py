@@ -19,9 +19,10 @@ from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.inner import TaskModel, Weights
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.model_file import read_learned, read_settings
-from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups
+from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups, in_parts
 from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.runtime.hardware import dtype, setup
+from mooc_maml.runtime.tasks_at_once import TasksAtOnce
 from mooc_maml.settings.params import Params
 
 
@@ -122,9 +123,15 @@ def relative_changes(meta: MetaModel, store: EpisodeStore) -> dict[str, NDArray[
     """
     params, total = meta.params, len(store.episodes["test"])
     found: dict[str, NDArray[np.float64]] = {}
-    at_once = 1 if variant_of(params).one_task_alone else params.hardware.tasks_at_once
-    for indices, support, _ in episode_groups(store, "test", at_once):
-        fast = meta.adapt(support)
-        for layer, change in meta.task_model.relative_changes(meta.weights, fast).items():
-            found.setdefault(layer, np.zeros(total))[indices] = change.cpu().numpy()
+    alone = variant_of(params).one_task_alone
+    at_once = TasksAtOnce(1 if alone else params.hardware.tasks_at_once)
+
+    def read(support: Examples) -> dict[str, Tensor]:
+        changes = meta.task_model.relative_changes(meta.weights, meta.adapt(support))
+        return {layer: change.cpu() for layer, change in changes.items()}
+
+    for indices, support, _ in episode_groups(store, "test", at_once.number):
+        for part, changes in in_parts(at_once, read, support):
+            for layer, change in changes.items():
+                found.setdefault(layer, np.zeros(total))[indices[part]] = change.numpy()
     return found

@@ -27,6 +27,7 @@ from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
 from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.hardware import dtype
 from mooc_maml.runtime.processes import ALONE, ProcessGroup
+from mooc_maml.runtime.tasks_at_once import TasksAtOnce
 from mooc_maml.settings.params import Params
 
 MODES = ("zero_shot", "few_shot")
@@ -82,6 +83,7 @@ class MetaTrainer:
         self.weights: Weights = model | self.variant.learned(model)
         self.best = copied(self.weights)
         self.optimiser = OuterOptimiser(self.weights, params)
+        self.at_once = TasksAtOnce(params.hardware.tasks_at_once)
         self.progress = Progress()
 
     def state(self) -> dict[str, Any]:
@@ -145,7 +147,7 @@ class MetaTrainer:
                     self.seen.without(score),
                     self.store,
                     "validation",
-                    tasks_at_once=self.params.hardware.tasks_at_once,
+                    tasks_at_once=self.at_once,
                     device=self.task_model.device,
                     process_group=self.process_group,
                 )
@@ -226,7 +228,7 @@ class MetaTrainer:
             self.store.support("train", tasks),
             self.store.query("train", tasks),
             process_group,
-            1 if self.variant.one_task_alone else self.params.hardware.tasks_at_once,
+            1 if self.variant.one_task_alone else self.at_once,
         )
         if own.supervised:
             rng = generator(self.params.seed, "meta-supervised", update)
@@ -248,7 +250,7 @@ def shared_meta_gradient(
     support: Examples,
     query: Examples,
     process_group: ProcessGroup,
-    tasks_at_once: int,
+    tasks_at_once: int | TasksAtOnce,
 ) -> tuple[Tensor, Weights]:
     """Mean over tasks of the query loss after adaptation, and its gradient.
 
@@ -257,16 +259,25 @@ def shared_meta_gradient(
 
     Args:
         way: (weights, support, query) -> losses [tasks] and the gradient summed over tasks.
+
+    Raises:
+        UserError: another process is gone, or out of memory (see `TasksAtOnce`).
     """
     any_weight = next(iter(weights.values()))
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     loss = any_weight.new_zeros(())
     mine = process_group.share(costs(support, query))
-    for group in groups_by_size(support, query, mine, tasks_at_once):
-        losses, gradient = way(weights, support.take(group), query.take(group))
-        loss += losses.sum()
-        for name, g in gradient.items():
-            total[name] += g
+    at_once = TasksAtOnce.of(tasks_at_once)
+    for group in groups_by_size(support, query, mine, at_once.number):
+
+        def part(start: int, end: int, own: list[int] = group) -> tuple[Tensor, Weights]:
+            chosen = own[start:end]
+            return way(weights, support.take(chosen), query.take(chosen))
+
+        for losses, gradient in at_once.run(part, len(group)):
+            loss += losses.sum()
+            for name, g in gradient.items():
+                total[name] += g
     loss, *sums = (x / support.num_tasks for x in process_group.sum(loss, *total.values()))
     return loss, dict(zip(total, sums, strict=True))
 

@@ -1,7 +1,7 @@
 """One way to rank the query courses of every episode, whatever the model."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -12,12 +12,14 @@ from mooc_maml.episodes.examples import Examples, costs, groups_by_size
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import metrics, ranks
 from mooc_maml.runtime.processes import ALONE, ProcessGroup
+from mooc_maml.runtime.tasks_at_once import TasksAtOnce
 
 FIRST = 10  # courses of a ranking that are kept: those that HR@10 and NDCG@10 look at
 _ASSEMBLED_AT_ONCE = 1024  # episodes among which those of similar size are scored together
 
 # (support, query) -> scores of the query pairs: float [tasks, Q, C]
 ScoreFunction = Callable[[Examples, Examples], Tensor]
+Result = TypeVar("Result")
 
 
 class Answers(NamedTuple):
@@ -38,7 +40,7 @@ def query_ranks(
     store: EpisodeStore,
     episode_set: str,
     *,
-    tasks_at_once: int,
+    tasks_at_once: int | TasksAtOnce,
     device: torch.device,
     support_size: int | None = None,
     process_group: ProcessGroup = ALONE,
@@ -49,21 +51,29 @@ def query_ranks(
         score: gives the scores of the query pairs; it may adapt on the support pairs.
         store: the episodes.
         episode_set: "train", "validation", "test" or "ablation".
-        tasks_at_once: episodes scored together; bounds memory.
+        tasks_at_once: episodes scored together; bounds memory, see `TasksAtOnce`.
         device: where `score` wants its examples.
         support_size: support pairs, those directly before the query; 0: none; None: K.
         process_group: the processes that share the work; all get all ranks.
 
     Returns:
         int64 [episodes, Q]; episodes are in the order of store.episodes[episode_set].
+
+    Raises:
+        UserError: out of memory on a GPU, see `TasksAtOnce`.
     """
+
+    def read(support: Examples, query: Examples) -> Tensor:
+        own = query.to(device)
+        return ranks(score(support.to(device), own).detach(), own.label)
+
+    at_once = TasksAtOnce.of(tasks_at_once)
     total = len(store.episodes[episode_set])
     found = torch.zeros(total, store.query_size, dtype=torch.int64, device=device)
-    groups = episode_groups(store, episode_set, tasks_at_once, support_size, process_group)
+    groups = episode_groups(store, episode_set, at_once.number, support_size, process_group)
     for indices, support, query in groups:
-        own_query = query.to(device)
-        scores = score(support.to(device), own_query).detach()
-        found[indices] = ranks(scores, own_query.label)
+        for part, own in in_parts(at_once, read, support, query):
+            found[indices[part]] = own
     return process_group.sum(found)[0].cpu().numpy()
 
 
@@ -72,22 +82,46 @@ def query_answers(
     store: EpisodeStore,
     episode_set: str,
     *,
-    tasks_at_once: int,
+    tasks_at_once: int | TasksAtOnce,
     device: torch.device,
 ) -> Answers:
     """The ranks of `query_ranks`, and the courses that come first.
 
     The arguments are those of `query_ranks`, in one process and with K support pairs.
     """
+
+    def read(support: Examples, query: Examples) -> tuple[Tensor, Tensor]:
+        own = query.to(device)
+        scores, label = score(support.to(device), own).detach(), own.label
+        return ranks(scores, label).cpu(), first_courses(scores, label, FIRST).cpu()
+
+    at_once = TasksAtOnce.of(tasks_at_once)
     shape = len(store.episodes[episode_set]), store.query_size
     number = min(FIRST, store.num_courses)
     found = Answers(np.zeros(shape, np.int64), np.zeros((*shape, number), np.int32))
-    for indices, support, query in episode_groups(store, episode_set, tasks_at_once):
-        own_query = query.to(device)
-        scores = score(support.to(device), own_query).detach()
-        found.ranks[indices] = ranks(scores, own_query.label).cpu().numpy()
-        found.first[indices] = first_courses(scores, own_query.label, FIRST).cpu().numpy()
+    for indices, support, query in episode_groups(store, episode_set, at_once.number):
+        for part, (own, first) in in_parts(at_once, read, support, query):
+            found.ranks[indices[part]] = own.numpy()
+            found.first[indices[part]] = first.numpy()
     return found
+
+
+def in_parts(
+    at_once: TasksAtOnce, read: Callable[..., Result], *examples: Examples
+) -> list[tuple[slice, Result]]:
+    """What `read` gives for examples of the same tasks, and which tasks; one part if it fits.
+
+    Raises:
+        UserError: out of memory on a GPU, see `TasksAtOnce`.
+    """
+    total = examples[0].num_tasks
+
+    def part(start: int, end: int) -> tuple[slice, Result]:
+        whole = end - start == total
+        own = examples if whole else tuple(x.tasks(start, end) for x in examples)
+        return slice(start, end), read(*own)
+
+    return at_once.run(part, total)
 
 
 def first_courses(scores: Tensor, labels: Tensor, number: int) -> Tensor:

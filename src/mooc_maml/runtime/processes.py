@@ -74,7 +74,7 @@ class ProcessGroup:
             distributed.all_reduce(flat)
         except RuntimeError as error:
             raise UserError(
-                f"process {self.rank} of {self.size} lost the others ({_first_line(error)}); run "
+                f"process {self.rank} of {self.size} {_LOST} ({_first_line(error)}); run "
                 "the same command again to go on from the last saved state"
             ) from None
         parts = torch.split(flat, [x.numel() for x in tensors])
@@ -82,6 +82,7 @@ class ProcessGroup:
 
 
 ALONE = ProcessGroup()
+_LOST = "lost the others"  # what those say that another one's end has ended
 
 
 def _first_line(error: Exception) -> str:
@@ -192,9 +193,7 @@ def launch(processes: int, command: Sequence[str]) -> int:
                 process.wait()
         if failed is None:
             return 0
-        if failed:
-            last = said[failed].read_text(encoding="utf-8", errors="replace")[-2000:]
-            sys.stderr.write(last)
+        sys.stderr.write(_reason(running, said, failed))
         status = running[failed].returncode
         if status < 0:
             raise UserError(
@@ -203,6 +202,20 @@ def launch(processes: int, command: Sequence[str]) -> int:
                 "on from the last saved state"
             )
         return status
+
+
+def _reason(running: Sequence["subprocess.Popen[bytes]"], said: Sequence[Path], failed: int) -> str:
+    """The last words of one that failed for a reason of its own, which are not shown yet.
+
+    Where there is none, those of `failed`. What the first process says is shown as it comes.
+    """
+    words = {
+        rank: said[rank].read_text(encoding="utf-8", errors="replace")[-2000:]
+        for rank, process in enumerate(running)
+        if rank and process.poll()
+    }
+    own = [text for text in words.values() if text and _LOST not in text]
+    return own[0] if own else words.get(failed, "")
 
 
 def _start(
