@@ -1,3 +1,4 @@
+import os
 import platform
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import torch
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.runtime import hardware
-from mooc_maml.runtime.devices import fault_of
+from mooc_maml.runtime.devices import GPUs, fault_of, usable_gpus
 from mooc_maml.runtime.processes import ProcessGroup
 from mooc_maml.settings.hardware import HardwareParams
 
@@ -19,6 +20,7 @@ def _restore():
     yield
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(False)
+    torch.utils.deterministic.fill_uninitialized_memory = True
 
 
 def params(**changes: object) -> HardwareParams:
@@ -34,6 +36,7 @@ def params(**changes: object) -> HardwareParams:
 
 def test_threads_and_determinism_are_set():
     hardware.setup(params(threads=1))
+    assert not torch.utils.deterministic.fill_uninitialized_memory
     assert torch.get_num_threads() == 1
     assert torch.are_deterministic_algorithms_enabled()
     hardware.setup(params(threads=2))
@@ -82,6 +85,7 @@ def with_gpus(monkeypatch):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: count > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
         monkeypatch.setattr(torch.cuda, "init", lambda: None)
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: (9, 0))
         monkeypatch.setattr(hardware, "fault_of", lambda device: "")
 
     return pretend
@@ -152,6 +156,88 @@ def test_a_gpu_that_cannot_be_used_is_told_and_the_cpu_taken(
     assert "driver on your system is too old" in line
     with pytest.raises(UserError, match=r"hardware\.device: .*too old.* cpu"):
         hardware.setup(params(device="cuda"))
+
+
+@pytest.fixture
+def of_capability(with_gpus, monkeypatch):
+    """Pretends that there are GPUs of these capabilities, and a PyTorch built for some."""
+
+    def pretend(*capabilities: tuple[int, int], built_for: str) -> None:
+        with_gpus(len(capabilities))
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda i: capabilities[i])
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda i: f"GPU {i}")
+        monkeypatch.setattr(torch.cuda, "get_arch_list", built_for.split)
+
+    return pretend
+
+
+BUILT_FOR = "sm_75 sm_80 sm_90a"
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "built_for", "count"),
+    [
+        ([(7, 5), (8, 6), (9, 0)], BUILT_FOR, 3),  # 8.6 runs code for 8.0
+        ([(9, 0), (5, 2)], BUILT_FOR, 1),  # such as one that only drives the screen
+        ([(7, 0)], BUILT_FOR, 0),  # too old
+        ([(10, 0)], BUILT_FOR, 0),  # too new
+        ([(10, 0)], BUILT_FOR + " compute_90", 1),  # PTX is translated for newer ones
+        ([(7, 0)], "", 1),  # PyTorch does not tell
+    ],
+)
+def test_only_gpus_that_pytorch_has_code_for_count(of_capability, capabilities, built_for, count):
+    of_capability(*capabilities, built_for=built_for)
+    assert usable_gpus().count == count
+    assert bool(usable_gpus().fault) == (count == 0)
+
+
+def test_a_gpu_too_old_for_pytorch_leaves_all_to_the_cpu_with_a_word(of_capability, capsys):
+    of_capability((6, 1), (6, 1), built_for=BUILT_FOR)
+    assert hardware.process_count(params(processes="auto")) == 2  # as on a machine without
+    assert hardware.process_count(params(processes=4)) == 4
+    for rank in (0, 1):
+        process_group = ProcessGroup(rank=rank, size=2, local_rank=rank, local_size=2)
+        assert hardware.setup(params(), process_group) == torch.device("cpu")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no GPU can be used (GPU 0 has CUDA capability 6.1, and this PyTorch is built" in line
+    with pytest.raises(UserError, match=r"hardware\.device: .*capability 6\.1.* cpu"):
+        hardware.process_count(params(device="cuda"))
+
+
+def test_a_gpu_without_memory_for_one_number_is_told_and_the_cpu_taken(
+    with_gpus, monkeypatch, capsys
+):
+    with_gpus(1)
+    monkeypatch.setattr(hardware, "fault_of", fault_of)
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA error: out of memory\nand so on")
+
+    monkeypatch.setattr(torch, "ones", full)
+    assert hardware.setup(params()) == torch.device("cpu")
+    assert "no GPU can be used (CUDA error: out of memory)" in capsys.readouterr().err
+
+
+def test_gpus_that_are_hidden_are_none():
+    command = "from mooc_maml.runtime.devices import usable_gpus; print(usable_gpus())"
+    done = subprocess.run(
+        [sys.executable, "-c", command],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == repr(GPUs(0))
+
+
+@pytest.mark.parametrize("gpus", [1, 2])
+def test_auto_never_asks_for_a_gpu_that_is_not_there(with_gpus, gpus):
+    """The processes that `auto` starts take the GPUs 0, 1, ... of those there are."""
+    with_gpus(gpus)
+    size = hardware.process_count(params(processes="auto"))
+    places = [ProcessGroup(rank, size, rank, size) for rank in range(size)]
+    taken = [hardware.setup(params(), place) for place in places]
+    assert [device.index or 0 for device in taken] == list(range(gpus))
 
 
 def test_what_a_broken_device_says_is_one_line():

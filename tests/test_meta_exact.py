@@ -210,6 +210,25 @@ def test_the_same_bits_every_time_and_weights_are_left_alone() -> None:
     assert all(torch.equal(weights[name], x) for name, x in before.items())
 
 
+def test_nothing_is_read_before_it_is_written() -> None:
+    """The same bits whether new memory is filled with NaN first or left as it is."""
+    batch = [assemble(tasks) for tasks in CASES["several sessions, padding pairs"]]
+    weights, found = gru_weights(COURSES, 2, torch.float32), []
+    fills = torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        torch.use_deterministic_algorithms(True)
+        for fill in (True, False):
+            torch.utils.deterministic.fill_uninitialized_memory = fill
+            found.append(by_engine(weights, *batch, second_order=True))
+    finally:
+        torch.use_deterministic_algorithms(False)
+        torch.utils.deterministic.fill_uninitialized_memory = fills
+    (losses, gradient), (again, other) = found
+    assert torch.equal(losses, again)
+    assert all(torch.equal(other[name], x) for name, x in gradient.items())
+    assert all(bool(x.isfinite().all()) for x in gradient.values())
+
+
 def test_scores_after_adaptation_are_those_of_the_adapted_weights() -> None:
     support, query = CASES["several sessions, padding pairs"]
     weights, learner = gru_weights(COURSES), GRUTaskModel(CPU, torch.float64)

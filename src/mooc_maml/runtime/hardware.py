@@ -27,6 +27,8 @@ def setup(hardware: HardwareParams, process_group: ProcessGroup = ALONE) -> torc
     # cuBLAS is deterministic only with a fixed workspace, read when CUDA starts.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
+    # What is made empty is written before it is read, so filling it first only takes time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = False
     gpus, fault = _gpus(hardware), ""
     if gpus.count:
