@@ -94,7 +94,7 @@ from pathlib import Path
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import HardwareParams
 settings = {"device": "cpu", "threads": 2, "processes": "auto"}
-setup(HardwareParams(**settings, tasks_at_once=1, precision="float32"))
+setup(HardwareParams(**settings, tasks_at_once=1, precision="float32", cuda_graphs=False))
 print(torch.get_num_threads(), torch.ones(3).sum().item())
 """
 

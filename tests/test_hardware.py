@@ -30,6 +30,7 @@ def params(**changes: object) -> HardwareParams:
         "processes": 1,
         "tasks_at_once": 32,
         "precision": "float32",
+        "cuda_graphs": False,
     }
     return HardwareParams.model_validate({**settings, **changes})
 

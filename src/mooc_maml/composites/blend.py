@@ -69,7 +69,7 @@ class Blend:
         metric, tried = params.evaluation.validation_metric, mixtures(len(found.parts))
         total = len(store.episodes["validation"])
         ranked = np.zeros((len(tried), total, store.query_size), dtype=np.int64)
-        for indices, *pairs in episode_groups(store, "validation", at_once):
+        for indices, *pairs in episode_groups(store, "validation", at_once, device=device):
             support, query = (x.to(device) for x in pairs)
             each = found.probabilities(support, query)
             for own, weights in zip(ranked, tried, strict=True):

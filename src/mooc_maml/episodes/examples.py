@@ -78,6 +78,27 @@ def costs(support: Examples, query: Examples) -> list[float]:
     return [float(np.interp(courses, _COURSES, _COST)) for courses in read]
 
 
+def costs_on(device: torch.device, support: Examples, query: Examples) -> list[float]:
+    """What tasks cost on a device; elsewhere than on the CPU all alike, so that shapes repeat."""
+    return costs(support, query) if device.type == "cpu" else [1.0] * support.num_tasks
+
+
+def groups_on(
+    device: torch.device, support: Examples, query: Examples, tasks: list[int], at_most: int
+) -> list[list[int]]:
+    """Put tasks in groups as suits a device: on the CPU by size, elsewhere in as few as may be.
+
+    On a GPU the time of a group is that of launching its kernels, whose number does not depend on
+    how many tasks there are. Where one group does not take them all, those of similar size are
+    together.
+    """
+    if device.type == "cpu":
+        return groups_by_size(support, query, tasks, at_most)
+    counts = courses_read(support, query).tolist()
+    ordered = sorted(tasks, key=lambda i: (counts[i], i))
+    return [ordered[i : i + at_most] for i in range(0, len(ordered), at_most)]
+
+
 def groups_by_size(
     support: Examples, query: Examples, tasks: list[int], at_most: int
 ) -> list[list[int]]:

@@ -137,7 +137,7 @@ def ranks_on_corrupted(
 
     at_once = TasksAtOnce.of(tasks_at_once)
     found = np.zeros((len(store.episodes["test"]), store.query_size), dtype=np.int64)
-    for indices, own, query in episode_groups(store, "test", at_once.number):
+    for indices, own, query in episode_groups(store, "test", at_once.number, device=device):
         for part, ranked in in_parts(at_once, read, own, corrupt(indices, own), query):
             found[indices[part]] = ranked.numpy()
     return found

@@ -130,7 +130,8 @@ def relative_changes(meta: MetaModel, store: EpisodeStore) -> dict[str, NDArray[
         changes = meta.task_model.relative_changes(meta.weights, meta.adapt(support))
         return {layer: change.cpu() for layer, change in changes.items()}
 
-    for indices, support, _ in episode_groups(store, "test", at_once.number):
+    groups = episode_groups(store, "test", at_once.number, device=meta.device)
+    for indices, support, _ in groups:
         for part, changes in in_parts(at_once, read, support):
             for layer, change in changes.items():
                 found.setdefault(layer, np.zeros(total))[indices[part]] = change.numpy()

@@ -13,11 +13,13 @@ the gradient -v g(theta_s), with v as it is just after that step.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from mooc_maml.meta.inner import Adaptable, StepSizes, Weights, adapt
+from mooc_maml.meta.replay import Replays
 
 
 class MetaGradient(NamedTuple):
@@ -49,12 +51,41 @@ def meta_gradient(
     """Query losses after adaptation, and the gradient of their sum.
 
     Args:
+        task_model: with `replays`, the work on prepared examples is recorded and replayed.
         step_weights: weight of the query loss after each of the `steps` steps, in the sum that is
             differentiated; None: 1 for the last, 0 for the others.
     """
-    fast, trajectory = adapt(task_model, weights, task_model.prepare(support), steps, inner_lr)
-    prepared = task_model.prepare(query, support)
-    losses, direction, _ = task_model.gradient(fast, prepared)
+    along = None if step_weights is None else tuple(step_weights)
+    of_prepared = partial(
+        prepared_meta_gradient,
+        task_model,
+        steps=steps,
+        second_order=second_order,
+        step_weights=along,
+    )
+    prepared = task_model.prepare(support), task_model.prepare(query, support)
+    replays: Replays | None = getattr(task_model, "replays", None)
+    if replays is None:
+        return of_prepared(weights, *prepared, inner_lr)
+    key = steps, second_order, along
+    found: MetaGradient = replays.run(key, of_prepared, weights, *prepared, inner_lr)
+    return found
+
+
+def prepared_meta_gradient(
+    task_model: Adaptable,
+    weights: Weights,
+    support: Any,
+    query: Any,
+    inner_lr: StepSizes,
+    *,
+    steps: int,
+    second_order: bool,
+    step_weights: Sequence[float] | None = None,
+) -> MetaGradient:
+    """`meta_gradient` of prepared examples: what it does depends on no tensor's values."""
+    fast, trajectory = adapt(task_model, weights, support, steps, inner_lr)
+    losses, direction, _ = task_model.gradient(fast, query)
     if step_weights is not None:
         direction = direction.scaled(float(step_weights[-1]))
     rates: list[Weights] = []
@@ -70,7 +101,7 @@ def meta_gradient(
                 product = task_model.hessian_product(step.tape, direction.scaled(step.rates))
                 direction = direction.plus(product, -1.0)
         if step_weights is not None and trajectory and step_weights[len(trajectory) - 1]:
-            _, earlier, _ = task_model.gradient(step.fast, prepared)
+            _, earlier, _ = task_model.gradient(step.fast, query)
             direction = direction.plus(earlier, step_weights[len(trajectory) - 1])
     rates = [{name: -x for name, x in of_step.items()} for of_step in reversed(rates)]
     return MetaGradient(losses, direction.sum_over_tasks(), rates)

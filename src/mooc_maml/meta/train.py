@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from mooc_maml.common.early_stopping import is_best_last, is_out_of_patience
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator, torch_generator
-from mooc_maml.episodes.examples import Examples, costs, groups_by_size
+from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore, sample_tasks
 from mooc_maml.meta.backbone import weights_of
 from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.inner import Weights
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.meta.optimiser import OuterOptimiser, copied
+from mooc_maml.meta.recording import recorded
 from mooc_maml.meta.supervised import supervised_gradient
 from mooc_maml.meta.variants import variant_of
-from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
+from mooc_maml.ranking.query_ranks import ScoreFunction, own_groups, query_ranks, summary
 from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.hardware import dtype
 from mooc_maml.runtime.processes import ALONE, ProcessGroup
@@ -80,6 +81,9 @@ class MetaTrainer:
         how = device, dtype(params.hardware)
         model = weights_of(start.to(*how))
         self.task_model = self.backbone.task_model(start, *how, self.seen)
+        self.recording = self.task_model  # for meta-gradients
+        if params.hardware.cuda_graphs and device.type == "cuda":
+            self.recording = recorded(self.task_model, store, params, process_group)
         self.weights: Weights = model | self.variant.learned(model)
         self.best = copied(self.weights)
         self.optimiser = OuterOptimiser(self.weights, params)
@@ -218,7 +222,7 @@ class MetaTrainer:
         of the loss without adaptation.
         """
         update, own = self.progress.iteration, self.params.meta
-        task_model = self.task_model
+        task_model = self.recording
         if own.dropout:
             drawn = torch_generator(self.params.seed, "meta-dropout", update)
             task_model = self.backbone.thinned(task_model, own.dropout, self.weights, drawn)
@@ -266,9 +270,8 @@ def shared_meta_gradient(
     any_weight = next(iter(weights.values()))
     total = {name: torch.zeros_like(weight) for name, weight in weights.items()}
     loss = any_weight.new_zeros(())
-    mine = process_group.share(costs(support, query))
     at_once = TasksAtOnce.of(tasks_at_once)
-    for group in groups_by_size(support, query, mine, at_once.number):
+    for group in own_groups(any_weight.device, support, query, process_group, at_once.number):
 
         def part(start: int, end: int, own: list[int] = group) -> tuple[Tensor, Weights]:
             chosen = own[start:end]

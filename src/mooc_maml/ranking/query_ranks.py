@@ -8,13 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mooc_maml.episodes.examples import Examples, costs, groups_by_size
+from mooc_maml.episodes.examples import Examples, costs_on, groups_on
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import metrics, ranks
 from mooc_maml.runtime.processes import ALONE, ProcessGroup
 from mooc_maml.runtime.tasks_at_once import TasksAtOnce
 
 FIRST = 10  # courses of a ranking that are kept: those that HR@10 and NDCG@10 look at
+_CPU = torch.device("cpu")
 _ASSEMBLED_AT_ONCE = 1024  # episodes among which those of similar size are scored together
 
 # (support, query) -> scores of the query pairs: float [tasks, Q, C]
@@ -70,7 +71,7 @@ def query_ranks(
     at_once = TasksAtOnce.of(tasks_at_once)
     total = len(store.episodes[episode_set])
     found = torch.zeros(total, store.query_size, dtype=torch.int64, device=device)
-    groups = episode_groups(store, episode_set, at_once.number, support_size, process_group)
+    groups = episode_groups(store, episode_set, at_once.number, support_size, process_group, device)
     for indices, support, query in groups:
         for part, own in in_parts(at_once, read, support, query):
             found[indices[part]] = own
@@ -99,7 +100,9 @@ def query_answers(
     shape = len(store.episodes[episode_set]), store.query_size
     number = min(FIRST, store.num_courses)
     found = Answers(np.zeros(shape, np.int64), np.zeros((*shape, number), np.int32))
-    for indices, support, query in episode_groups(store, episode_set, at_once.number):
+    for indices, support, query in episode_groups(
+        store, episode_set, at_once.number, device=device
+    ):
         for part, (own, first) in in_parts(at_once, read, support, query):
             found.ranks[indices[part]] = own.numpy()
             found.first[indices[part]] = first.numpy()
@@ -167,19 +170,32 @@ def episode_groups(
     tasks_at_once: int,
     support_size: int | None = None,
     process_group: ProcessGroup = ALONE,
+    device: torch.device = _CPU,
 ) -> Iterator[tuple[NDArray[np.int64], Examples, Examples]]:
     """Episodes of similar size together: their indices, support pairs and query pairs, on the CPU.
 
-    The arguments are those of `query_ranks`; of several processes each gets its share.
+    The arguments are those of `query_ranks`; of several processes each gets its share. What goes
+    together depends on the device, see `groups_on`.
     """
     total = len(store.episodes[episode_set])
     for start in range(0, total, _ASSEMBLED_AT_ONCE):
         indices = np.arange(start, min(start + _ASSEMBLED_AT_ONCE, total))
         support = store.support(episode_set, indices, support_size)
         query = store.query(episode_set, indices)
-        mine = process_group.share(costs(support, query))
-        for group in groups_by_size(support, query, mine, tasks_at_once):
+        for group in own_groups(device, support, query, process_group, tasks_at_once):
             yield indices[group], support.take(group), query.take(group)
+
+
+def own_groups(
+    device: torch.device,
+    support: Examples,
+    query: Examples,
+    process_group: ProcessGroup,
+    at_most: int,
+) -> list[list[int]]:
+    """This process's share of some tasks, in the groups that go together on a device."""
+    mine = process_group.share(costs_on(device, support, query))
+    return groups_on(device, support, query, mine, at_most)
 
 
 def learner_metrics(ranks: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:

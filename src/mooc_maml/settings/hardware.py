@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, StrictInt
+from pydantic import AfterValidator, BeforeValidator, StrictBool, StrictInt
 
 from mooc_maml.settings.types import Between, Rows, Section
 
@@ -21,3 +21,4 @@ class HardwareParams(Section):
     processes: Annotated[int | Literal["auto"], BeforeValidator(_processes)]
     tasks_at_once: Rows
     precision: Literal["float32", "float64"]
+    cuda_graphs: StrictBool

@@ -210,7 +210,8 @@ class GRULayer:
         r, z, n = self.r, self.z, self.n
         c = (1 - z) * (1 - n * n)
         m_r = c * self.g_n * (r - r * r)
-        return c, torch.cat([m_r, (before - n) * (z - z * z), c * r], 1)
+        m = torch.cat([m_r, (before - n) * (z - z * z), c * r], 1)
+        return self.layout.only_real(c), self.layout.only_real(m)
 
     @property
     def size(self) -> int:
@@ -263,7 +264,7 @@ class GRUTangent:
         known = (blocks_of(self.tm) * layer.dh.unsqueeze(1)).flatten(1)
         reaching = layer.hidden.transposed(layout.group(known))
         reaching = layout.pack(add(reaching, self.v_hidden.apply_transposed(self.dg_grouped)))
-        reaching.addcmul_(self.tz, layer.dh)
+        reaching = layout.only_real(reaching.addcmul_(self.tz, layer.dh))
         tdh = tdh.index_add(0, layout.previous, reaching[layout.sizes[0] :])
         tdh, tdg = linear_scan_back(tdh, layer.z, self.m, self.recurrence)
         tdg.add_(known)

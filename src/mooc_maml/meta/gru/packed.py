@@ -6,15 +6,21 @@ Two orders of the same steps (a step is one course of one session) are used:
   still run at time t are one contiguous slice, whose size never grows with t.
 * grouped [tasks, n, ...]: the steps of each task side by side, n = the most that a task has; where
   a task has fewer, padding. Products with a task's own low-rank weights are batched over it.
+
+Both may be padded to a `Profile`. A step that is padding is part of a scan like any other, but
+nothing reads it: no gradient reaches it, and none leaves it.
 """
 
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.gru.pointer import Opened
+from mooc_maml.meta.gru.profile import Profile
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class Packed:
         courses: int64 [tasks, n], grouped; 0 = padding.
         mask: [tasks, n, 1], 1 where a grouped place holds a step, else 0.
         to_grouped: int64 [tasks * n], the packed place of each grouped one (any for padding).
-        to_packed: int64 [steps], the grouped place of each packed one.
+        to_packed: int64 [steps], the grouped place of each packed one (any for padding).
         previous: int64 [steps - sessions], packed place of the step before, of all but the first.
         session_task: int64 [sessions], longest session first.
         pair_step: int64 [tasks * pairs], packed place of the last course of each pair's prefix.
@@ -35,6 +41,7 @@ class Packed:
         left_out: two int64 [m], rows of [tasks * pairs, C] and columns of courses that are left out
             of the loss, never the true one; None: no course is.
         opened: courses opened before, for weights with a pointer.
+        real: [steps, 1], 1 where a packed place holds a step, else 0; None: all do.
     """
 
     sizes: list[int]
@@ -49,6 +56,7 @@ class Packed:
     target: Tensor
     left_out: tuple[Tensor, Tensor] | None
     opened: Opened | None = None
+    real: Tensor | None = None
 
     def group(self, x: Tensor) -> Tensor:
         """Packed [steps, d] -> grouped [tasks, n, d]; padding holds arbitrary finite values."""
@@ -59,8 +67,16 @@ class Packed:
         return self.group(x).mul_(self.mask)
 
     def pack(self, x: Tensor) -> Tensor:
-        """Grouped [tasks, n, d] -> packed [steps, d]."""
+        """Grouped [tasks, n, d] -> packed [steps, d]; padding holds arbitrary finite values."""
         return x.flatten(0, 1).index_select(0, self.to_packed)
+
+    def pack_zero(self, x: Tensor) -> Tensor:
+        """Grouped [tasks, n, d] -> packed [steps, d]; padding holds 0."""
+        return self.only_real(self.pack(x))
+
+    def only_real(self, x: Tensor) -> Tensor:
+        """Packed [steps, d], 0 at padding; x itself where there is none."""
+        return x if self.real is None else x * self.real
 
     def before(self, x: Tensor) -> Tensor:
         """Packed [steps, d] -> the values one step earlier in the same session, 0 at its first."""
@@ -82,10 +98,16 @@ def pack_examples(
     device: torch.device,
     dtype: torch.dtype,
     left_out: Tensor | None = None,
+    profile: Profile | None = None,
 ) -> Packed:
     """Work out the layouts; on the CPU, since the slices are needed as plain numbers.
 
-    `left_out`: see `SeenFilter.courses_out_of_loss`.
+    Args:
+        examples: the sessions and pairs.
+        device: where the result shall lie.
+        dtype: of its masks and weights.
+        left_out: see `SeenFilter.courses_out_of_loss`.
+        profile: a shape to pad to, which fits the examples; None: no padding.
     """
     courses, row, position, label = (x.cpu() for x in examples[:4])
     tasks, rows, time = courses.shape
@@ -94,35 +116,58 @@ def pack_examples(
     order = order[: int((lengths > 0).sum())]
     running = lengths[order][None, :] > torch.arange(time)[:, None]  # [time, sessions]
     sizes = [size for size in running.sum(1).tolist() if size]
-    step_time, step_rank = running.nonzero(as_tuple=True)  # packed order
-    step_session = order[step_rank]
+    if profile is not None:
+        sizes = list(profile.sizes)
+    begin = torch.tensor([0, *accumulate(sizes)])  # of each time, in packed order
+    step_time, step_rank = running.nonzero(as_tuple=True)
+    step_place = begin[step_time] + step_rank
     place = torch.full((tasks * rows, time), -1)
-    place[step_session, step_time] = torch.arange(len(step_time))
+    place[order[step_rank], step_time] = step_place
     in_task = place.view(tasks, rows * time)
-    counts = (in_task >= 0).sum(1)
-    n = int(counts.max())
+    n = int((in_task >= 0).sum(1).max())
     # real places first: a stable sort of "is padding" keeps session and time order
     front = torch.argsort((in_task < 0).to(torch.uint8), dim=1, stable=True)[:, :n]
-    grouped = in_task.gather(1, front)
-    mask = grouped >= 0
-    to_packed = torch.empty(len(step_time), dtype=torch.int64)
-    to_packed[grouped[mask]] = mask.flatten().nonzero().squeeze(1)
-    real = (label > 0).to(dtype)
+    grouped, own_courses = in_task.gather(1, front), courses.reshape(tasks, -1).gather(1, front)
+    weight = (label > 0).to(dtype)
+    weight = weight / weight.sum(1, keepdim=True).clamp(min=1)
     pair_step = place.view(tasks, rows, time)[torch.arange(tasks)[:, None], row, position]
-    after_first = step_time > 0
+    session_task, real = order // rows, None
+    if profile is not None:
+        grouped = pad(grouped, (0, profile.n - n), value=-1)
+        own_courses = pad(own_courses, (0, profile.n - n))
+        weight, pair_step, label = (
+            pad(x, (0, profile.pairs - x.shape[1])) for x in (weight, pair_step, label)
+        )
+        session_task = pad(session_task, (0, sizes[0] - len(order)))
+        real = torch.zeros(int(begin[-1]), 1, dtype=dtype)
+        real[step_place] = 1
+    mask = grouped >= 0
+    to_packed = torch.zeros(int(begin[-1]), dtype=torch.int64)
+    to_packed[grouped[mask]] = mask.flatten().nonzero().squeeze(1)
     return Packed(
         sizes,
-        courses.reshape(tasks, -1).gather(1, front).to(device),
+        own_courses.to(device),
         mask.unsqueeze(2).to(device, dtype),
         grouped.clamp(min=0).flatten().to(device),
         to_packed.to(device),
-        place[step_session[after_first], step_time[after_first] - 1].to(device),
-        (order // rows).to(device),
+        _previous(begin).to(device),
+        session_task.to(device),
         pair_step.clamp(min=0).flatten().to(device),
-        (real / real.sum(1, keepdim=True).clamp(min=1)).to(device),
+        weight.to(device),
         (label - 1).clamp(min=0).unsqueeze(2).to(device),
         None if left_out is None else _places(left_out.to(device)),
+        real=None if real is None else real.to(device),
     )
+
+
+def _previous(begin: Tensor) -> Tensor:
+    """Begin of each time, and the end -> packed place of the step before, of all but the first.
+
+    A session keeps its rank, so its step before lies as much further back as its time is wide.
+    """
+    widths = begin.diff()
+    later = torch.arange(int(begin[min(1, len(begin) - 1)]), int(begin[-1]))
+    return later - widths[:-1].repeat_interleave(widths[1:])
 
 
 def _places(courses: Tensor) -> tuple[Tensor, Tensor]:

@@ -17,8 +17,10 @@ from mooc_maml.meta.gru.masks import NO_MASKS, Masks, masked
 from mooc_maml.meta.gru.packed import Packed, pack_examples
 from mooc_maml.meta.gru.pointer import NAME as POINTER
 from mooc_maml.meta.gru.pointer import opened
+from mooc_maml.meta.gru.profile import Profile, profile_of
 from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
+from mooc_maml.meta.replay import Replays
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 _LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
@@ -132,7 +134,14 @@ class GRUTaskModel:
         seen: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
         masks: columns left out.
         points: whether the weights have a pointer, see `opened`.
+
+    Attributes:
+        profiles: shapes that support and query are padded to where they fit; None: no padding.
+        replays: calls of the same shape are recorded there; None: none is.
     """
+
+    profiles: tuple[Profile, Profile] | None = None
+    replays: Replays | None = None
 
     def __init__(
         self,
@@ -150,11 +159,25 @@ class GRUTaskModel:
         masks = Masks.drawn(share, weights, generator)
         return GRUTaskModel(self.device, self.dtype, self.seen, masks, self.points)
 
+    def recording(self, replays: Replays, profiles: tuple[Profile, Profile]) -> "GRUTaskModel":
+        """The same for meta-gradients, padded and recorded; not for scores.
+
+        With a pointer or with courses left out there is no padding: how many courses these are
+        differs from batch to batch.
+        """
+        same = GRUTaskModel(self.device, self.dtype, self.seen, self.masks, self.points)
+        if not self.points and not (self.seen.prefix or self.seen.support):
+            same.replays, same.profiles = replays, profiles
+        return same
+
     @torch.inference_mode()
     def prepare(self, examples: Examples, support: Examples | None = None) -> Packed:
         """The layout of the examples, worked out once for all inner steps."""
         left_out = self.seen.courses_out_of_loss(examples, support)
-        packed = pack_examples(examples, self.device, self.dtype, left_out)
+        profile = self.profiles and self.profiles[support is not None]
+        if profile is not None and not profile.fits(profile_of(examples)):
+            profile = None
+        packed = pack_examples(examples, self.device, self.dtype, left_out, profile)
         if not self.points:
             return packed
         return replace(packed, opened=opened(examples, support, self.device, self.dtype))
@@ -215,7 +238,8 @@ class GRUTaskModel:
         for k in reversed(range(len(layers))):
             dx, *sides = layers[k].backward(dh)
             sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = sides
-            dh = layout.pack(dx)
+            if k:
+                dh = layout.pack_zero(dx)
         dx = masked(dx, self.masks.embedding)
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(dx))
         return losses, GRUDirection(sums, fast.own.num_courses), tape
@@ -251,7 +275,8 @@ class GRUTaskModel:
         for k in reversed(range(len(tangents))):
             tdx, *sides = tangents[k].backward(tdh)
             sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = sides
-            tdh = layout.pack(tdx)
+            if k:
+                tdh = layout.pack_zero(tdx)
         tdx = masked(tdx, self.masks.embedding)
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(tdx))
         return GRUDirection(sums, direction.num_courses)
