@@ -4,6 +4,7 @@ from pathlib import Path
 
 from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
+from mooc_maml.common.progress import following
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.evaluation.comparison import compare
 from mooc_maml.evaluation.contenders import read_contenders
@@ -32,8 +33,10 @@ def main(results: Path, records: Path, plots: Path, episodes: Path, **folders: P
     params, store = load_params("params.yaml"), read_checked(episodes)
     contenders = read_contenders(params, store, **folders)
     queries = query_facts(store, "test", folders["pairs"])
-    ranks = write_records(records, queries, contenders.answers("test"))
-    result = compare(ranks, contenders.validation(), params, store, contenders.ranker.seen)
+    with following("test", contenders.plan()):
+        ranks = write_records(records, queries, contenders.answers("test"))
+        validation = contenders.validation()
+    result = compare(ranks, validation, params, store, contenders.ranker.seen)
     write_test_results(results, result)
     write_test_tables(plots, result, relative_changes(contenders.meta, store))
 

@@ -38,6 +38,10 @@ class HistoryBatches:
     def __init__(self, store: EpisodeStore, batch_size: int, separator: int) -> None:
         self.store, self.batch_size, self.separator = store, batch_size, separator
 
+    def __len__(self) -> int:
+        """Training pairs."""
+        return len(self.store.pairs_of("train"))
+
     def examples(self, rng: np.random.Generator, start: int = 0) -> Iterator[Examples]:
         """Updates from number `start` on, each assembled as a single task [1, pairs]."""
         alone = rng.random(len(self.store.session_start) - 1) < _ALONE

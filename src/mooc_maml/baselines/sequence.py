@@ -123,10 +123,11 @@ class SequenceBaseline(Generic[Model]):
         log: Log,
         keep: Callable[[bool], object] = lambda is_due: None,
     ) -> Self:
-        while not training.is_finished():
-            line = training.train_epoch(lambda: keep(False))
-            keep(True)
-            log(line)
+        with training.followed():
+            while not training.is_finished():
+                line = training.train_epoch(lambda: keep(False))
+                keep(True)
+                log(line)
         model: Any = training.model
         model.load_state_dict(training.best)
         return cls(model, training.history)

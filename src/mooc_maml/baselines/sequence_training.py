@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +14,7 @@ from torch.nn import functional
 
 from mooc_maml.common.early_stopping import is_best_last, is_out_of_patience
 from mooc_maml.common.errors import UserError
+from mooc_maml.common.progress import part, step
 from mooc_maml.common.randomness import generator, torch_generator
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
@@ -42,6 +44,9 @@ class Batches(Protocol):
 
     def examples(self, rng: np.random.Generator, start: int = 0) -> Iterator[Examples]:
         """Its updates from number `start` on, each a single task [1, pairs]; `rng` draws them."""
+
+    def __len__(self) -> int:
+        """Pairs in all of them."""
 
 
 class Plan(NamedTuple):
@@ -126,6 +131,12 @@ class SequenceTraining:
         done = self.epoch >= self.plan.settings.epochs
         return done or is_out_of_patience(self._values(), self.plan.patience)
 
+    def followed(self) -> AbstractContextManager[None]:
+        """Shows how far it is, in pairs, as long as the statement lasts."""
+        an_epoch, plan = len(self.batches), self.plan
+        done, total = self.epoch * an_epoch + self.within.pairs, plan.settings.epochs * an_epoch
+        return part(plan.name, total, "pairs", done=done, at_most=plan.patience > 0)
+
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on.
 
@@ -194,6 +205,7 @@ class SequenceTraining:
             within.pairs += len(scores)
             within.updates += 1
             within.dropout = dropout.get_state()
+            step(len(scores))
             after_update()
 
     def _check_finite(self) -> None:

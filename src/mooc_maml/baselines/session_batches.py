@@ -32,6 +32,10 @@ class SessionBatches:
         self.size = np.diff(self.begin, append=len(session))
         self.length = store.pair_position[self.pairs[self.begin + self.size - 1]]
 
+    def __len__(self) -> int:
+        """Training pairs."""
+        return len(self.pairs)
+
     def pair_rows(self, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
         """Every training pair once, in updates [pairs]; those of like length together."""
         order = rng.permutation(len(self.begin))

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts, Resumable
+from mooc_maml.common.progress import following, say
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.ranking.seen import seen_filter
@@ -79,14 +80,15 @@ def train_and_test(
     seen, at_once = seen_filter(store, params), params.hardware.tasks_at_once
     metrics: dict[str, dict[str, float]] = {}
     training: dict[str, list[dict[str, Any]]] = {}
-    models = train_models(table, names, store, params, device, print, run.part, parts)
-    for name, model in models:
-        model.write(model_path(run.kept, table[name]))
-        score = seen.without(model.scores)
-        metrics[name] = summary(
-            query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
-        )
-        training[name] = model.history
+    models = train_models(table, names, store, params, device, say, run.part, parts)
+    with following(run.stage, [(name, None) for name in table if name in names]):
+        for name, model in models:
+            model.write(model_path(run.kept, table[name]))
+            score = seen.without(model.scores)
+            metrics[name] = summary(
+                query_ranks(score, store, "test", tasks_at_once=at_once, device=device)
+            )
+            training[name] = model.history
     return metrics, training
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
+from mooc_maml.common.progress import part, step
 from mooc_maml.composites.features import of_the_rest, part_scores
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
@@ -69,12 +70,14 @@ class Blend:
         metric, tried = params.evaluation.validation_metric, mixtures(len(found.parts))
         total = len(store.episodes["validation"])
         ranked = np.zeros((len(tried), total, store.query_size), dtype=np.int64)
-        for indices, *pairs in episode_groups(store, "validation", at_once, device=device):
-            support, query = (x.to(device) for x in pairs)
-            each = found.probabilities(support, query)
-            for own, weights in zip(ranked, tried, strict=True):
-                score = seen.without(lambda *_, w=weights, p=each: _mixed(w, p))
-                own[indices] = ranks(score(support, query), query.label).cpu().numpy()
+        with part(cls.name, total, "learners"):
+            for indices, *pairs in episode_groups(store, "validation", at_once, device=device):
+                support, query = (x.to(device) for x in pairs)
+                each = found.probabilities(support, query)
+                for own, weights in zip(ranked, tried, strict=True):
+                    score = seen.without(lambda *_, w=weights, p=each: _mixed(w, p))
+                    own[indices] = ranks(score(support, query), query.label).cpu().numpy()
+                step(len(indices))
         values = [summary(own) for own in ranked]
         best = int(np.argmax([value[metric] for value in values]))
         found.weights = tried[best]

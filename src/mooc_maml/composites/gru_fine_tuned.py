@@ -12,6 +12,7 @@ from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts, validator
 from mooc_maml.baselines.gru import gru_of
 from mooc_maml.baselines.sequence_training import pair_scores
+from mooc_maml.common.progress import part, step
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.shown_steps import adapted_on
 from mooc_maml.episodes.store import EpisodeStore
@@ -86,14 +87,16 @@ class FineTunedGRU:
         model, metric = gru_of(parts), params.evaluation.validation_metric
         validate, own = validator(store, params, device), params.composites.gru_fine_tuned
         seen, history = seen_filter(store, params), list[dict[str, Any]]()
-        for tried in product(own.rates, own.bias_rates, own.steps, own.adapt_on):
-            how = Steps(*tried)
-            found = validate(cls(model, seen, how, []).scores)
-            history.append({**how._asdict(), "validation": found})
-            log(
-                f"gru_fine_tuned: rate {how.rate:g}, of the output bias {how.bias_rate:g}, steps "
-                f"{how.steps}, on {how.adapt_on}: {metric} {found[metric]:.4f}"
-            )
+        every = [Steps(*x) for x in product(own.rates, own.bias_rates, own.steps, own.adapt_on)]
+        with part(cls.name, len(every), "settings"):
+            for how in every:
+                found = validate(cls(model, seen, how, []).scores)
+                history.append({**how._asdict(), "validation": found})
+                log(
+                    f"gru_fine_tuned: rate {how.rate:g}, of the output bias {how.bias_rate:g}, "
+                    f"steps {how.steps}, on {how.adapt_on}: {metric} {found[metric]:.4f}"
+                )
+                step()
         best = max(history, key=lambda entry: entry["validation"][metric])
         return cls(model, seen, Steps(*(best[name] for name in Steps._fields)), history)
 

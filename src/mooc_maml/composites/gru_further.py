@@ -56,6 +56,10 @@ class EpisodeBatches:
     def __init__(self, store: EpisodeStore, learners: int, updates: int) -> None:
         self.store, self.learners, self.updates = store, learners, updates
 
+    def __len__(self) -> int:
+        """Pairs in an epoch."""
+        return self.updates * self.learners * (self.store.support_size + self.store.query_size)
+
     def examples(self, rng: np.random.Generator, start: int = 0) -> Iterator[Examples]:
         """Each update from number `start` on, all its pairs as a single task [1, pairs].
 

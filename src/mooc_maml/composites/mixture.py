@@ -28,6 +28,7 @@ from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts
 from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.common.errors import UserError
+from mooc_maml.common.progress import part, step
 from mooc_maml.common.randomness import generator
 from mooc_maml.composites.features import (
     CONTEXT,
@@ -116,8 +117,9 @@ class Mixture:
                 f"them with K + Q pairs, found {len(own)}; raise episodes.validation_fraction, use "
                 "more data, or leave pool and mixture out (composites.models: [])"
             )
-        left_out = cls._left_out(store, params, device, parts)
-        found = cls._fitted(store, params, device, parts, own)
+        with part(cls.name, 3 * params.composites.mixture.updates, "updates"):
+            left_out = cls._left_out(store, params, device, parts)
+            found = cls._fitted(store, params, device, parts, own)
         metrics = found.left_out_validation = left_out[0]
         found.left_out_zero_shot = left_out[1] if found.steps else {}
         found.history = [{"weights": found.in_words(), "left_out_validation": metrics}]
@@ -190,6 +192,7 @@ class Mixture:
                     "lower composites.mixture.learning_rate"
                 )
             optimiser.step()
+            step()
 
     def gradient(self, support: Examples, query: Examples) -> Weights:
         """Of the query losses after adaptation plus those before it, summed over tasks."""

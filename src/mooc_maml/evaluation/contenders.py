@@ -56,13 +56,9 @@ class Contenders:
 
         Of a model that is fitted on them, of learners that were left out of the fit.
         """
-        left_out = {
-            name: dict(model.left_out_validation)
-            for name, model in self.baselines.items()
-            if isinstance(model, FittedOnValidation)
-        }
+        left_out = self._left_out_validation()
         found = {
-            name: left_out.get(name) or summary(self.ranker.ranks(score, "validation"))
+            name: left_out.get(name) or summary(self.ranker.ranks(name, score, "validation"))
             for name, score in self.scorers.items()
         }
         if self.oracle is not None:
@@ -70,10 +66,24 @@ class Contenders:
             found[ORACLE] = summary(ranks)
         return found
 
+    def plan(self) -> list[tuple[str, int]]:
+        """What `answers` of the test and then `validation` rank: model, and learners."""
+        left_out, names = self._left_out_validation(), list(self.scorers)
+        test, validation = (self.ranker.learners(name) for name in ("test", "validation"))
+        again = [name for name in names if not left_out.get(name)]
+        return [(name, test) for name in names] + [(name, validation) for name in again]
+
+    def _left_out_validation(self) -> dict[str, dict[str, float]]:
+        return {
+            name: dict(model.left_out_validation)
+            for name, model in self.baselines.items()
+            if isinstance(model, FittedOnValidation)
+        }
+
     def answers(self, episode_set: str) -> Iterator[tuple[str, Answers]]:
         """Model and its answers, one after the other: the same ranks, and what comes first."""
         for name, score in self.scorers.items():
-            yield name, self.ranker.answers(score, episode_set)
+            yield name, self.ranker.answers(name, score, episode_set)
         if self.oracle is not None:
             yield ORACLE, self.oracle.answers(self.ranker.store, episode_set)
 

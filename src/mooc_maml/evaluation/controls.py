@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mooc_maml.common.progress import following, part, step
 from mooc_maml.common.randomness import generator
 from mooc_maml.composites.mixture import Mixture
 from mooc_maml.episodes.examples import Examples
@@ -138,8 +139,9 @@ def ranks_on_corrupted(
     at_once = TasksAtOnce.of(tasks_at_once)
     found = np.zeros((len(store.episodes["test"]), store.query_size), dtype=np.int64)
     for indices, own, query in episode_groups(store, "test", at_once.number, device=device):
-        for part, ranked in in_parts(at_once, read, own, corrupt(indices, own), query):
-            found[indices[part]] = ranked.numpy()
+        for places, ranked in in_parts(at_once, read, own, corrupt(indices, own), query):
+            found[indices[places]] = ranked.numpy()
+        step(len(indices))
     return found
 
 
@@ -206,13 +208,19 @@ def _metrics(contenders: Contenders, params: Params) -> dict[str, LearnerMetrics
         scores |= {name: scorers[name] for name in ADAPTED}
         scores[WITHOUT_STEPS] = without_steps(mixture)
         corruptible[ADAPTED[0]] = told_of_others(mixture)
-    found: dict[str, LearnerMetrics] = {
-        name: learner_metrics(ranker.ranks(score, "test")) for name, score in scores.items()
-    }
-    for own, control in product(CONTROLLED, CONTROLS):
-        if own.few_shot in corruptible:
+    controlled = [x for x in product(CONTROLLED, CONTROLS) if x[0].few_shot in corruptible]
+    learners, repeats = ranker.learners("test"), params.ablations.control_repeats
+    plan = [(name, learners) for name in scores]
+    plan += [(own.few_shot, learners * repeats) for own, _ in controlled]
+    with following("controls", plan):
+        found: dict[str, LearnerMetrics] = {
+            name: learner_metrics(ranker.ranks(name, score, "test"))
+            for name, score in scores.items()
+        }
+        for own, control in controlled:
             score = corruptible[own.few_shot]
-            found[own.prefix + control] = _controlled(contenders, params, control, score)
+            with part(own.few_shot, learners * repeats, "learners"):
+                found[own.prefix + control] = _controlled(contenders, params, control, score)
     if oracle is not None:
         found[ORACLE] = learner_metrics(oracle.answers(ranker.store, "test").ranks)
     return found

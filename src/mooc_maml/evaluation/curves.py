@@ -6,6 +6,7 @@ support set. A smaller set is the pairs directly before the queries.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from mooc_maml.common.progress import following
 from mooc_maml.evaluation.about import about
 from mooc_maml.evaluation.comparison import Ranks, intervals
 from mooc_maml.evaluation.ranker import Ranker, Scorers
@@ -39,20 +40,21 @@ def by_support_size(
     for size in (0, *sizes):
         yield (
             size,
-            {name: ranker.ranks(s, EPISODES, size) for name, s in scorers(size).items()},
+            {name: ranker.ranks(name, s, EPISODES, size) for name, s in scorers(size).items()},
         )
 
 
 def ablations(ranker: Ranker, meta: MetaModel, params: Params) -> AblationsResult:
     """The same meta-model on fewer and more support pairs, and with fewer and more inner steps."""
-    curve = by_support_size(
-        ranker, lambda size: {"few_shot": few_shot(meta, size)}, params.ablations.support_sizes
-    )
-    sizes = [{"support_size": size, **summary(ranks["few_shot"])} for size, ranks in curve]
-    steps = [
-        {"inner_steps": n, **summary(ranker.ranks(meta.scores(n), EPISODES))}
-        for n in (0, *params.ablations.inner_steps)
-    ]
+    name, own = "few_shot", params.ablations
+    curve = by_support_size(ranker, lambda size: {name: few_shot(meta, size)}, own.support_sizes)
+    number = 2 + len(own.support_sizes) + len(own.inner_steps)
+    with following("ablate", [(name, ranker.learners(EPISODES))] * number):
+        sizes = [{"support_size": size, **summary(ranks[name])} for size, ranks in curve]
+        steps = [
+            {"inner_steps": n, **summary(ranker.ranks(name, meta.scores(n), EPISODES))}
+            for n in (0, *own.inner_steps)
+        ]
     content = about(params, ranker.store, EPISODES)
     return AblationsResult.model_validate(content | {"support_sizes": sizes, "inner_steps": steps})
 
@@ -75,11 +77,13 @@ def cold_start(
         second = {} if tuned is None else {"tuned_few_shot": few_shot(tuned, size)}
         return {**baselines, "few_shot": few_shot(meta, size), **second}
 
-    curves = [
-        {"model": name, "support_size": size, "metric": metric, **_point(found[metric])}
-        for size, ranks in by_support_size(ranker, scorers, params.ablations.support_sizes)
-        for name, found in intervals(ranks, params.seed).items()
-        for metric in COLD_START_METRICS
-    ]
+    sizes, learners = params.ablations.support_sizes, ranker.learners(EPISODES)
+    with following("cold_start", [(x, learners) for size in (0, *sizes) for x in scorers(size)]):
+        curves = [
+            {"model": name, "support_size": size, "metric": metric, **_point(found[metric])}
+            for size, ranks in by_support_size(ranker, scorers, sizes)
+            for name, found in intervals(ranks, params.seed).items()
+            for metric in COLD_START_METRICS
+        ]
     content = about(params, ranker.store, EPISODES)
     return ColdStartResult.model_validate(content | {"curves": curves})

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from mooc_maml.common.progress import part, step
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.comparison import Ranks
 from mooc_maml.meta.model import MetaModel, read_meta_model
@@ -40,27 +41,38 @@ class Ranker:
         return TasksAtOnce(self.tasks_at_once)
 
     def ranks(
-        self, score: ScoreFunction, episode_set: str, support_size: int | None = None
+        self, name: str, score: ScoreFunction, episode_set: str, support_size: int | None = None
     ) -> Ranks:
-        """Ranks [episodes, Q] of the true courses; the arguments are those of `query_ranks`."""
-        return query_ranks(
-            self.seen.without(score),
-            self.store,
-            episode_set,
-            tasks_at_once=self.at_once,
-            device=self.device,
-            support_size=support_size,
-        )
+        """Ranks [episodes, Q] of the true courses; the arguments are those of `query_ranks`.
 
-    def answers(self, score: ScoreFunction, episode_set: str) -> Answers:
+        `name` is the model's in the line of progress.
+        """
+        with part(name, self.learners(episode_set), "learners"):
+            return query_ranks(
+                self.seen.without(score),
+                self.store,
+                episode_set,
+                tasks_at_once=self.at_once,
+                device=self.device,
+                support_size=support_size,
+                on_done=step,
+            )
+
+    def answers(self, name: str, score: ScoreFunction, episode_set: str) -> Answers:
         """The same ranks, and the courses that come first; see `query_answers`."""
-        return query_answers(
-            self.seen.without(score),
-            self.store,
-            episode_set,
-            tasks_at_once=self.at_once,
-            device=self.device,
-        )
+        with part(name, self.learners(episode_set), "learners"):
+            return query_answers(
+                self.seen.without(score),
+                self.store,
+                episode_set,
+                tasks_at_once=self.at_once,
+                device=self.device,
+                on_done=step,
+            )
+
+    def learners(self, episode_set: str) -> int:
+        """Episodes of a set, one a learner."""
+        return len(self.store.episodes[episode_set])
 
 
 def read_ranked_model(

@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from tqdm import tqdm
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.common.progress import following, part, say, step
 from mooc_maml.meta.backbone import weights_of
 from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.diagnostics import Curves, diagnose
 from mooc_maml.meta.files import keep_checkpoint, keep_model, write_curves, write_evaluations
+from mooc_maml.meta.live import LiveCurves, live_curves
 from mooc_maml.meta.model import MetaModel
 from mooc_maml.meta.train import MODES, MetaTrainer, Progress, meta_train
 from mooc_maml.meta.variants import variant_of
@@ -91,9 +92,12 @@ def run_meta_training(
         for _ in meta_train(trainer, lambda evaluation: None):
             pass
         return
-    with run:
+    updates = trainer.params.num_meta_iterations
+    with run, live_curves(run.stage, updates) as curves:
         take_up(trainer, run)
-        _train(trainer, run, evaluations)
+        curves.show(trainer.progress)
+        with following(run.stage):
+            _train(trainer, run, evaluations, curves)
         _tell_end(trainer)
         keep_model(run.kept, trainer)
         write_curves(plots, trainer.progress)
@@ -124,20 +128,23 @@ def take_up(trainer: MetaTrainer, run: RunState) -> None:
         print(f"going on after meta-update {done}", file=sys.stderr)
 
 
-def _train(trainer: MetaTrainer, run: RunState, evaluations: Path | None) -> None:
+def _train(
+    trainer: MetaTrainer, run: RunState, evaluations: Path | None, curves: LiveCurves
+) -> None:
     params, saved_at = trainer.params, time.monotonic()
     total, done = params.num_meta_iterations, trainer.progress.iteration
-    # disable=None: no bar where standard error is no terminal
-    with Stop() as stop, tqdm(total=total, initial=done, desc="meta-training", disable=None) as bar:
+    at_most = params.early_stopping_patience > 0
+    with Stop() as stop, part("", total, "meta-updates", done=done, at_most=at_most):
 
         def on_evaluation(evaluation: dict[str, Any]) -> None:
-            _show(trainer, evaluation, bar)
+            _show(trainer, evaluation)
+            curves.show(trainer.progress)
             if evaluations is not None:
                 write_evaluations(evaluations, trainer.progress)
 
         for loss in meta_train(trainer, on_evaluation):
-            bar.update()
-            bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
+            step(note=f"loss {loss:.3f}")
+            curves.show(trainer.progress)
             checkpoint = trainer.progress.iteration % params.checkpoint_interval == 0
             if checkpoint:
                 keep_checkpoint(run.kept, trainer)
@@ -150,7 +157,7 @@ def _train(trainer: MetaTrainer, run: RunState, evaluations: Path | None) -> Non
         run.save(trainer.state())
 
 
-def _show(trainer: MetaTrainer, evaluation: dict[str, Any], bar: "tqdm[Any]") -> None:
+def _show(trainer: MetaTrainer, evaluation: dict[str, Any]) -> None:
     params, metric = trainer.params, trainer.params.evaluation.validation_metric
     losses = trainer.progress.losses[-params.eval_interval :]
     loss = f"loss {sum(losses) / len(losses):.4f}, " if losses else ""
@@ -159,10 +166,10 @@ def _show(trainer: MetaTrainer, evaluation: dict[str, Any], bar: "tqdm[Any]") ->
         f"HR@1 {evaluation[mode]['HR@1']:.4f}"
         for mode in MODES
     )
-    tqdm.write(f"meta-update {evaluation['iteration']}/{bar.total}: {loss}validation {shots}")
-    sys.stdout.flush()
+    total = params.num_meta_iterations
+    say(f"meta-update {evaluation['iteration']}/{total}: {loss}validation {shots}")
     for warning in diagnose(curves_of(trainer.progress), ended=False):
-        tqdm.write(f"warning: {warning.text}", file=sys.stderr)
+        say(f"warning: {warning.text}", error=True)
 
 
 def _tell_end(trainer: MetaTrainer) -> None:

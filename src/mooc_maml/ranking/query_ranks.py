@@ -18,6 +18,9 @@ FIRST = 10  # courses of a ranking that are kept: those that HR@10 and NDCG@10 l
 _CPU = torch.device("cpu")
 _ASSEMBLED_AT_ONCE = 1024  # episodes among which those of similar size are scored together
 
+# Takes numbers of episodes as they are ranked.
+OnDone = Callable[[int], object]
+
 # (support, query) -> scores of the query pairs: float [tasks, Q, C]
 ScoreFunction = Callable[[Examples, Examples], Tensor]
 Result = TypeVar("Result")
@@ -45,6 +48,7 @@ def query_ranks(
     device: torch.device,
     support_size: int | None = None,
     process_group: ProcessGroup = ALONE,
+    on_done: OnDone = lambda count: None,
 ) -> NDArray[np.int64]:
     """Rank of the true course, among all courses, for every query pair of a set of episodes.
 
@@ -56,6 +60,7 @@ def query_ranks(
         device: where `score` wants its examples.
         support_size: support pairs, those directly before the query; 0: none; None: K.
         process_group: the processes that share the work; all get all ranks.
+        on_done: told how many episodes were ranked, each time.
 
     Returns:
         int64 [episodes, Q]; episodes are in the order of store.episodes[episode_set].
@@ -75,6 +80,7 @@ def query_ranks(
     for indices, support, query in groups:
         for part, own in in_parts(at_once, read, support, query):
             found[indices[part]] = own
+        on_done(len(indices))
     return process_group.sum(found)[0].cpu().numpy()
 
 
@@ -85,6 +91,7 @@ def query_answers(
     *,
     tasks_at_once: int | TasksAtOnce,
     device: torch.device,
+    on_done: OnDone = lambda count: None,
 ) -> Answers:
     """The ranks of `query_ranks`, and the courses that come first.
 
@@ -106,6 +113,7 @@ def query_answers(
         for part, (own, first) in in_parts(at_once, read, support, query):
             found.ranks[indices[part]] = own.numpy()
             found.first[indices[part]] = first.numpy()
+        on_done(len(indices))
     return found
 
 

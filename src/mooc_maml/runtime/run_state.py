@@ -43,6 +43,7 @@ class RunState(SavedState):
     def __init__(
         self, stage: str, settings: str, code: str, *inputs: Path, hardware: str = ""
     ) -> None:
+        self.stage = stage
         self._run, self._hardware = _digest(f"{settings}\n{code}", *inputs)[:16], hardware
         name = "-".join([self._run, *re.findall(r"\w+", hardware)])
         super().__init__(state_folder() / stage / name)

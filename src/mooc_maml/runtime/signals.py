@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from mooc_maml.common.progress import say
+
 
 class Stop:
     """Whether Ctrl-C or SIGTERM has asked this process to stop; the work looks between its steps.
@@ -47,7 +49,7 @@ class Stop:
 
     def end(self, after: str) -> NoReturn:
         """End the process, whose state is saved, with the exit status of the signal."""
-        print(f"stopped after {after}; the same command goes on from there", file=sys.stderr)
+        say(f"stopped after {after}; the same command goes on from there", error=True)
         sys.exit(128 + self.number)
 
 
