@@ -2,6 +2,12 @@
 
 import os
 import sys
+
+# Folders of PYTHONPATH come last: they may hold a `numpy` for another program, or a `random.py`.
+if sys.argv[:1] == ["-m"]:
+    own = {os.path.abspath(name) for name in os.environ.get("PYTHONPATH", "").split(os.pathsep)}
+    sys.path.sort(key=lambda name: name != os.getcwd() and os.path.abspath(name) in own)
+
 from pathlib import Path
 
 # An editable install points at one checkout; an experiment that DVC runs in a copy of the

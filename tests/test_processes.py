@@ -167,6 +167,15 @@ def test_a_process_whose_partner_never_comes_says_so(
     assert "Traceback" not in done.stderr
 
 
+def test_a_network_interface_that_is_not_there_is_named(tmp_path: Path) -> None:
+    file = script(tmp_path, "")
+    done = said_by([sys.executable, file, "2"], GLOO_SOCKET_IFNAME="nothing7")
+    assert done.returncode == 1
+    assert "error: process 0 of 2 cannot reach the others" in done.stderr
+    assert "(GLOO_SOCKET_IFNAME='nothing7'), or set hardware.processes to 1" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_what_another_process_said_last_is_shown(tmp_path: Path) -> None:
     done = run(
         tmp_path,

@@ -10,6 +10,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
+from prometheus_client import values
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from service_helpers import ask, ask_many, error_of, question
@@ -18,6 +19,7 @@ from starlette.types import ASGIApp
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.recommend import Course, Ranked, Recommendation, Recommender
+from mooc_maml.recommend.service import metrics
 from mooc_maml.recommend.service.app import create_app
 from mooc_maml.recommend.service.command import serve
 from mooc_maml.recommend.service.settings import Limits, ServiceSettings
@@ -337,6 +339,31 @@ def test_metrics_count_requests_and_learners_and_never_names(recommender: Recomm
     assert 'mooc_maml_learners_total{kind="adapted",model="few_shot"} 3.0' in text
     assert 'path="other",status="404"} 1.0' in text
     assert "secret-of-a-caller" not in text
+
+
+def test_counts_go_on_in_the_files_of_a_place_which_never_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker takes the place of one that has ended, and goes on counting where it was."""
+    monkeypatch.setenv(metrics.SHARED, str(tmp_path))
+    monkeypatch.setattr(values, "ValueClass", values.ValueClass)
+    metrics.reserve(0)
+    for _ in range(3):
+        metrics.count_in(0)
+        own = metrics.Metrics()
+        for method in (*metrics._METHODS, "PUT"):
+            for path in (*metrics._PATHS, "/elsewhere"):
+                for status in (0, 200, 400, 401, 403, 404, 405, 408, 409, 413, 421, 422, 500, 503):
+                    own.count(method, path, status, 0.1)
+        own._now.inc()  # a request that it never answered
+        metrics.leave(0)
+    text = own.exposition().decode()
+    assert 'mooc_maml_requests_total{method="GET",path="/courses",status="422"} 3.0' in text
+    assert "mooc_maml_requests_in_progress" not in text
+    sizes = {path.name: path.stat().st_size for path in tmp_path.iterdir()}
+    assert sizes == dict.fromkeys(
+        ("counter_0.db", "gauge_livesum_0.db", "histogram_0.db"), metrics._BYTES
+    )
 
 
 def test_model_says_in_a_sentence_what_it_is_worth(app: ASGIApp) -> None:

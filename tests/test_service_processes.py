@@ -206,7 +206,8 @@ def test_the_end_lets_requests_end(served: Path) -> None:
         "POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         f"X-API-Key: {KEY}\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode()
-    with running(served, MOOC_MAML_KEY=KEY) as own:
+    left_over = {"WEB_CONCURRENCY": "many"}  # which uvicorn would read
+    with running(served, MOOC_MAML_KEY=KEY, **left_over) as own:
         assert httpx.get(f"{own.address}/model").status_code == 401
         workers = own.workers()
         with socket.create_connection(("127.0.0.1", own.port), timeout=30) as connection:

@@ -26,7 +26,7 @@ def titles_of(params: Params, synthetic: Path) -> dict[str, str] | None:
         UserError: see `read_titles`.
     """
     if params.data.titles is not None:
-        return read_titles(Path(params.data.titles))
+        return read_titles(_place(params.data.titles))
     return read_titles(synthetic) if params.data.source == "synthetic" else None
 
 
@@ -41,6 +41,13 @@ def titles_in(bundle: Path) -> dict[str, str]:
     info = read_bundle(bundle)
     named = zip(info.courses, info.titles or [], strict=False)
     return {id: title for id, title in named if title}
+
+
+def _place(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise UserError(f"data.titles: {text}: no such home folder; write the path out") from None
 
 
 def read_titles(path: Path) -> dict[str, str]:

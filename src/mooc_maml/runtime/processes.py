@@ -144,13 +144,26 @@ def _meet(process_group: ProcessGroup) -> None:
             "time, with an address and a port that each can reach, or unset RANK and WORLD_SIZE "
             "if another program has left them"
         ) from None
-    distributed.init_process_group(
-        backend,
-        store=store,
-        rank=process_group.rank,
-        world_size=process_group.size,
-        timeout=timedelta(seconds=SECONDS_FOR_A_SUM),
-    )
+    try:
+        distributed.init_process_group(
+            backend,
+            store=store,
+            rank=process_group.rank,
+            world_size=process_group.size,
+            timeout=timedelta(seconds=SECONDS_FOR_A_SUM),
+        )
+    except RuntimeError as error:
+        raise UserError(
+            f"process {process_group.rank} of {process_group.size} cannot reach the others "
+            f"({_first_line(error)}); look after the network and the variables that name its "
+            f"interface ({_interfaces() or 'none is set'}), or set hardware.processes to 1"
+        ) from None
+
+
+def _interfaces() -> str:
+    """GLOO_SOCKET_IFNAME='eth7'."""
+    names = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME", "TP_SOCKET_IFNAME")
+    return ", ".join(f"{name}={os.environ[name]!r}" for name in names if name in os.environ)
 
 
 def _store(process_group: ProcessGroup, patience: timedelta) -> Any:

@@ -68,8 +68,11 @@ class SyntheticParams(Section):
 
 
 def _glob(value: str) -> str:
-    if not value or value.startswith("/") or ".." in Path(value).parts:
-        raise ValueError("expected a glob inside the source's own folder, like '*.json.gz'")
+    if not value or value.startswith(("/", "~/")) or ".." in Path(value).parts:
+        raise ValueError(
+            "expected a glob inside the source's own folder, like '*.json.gz'; another folder is "
+            "named in data.raw"
+        )
     return value
 
 

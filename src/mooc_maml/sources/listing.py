@@ -5,6 +5,8 @@ folder named in data.raw, nor of what a link leads to. A listing of those files 
 bytes as long as they are the same files lets `preprocess` be skipped without reading them again.
 """
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -58,15 +60,23 @@ def list_raw(raw: Path, data: DataParams) -> RawListing:
 
 
 def _check_names(hashed: Path) -> None:
-    """DVC hashes no name that is not UTF-8; its error would name no file."""
+    """DVC hashes no name that is not UTF-8; its error would name no file.
+
+    Where the locale is of another encoding, a name in UTF-8 is read as another one, or as none.
+    """
     for path in hashed.rglob("*"):
         try:
-            str(path).encode()
-        except UnicodeEncodeError:
+            name = os.fsencode(path).decode()
+        except UnicodeDecodeError:
             raise UserError(
                 f"{shown(path)}: the name is not in UTF-8, and DVC cannot keep such a file; rename "
                 "it, or keep the raw files outside the project and name their folder in data.raw"
             ) from None
+        if name != str(path):
+            raise UserError(
+                f"{name}: the name is in UTF-8, and the locale has names read as "
+                f"{sys.getfilesystemencoding()}; run the command with PYTHONUTF8=1 before it"
+            )
 
 
 def _entries(files: Sequence[Path], folder: Path, hashed: Path) -> list[RawFile]:

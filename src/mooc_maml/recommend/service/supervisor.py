@@ -21,7 +21,7 @@ from typing import NoReturn
 from mooc_maml.common.errors import UserError
 from mooc_maml.recommend.recommender import Recommender
 from mooc_maml.recommend.service.about import offered, revision
-from mooc_maml.recommend.service.metrics import forget_process
+from mooc_maml.recommend.service.metrics import count_in, leave, reserve
 from mooc_maml.recommend.service.schemas import ReloadAnswer
 from mooc_maml.recommend.service.settings import ServiceSettings
 from mooc_maml.recommend.service.worker import BUSY, FAILED, READY, RELOAD, work
@@ -41,9 +41,10 @@ class Generation:
 
 @dataclass(eq=False)
 class Worker:
-    """A process that answers requests."""
+    """A process that answers requests. `place`: that it has among those that run, from 0."""
 
     process: int
+    place: int
     control: socket.socket
     generation: Generation
     ready: bool = False
@@ -72,6 +73,8 @@ class Supervisor:
         self._died = 0  # workers, before they were ready, since the last that was
         self._again = False  # whether a signal to reload came while another was under way
         self._next: Generation | None = None  # whose workers are not all ready
+        for place in range(2 * settings.workers):  # of one bundle, and of the next beside them
+            reserve(place)
         recommender = load(settings)
         self._now = Generation(recommender, revision(recommender))
 
@@ -141,6 +144,7 @@ class Supervisor:
 
     def _fork(self, generation: Generation) -> Worker:
         ours, theirs = socket.socketpair()
+        place = self._free_place()
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         gc.collect()
@@ -149,9 +153,18 @@ class Supervisor:
         if process:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
             theirs.close()
-            return Worker(process, ours, generation)
+            return Worker(process, place, ours, generation)
         others = [ours, *self._wake, *(worker.control for worker in self._workers)]
+        count_in(place)
         _become_worker(generation.recommender, self._settings, self._listening, theirs, others)
+
+    def _free_place(self) -> int:
+        taken = {worker.place for worker in self._workers}
+        place = next(number for number in range(len(taken) + 1) if number not in taken)
+        if place >= 2 * self._settings.workers:  # workers of old bundles that are long in ending
+            with suppress(OSError):
+                reserve(place)
+        return place
 
     def _bury(self) -> None:
         """Forget workers that have ended; replace those that had no leave to."""
@@ -160,7 +173,7 @@ class Supervisor:
                 continue
             worker.control.close()
             self._workers.remove(worker)
-            forget_process(worker.process)
+            leave(worker.place)
             if worker.ending or self._stopping:
                 continue
             self._died += not worker.ready

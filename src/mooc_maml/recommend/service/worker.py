@@ -48,6 +48,7 @@ def work(
         ws="none",
         lifespan="off",
         log_config=None,
+        workers=1,  # else WEB_CONCURRENCY is read, whatever is in it
         access_log=False,
         server_header=False,
         proxy_headers=False,  # an address that a caller may write himself is no address
