@@ -1,0 +1,90 @@
+"""docs/claims.md: its figures are those of the committed results and measurements."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from committed import ROOT, committed_tree
+
+PAGE = " ".join((ROOT / "docs" / "claims.md").read_text(encoding="utf-8").split())
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return committed_tree(tmp_path_factory.mktemp("committed"), "results") / "results"
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}"
+
+
+def is_like(shown: str, value: float, slack: float = 0.02) -> bool:
+    """Results of another machine differ a little; the page may then be as it is."""
+    return abs(float(shown) - value) <= slack * abs(value) + 0.06
+
+
+def test_the_winners_are_those_of_the_results(results: Path) -> None:
+    found = read(results / "maml_K5_Q10.json")
+    shown = {"zero_shot": "13.5", "few_shot": "18.5", "tuned_few_shot": "33.1"}
+    for name, words in shown.items():
+        assert is_like(words, 100 * found[name]["HR@1"], 0.05), name
+        assert f"{words} %" in PAGE
+    assert is_like("23.0", 100 * found["baselines"]["gru"]["HR@1"])
+    assert is_like("43.1", 100 * found["oracle"]["HR@1"])
+    for name, words in (("few_shot", "−4.4"), ("tuned_few_shot", "+10.1")):
+        rows = found["differences"][f"{name}_minus_gru"]
+        own = next(row for row in rows if row["metric"] == "HR@1")
+        assert is_like(words.replace("−", "-"), 100 * own["difference"], 0.2)
+        assert f"{words} points" in PAGE
+
+
+def test_sizes_are_those_of_the_ablation(results: Path) -> None:
+    found = read(results / "ablations_K5_Q10.json")
+    pairs = {row["support_size"]: row["NDCG@10"] for row in found["support_sizes"]}
+    steps = {row["inner_steps"]: row["NDCG@10"] for row in found["inner_steps"]}
+    shown = {"0 pairs": pairs[0], "3": pairs[3], "5": pairs[5], "0 steps": steps[0]}
+    assert "25.1 % with 0 pairs, 30.4 with 3, 31.0 with 5; 25.1 with 0 steps, 31.0 with 5" in PAGE
+    for words, value in zip(("25.1", "30.4", "31.0", "25.1"), shown.values(), strict=True):
+        assert is_like(words, 100 * value, 0.05)
+    assert is_like("33.8", 100 * steps[10], 0.05)
+
+
+def test_signs_are_those_of_the_curves(results: Path) -> None:
+    loss = pd.read_csv(results / "plots" / "training.csv")
+    validation = pd.read_csv(results / "plots" / "validation.csv").set_index("iteration")
+    for update, words, hr1 in (
+        (100, "5.19", "8.2"),
+        (1000, "3.39", "18.1"),
+        (2000, "2.65", "20.5"),
+    ):
+        own = loss[(loss.iteration > update - 50) & (loss.iteration <= update)].train_loss.mean()
+        assert is_like(words, own)
+        assert is_like(hr1, 100 * validation.loc[update, "few_shot HR@1"], 0.05)
+        assert f"| {update:,} | {words} | {hr1} % |" in PAGE
+
+
+def test_costs_are_those_measured() -> None:
+    rows = read(ROOT / "benchmarks" / "measured" / "meta_step.json")["rows"]
+    seconds = {row["way"]: row["seconds"] for row in rows}
+    ratio = {
+        "2.3 times on two": seconds["ours"] / seconds["ours_first_order"],
+        "2.4 times": seconds["ours_in_1_process"] / seconds["ours_first_order_in_1_process"],
+        "2.8 times": seconds["study_loop"] / seconds["study_loop_first_order"],
+    }
+    for words, value in ratio.items():
+        assert words in PAGE
+        assert words.startswith(f"{value:.1f}"), words
+    variants = {
+        (row["variant"], row.get("second_order", True)): row
+        for row in read(ROOT / "experiments" / "measured" / "variants_kdd_cup.json")["rows"]
+    }
+    assert len(variants) > 5
+    shown = [percent(row["few NDCG@10"]) for row in variants.values() if "few NDCG@10" in row]
+    assert {"65.2", "65.3"} <= set(shown)
+    assert "65.2 % against 65.3 %, at 0.42 of the cost" in PAGE
