@@ -48,6 +48,30 @@ def test_readme_is_short() -> None:
     assert readme.count("\n| ") < 40
 
 
+COMMANDS = sorted(
+    {
+        command
+        for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+        for command in re.findall(
+            r"python -m ((?:benchmarks|experiments|stages)\.\w+(?: [^`\n|#\\\\]*)?)",
+            page.read_text(encoding="utf-8"),
+        )
+    }
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_of_a_page_has_its_program_and_its_options(command: str) -> None:
+    module, _, rest = command.partition(" ")
+    program = ROOT / f"{module.replace('.', '/')}.py"
+    shared = ROOT / module.partition(".")[0] / "command_line.py"
+    text = program.read_text(encoding="utf-8")
+    text += shared.read_text(encoding="utf-8") if shared.exists() else ""
+    for option in re.findall(r"--[a-z][\w-]*", rest):
+        named = (f'"{option}"', f'"{option[2:]}":')  # argparse, or a stage's paths
+        assert any(name in text for name in named), option
+
+
 def test_no_data_is_in_the_repository() -> None:
     """docs/data_sets.md: below data/ git keeps what explains, ignores and points to data."""
     listed = subprocess.run(
