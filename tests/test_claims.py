@@ -55,6 +55,22 @@ def test_sizes_are_those_of_the_ablation(results: Path) -> None:
     assert is_like("33.8", 100 * steps[10], 0.05)
 
 
+def test_what_wrong_support_pairs_give_is_that_of_the_controls(results: Path) -> None:
+    found = read(results / "controls_K5_Q10.json")["differences"]
+    page = (ROOT / "docs" / "figures_mean.md").read_text(encoding="utf-8")
+    words = " ".join(page.split())
+    assert "gains 4.5 points of NDCG@10 on shuffled labels and 5.5 on right ones" in words
+    assert "tuned 12.2 and 12.4." in words
+    for name, shown in {
+        "shuffled_minus_zero_shot": "4.5",
+        "few_shot_minus_zero_shot": "5.5",
+        "tuned_shuffled_minus_tuned_zero_shot": "12.2",
+        "tuned_few_shot_minus_tuned_zero_shot": "12.4",
+    }.items():
+        own = next(row for row in found[name] if row["metric"] == "NDCG@10")
+        assert is_like(shown, 100 * own["difference"], 0.05)
+
+
 def test_signs_are_those_of_the_curves(results: Path) -> None:
     loss = pd.read_csv(results / "plots" / "training.csv")
     validation = pd.read_csv(results / "plots" / "validation.csv").set_index("iteration")
