@@ -1,6 +1,7 @@
 """docs/claims.md: its figures are those of the committed results and measurements."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,24 @@ def test_costs_are_those_measured() -> None:
     shown = [percent(row["few NDCG@10"]) for row in variants.values() if "few NDCG@10" in row]
     assert {"65.2", "65.3"} <= set(shown)
     assert "65.2 % against 65.3 %, at 0.42 of the cost" in PAGE
+
+
+def test_data_and_models_are_those_of_their_files(results: Path) -> None:
+    episodes = read(results / "episodes.json")
+    assert f"{episodes['training_learners_with_episodes']:,} of the" in PAGE
+    assert f"of the {episodes['learners']['train']:,} training learners" in PAGE
+    trials = read(ROOT / "experiments" / "measured" / "tried_synthetic.json")["trials"]
+    own = next(x for x in trials if x["settings"].get("meta.supervised") and x["updates"] == 200)
+    few = {x["iteration"]: percent(x["few_shot"]["NDCG@10"]) for x in own["evaluations"]}
+    assert (
+        f"{few[0]} % NDCG@10 before, {few[50]} after 50 meta-updates, {few[200]} after 200" in PAGE
+    )
+    table = (ROOT / "experiments" / "measured" / "adaptation_models.md").read_text(encoding="utf-8")
+    rows = {
+        row.split("|")[1].strip(): [cell.strip(" %") for cell in row.split("|")[2:-1]]
+        for row in table.splitlines()
+        if row.startswith("| GRU")
+    }
+    for place, name in ((0, "MOOCCubeX"), (4, "the KDD Cup"), (6, "MARS")):
+        large, plain = (rows[model][place] for model in ("GRU, tuned", "GRU"))
+        assert re.search(rf"{large} (% )?against {plain} on {name}", PAGE), name
