@@ -4,7 +4,7 @@ Synthetic learners behave like the study's: each goes back and forth between two
 which are drawn by popularity. They are synthetic; only their shapes matter here.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.episodes.store import EpisodeStore, read_episodes, sample_tasks
+from mooc_maml.episodes.store import SPLITS, EpisodeStore, read_episodes, sample_tasks
 
 SUPPORT_SIZE, QUERY_SIZE = 5, 10
 
@@ -77,6 +77,23 @@ def from_store(folder: Path, seed: int, tasks: int = 32) -> Setting:
     chosen = sample_tasks(store, tasks, generator(seed, "benchmark-store"))
     support, query = store.support("train", chosen), store.query("train", chosen)
     return Setting(f"store:{folder.name}", support, query, store.num_courses)
+
+
+def synthetic_store(seed: int, learners: int, num_courses: int = 343) -> EpisodeStore:
+    """Synthetic learners to meta-train on, where no episodes of a pipeline run are at hand.
+
+    Each has 2 to 8 sessions of 2 to 40 steps and one more of 16, and one episode, of its last
+    pairs; one in five is for validation.
+    """
+    rng = generator(seed, "benchmark-store")
+    lengths = [[16, *rng.integers(2, 41, rng.integers(2, 9)).tolist()] for _ in range(learners)]
+    sizes = [len(of_learner) for of_learner in lengths]
+    store = _store(_sessions(rng, lengths, num_courses), sizes, num_courses)
+    split = (np.arange(learners) % 5 == 0).astype(np.int8)  # 0 train, 1 validation
+    first = store.learner_start[1:] - SUPPORT_SIZE - QUERY_SIZE
+    episodes = np.stack([np.arange(learners), first], 1)
+    sets = {name: episodes[split == number] for name, number in SPLITS.items()}
+    return replace(store, learner_split=split, episodes=sets)
 
 
 def _made_up(

@@ -101,6 +101,25 @@ def test_sums_over_processes(tmp_path: Path, processes: int) -> None:
     assert done.stdout.splitlines() == [expected[processes]]  # of the first process only
 
 
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
+def test_sums_over_two_gpus_under_torchrun(tmp_path: Path) -> None:
+    """By NCCL, each process with a GPU of its own; all get the same."""
+    work = """
+    from mooc_maml.runtime.hardware import setup
+    from mooc_maml.settings.hardware import HardwareParams
+    settings = dict(device="cuda", threads=2, processes="auto", tasks_at_once=32)
+    hardware = HardwareParams(**settings, precision="float32", cuda_graphs=False)
+    device = setup(hardware, process_group)
+    mine = torch.tensor([1.0, process_group.rank], device=device)
+    total = process_group.sum(mine)[0].tolist()
+    print(device, total, flush=True)
+    """
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
+    done = said_by([*command, script(tmp_path, work)])
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.split("\n")[:2]) == ["cuda:0 [2.0, 1.0]", "cuda:1 [2.0, 1.0]"]
+
+
 def test_they_meet_in_a_folder_of_any_name(tmp_path: Path) -> None:
     folder = tmp_path / "a b 课程 100% #1 ?x&y"
     folder.mkdir()
