@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from itertools import product
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.episodes import Setting, reference_setting
 from mooc_maml.common.randomness import torch_generator
+from mooc_maml.meta import outer_products
 from mooc_maml.meta.gru.profile import profile_of
 from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.outer import MetaGradient, meta_gradient
@@ -73,6 +73,17 @@ def deterministic(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
+@contextmanager
+def own_matrices(wanted: bool) -> Iterator[None]:
+    """Several tasks have matrices of their own, or sums of outer products, for a while."""
+    before = outer_products.wants_matrices
+    outer_products.wants_matrices = lambda device: wanted
+    try:
+        yield
+    finally:
+        outer_products.wants_matrices = before
+
+
 class Iteration:
     """The study's model (embedding 64, GRU 128) with fresh weights, and one meta-batch."""
 
@@ -100,7 +111,7 @@ class Iteration:
 
 
 def iteration_rows(device: torch.device, tasks: list[int], enough: float) -> list[Row]:
-    """A row for each size, order, way, and with deterministic algorithms or without.
+    """A row for each size, order, form of the tasks' weights, and way; some not deterministic.
 
     `enough`: seconds that one measurement takes.
     """
@@ -108,15 +119,22 @@ def iteration_rows(device: torch.device, tasks: list[int], enough: float) -> lis
     for number in tasks:
         own = Iteration(number, device)
         preparing = seconds_of(own.prepare, device, enough)
-        for second_order, fixed in product((True, False), (True, False)):
-            with deterministic(fixed):
+        for second_order, fixed in ((True, True), (True, False), (False, True)):
+            with deterministic(fixed), own_matrices(False):
                 expected = own.solve(own.plain, second_order)
-                for way in ("eager", _RECORDED[device.type]):
-                    facts = _measured(own, way, second_order, expected, enough)
-                    row = {"tasks": number, "order": 2 if second_order else 1, "way": way}
-                    rows.append(
-                        row | {"deterministic": fixed, "prepare_ms": 1e3 * preparing} | facts
-                    )
+            for matrices in (True, False):
+                with deterministic(fixed), own_matrices(matrices):
+                    facts = [
+                        {"way": way} | _measured(own, way, second_order, expected, enough)
+                        for way in ("eager", _RECORDED[device.type])
+                    ]
+                row: Row = {
+                    "tasks": number,
+                    "order": 2 if second_order else 1,
+                    "matrices": matrices,
+                }
+                row |= {"deterministic": fixed, "prepare_ms": 1e3 * preparing}
+                rows += [row | own_facts for own_facts in facts]
     return rows
 
 
@@ -139,7 +157,9 @@ def _measured(
         "first_three_ms": 1e3 * first,
         "peak_mb": peak_mb(own.device),
         "relative_error": _difference(found[-1].weights, expected.weights),
-        "same_bits": all(torch.equal(found[-1].weights[k], x) for k, x in expected.weights.items()),
+        "replay_same_bits": all(
+            torch.equal(found[-1].weights[name], x) for name, x in found[0].weights.items()
+        ),
         "fault": model.replays.fault if model.replays else "",
     }
 
@@ -166,25 +186,30 @@ def peak_mb(device: torch.device) -> float | None:
     return torch.cuda.max_memory_allocated(device) / 1e6 if device.type == "cuda" else None
 
 
-def kernels(device: torch.device, tasks: int, *, fill: bool) -> Row:
+def kernels(device: torch.device, tasks: int, *, fill: bool, matrices: bool) -> Row:
     """What one second-order meta-gradient, deterministic, launches; on the CPU, what it computes.
 
-    `fill`: whether new memory is filled first, as PyTorch does with deterministic algorithms
-    unless it is told not to.
+    Args:
+        device: where.
+        tasks: of the meta-batch.
+        fill: whether new memory is filled first, as PyTorch does with deterministic algorithms
+            unless it is told not to.
+        matrices: the form of the tasks' weights.
     """
     own = Iteration(tasks, device)
     before = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
     activity = ProfilerActivity.CUDA if device.type == "cuda" else ProfilerActivity.CPU
     try:
-        with deterministic(True):
+        with deterministic(True), own_matrices(matrices):
             own.solve(own.plain, True)
             with profile(activities=[activity]) as seen:
                 own.solve(own.plain, True)
                 finish(device)
     finally:
         torch.utils.deterministic.fill_uninitialized_memory = before  # type: ignore[attr-defined]
-    return {"tasks": tasks, "memory_filled_first": fill} | _counted(seen.events(), device)
+    row: Row = {"tasks": tasks, "memory_filled_first": fill, "matrices": matrices}
+    return row | _counted(seen.events(), device)
 
 
 def _counted(events: Any, device: torch.device) -> Row:
@@ -194,13 +219,31 @@ def _counted(events: Any, device: torch.device) -> Row:
             "kernels": len(on_gpu),
             "busy_ms": sum(x.time_range.elapsed_us() for x in on_gpu) / 1e3,
         }
-    own = [x for x in events if x.name.startswith("aten::")]
-    leaves = [x for x in own if not any(y.name.startswith("aten::") for y in x.cpu_children)]
-    computing = [x for x in leaves if x.name.removeprefix("aten::") not in _NO_KERNEL]
-    return {"operations": len(computing)}
+    return {"operations": sum(_computes(x) for x in events)}
+
+
+def _computes(event: Any) -> bool:
+    """Whether an operation of PyTorch computes itself: it is no view, and calls none that does.
+
+    That new memory is filled counts for itself, and not against the one that asked for it.
+    """
+    name = event.name.removeprefix("aten::")
+    is_own = name != event.name and name not in _NO_KERNEL
+    if name in ("fill_", "zero_"):
+        return not event.cpu_children
+    return is_own and not _calls(event)
+
+
+def _calls(event: Any) -> bool:
+    """Whether anything that an operation calls computes, but for filling memory."""
+    others = [x for x in event.cpu_children if x.name not in ("aten::fill_", "aten::zero_")]
+    return any(_computes(child) or _calls(child) for child in others)
 
 
 _NO_KERNEL = {
+    *("zeros", "zeros_like", "new_zeros", "full", "ones", "new_empty", "empty_like"),
+    *("slice", "select", "t", "transpose", "permute", "unsqueeze", "expand", "split_with_sizes"),
+    *("detach", "contiguous", "reshape", "flatten", "numpy_T", "mT", "narrow", "split", "chunk"),
     *("as_strided", "view", "_unsafe_view", "_reshape_alias", "resolve_conj", "resolve_neg"),
     *("empty", "empty_strided", "set_", "resize_", "as_strided_", "alias", "to"),
 }

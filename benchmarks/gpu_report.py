@@ -49,7 +49,10 @@ def measure_all(arguments: argparse.Namespace) -> None:
         found["note"] = "on the CPU: this tries the script, and says nothing about a GPU"
     parts: dict[str, Callable[[], Any]] = {
         "tests": lambda: cuda_tests(arguments.quick),
-        "kernels": lambda: [kernels(device, size["tasks"][0], fill=fill) for fill in (True, False)],
+        "kernels": lambda: [
+            kernels(device, 32, fill=fill, matrices=matrices)
+            for fill, matrices in ((True, False), (False, False), (False, True))
+        ],
         "iterations": lambda: iteration_rows(device, size["tasks"], size["seconds"]),
         "resumed": lambda: [
             {"cuda_graphs": graphs} | resumed(device, store, params, graphs, size["resumed"])

@@ -2,18 +2,20 @@
 
 import pytest
 import torch
-from meta_helpers import assemble, gru_weights, pairs_of
+from meta_helpers import Weights, assemble, gru_weights, pairs_of
 from torch import Tensor
 
 from benchmarks.ways import relative_error
 from mooc_maml.common.randomness import torch_generator
 from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta import outer_products
 from mooc_maml.meta.gru.layer import TaskLinear
 from mooc_maml.meta.gru.packed import Packed, pack_examples
 from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.outer import meta_gradient
-from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, outer_sum
+from mooc_maml.meta.outer_products import Matrices, Matrix, OuterSum, outer_sum
+from mooc_maml.meta.rows import Rows
 
 CPU = torch.device("cpu")
 TASKS, IN, OUT = 3, 4, 5
@@ -109,6 +111,69 @@ def test_one_task_alone_is_a_matrix_and_all_else_the_same() -> None:
     torch.testing.assert_close(double.bias, 2 * low[0].bias)
     several = Rows(drawn(TASKS, 1, IN)), Rows(drawn(TASKS, 1, OUT)), drawn(TASKS, OUT)
     assert isinstance(outer_sum(*several), OuterSum)
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several tasks have matrices of their own."""
+    monkeypatch.setattr(outer_products, "wants_matrices", lambda device: True)
+
+
+def test_only_off_the_cpu_several_tasks_have_matrices() -> None:
+    assert not outer_products.wants_matrices(CPU)
+    assert outer_products.wants_matrices(torch.device("cuda"))
+
+
+@pytest.mark.usefixtures("as_on_a_gpu")
+def test_matrices_are_the_sums_they_are_made_of() -> None:
+    low = [random_sum(2, 1), random_sum(3, 2)]
+    own = [outer_sum(x.inputs, x.outputs, x.bias) for x in low]
+    assert all(isinstance(x, Matrices) for x in own)
+    u, d = drawn(TASKS, 6, IN), drawn(TASKS, 6, OUT)
+    expected = low[0].plus(low[1], -0.5)
+    for first, second in ((own[0], own[1]), (low[0], own[1]), (own[0], low[1])):
+        found = first.plus(second, -0.5)
+        assert isinstance(found, Matrices)
+        torch.testing.assert_close(found.weight, dense(expected))
+        torch.testing.assert_close(found.apply(u), expected.apply(u))
+        torch.testing.assert_close(found.apply_transposed(d), expected.apply_transposed(d))
+        torch.testing.assert_close(found.total(), expected.total())
+        torch.testing.assert_close(found.squared_norm(), expected.squared_norm())
+        for one, two in zip(first.products(second), low[0].products(low[1]), strict=True):
+            torch.testing.assert_close(one, two)
+    double = OuterSum().plus(own[0], 2.0)
+    torch.testing.assert_close(double.total(), 2 * low[0].total())
+    torch.testing.assert_close(double.scaled(0.5, 3.0).bias, 6 * low[0].bias)
+    assert double.scaled(None, None).squared_norm().tolist() == [0] * TASKS
+    moved = own[0].plus(OuterSum(), 1.0)  # of no change at all
+    torch.testing.assert_close(moved.total(), low[0].total())
+
+
+@pytest.mark.parametrize("second_order", [True, False])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_meta_gradient_with_matrices_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, layers: int, second_order: bool
+) -> None:
+    """Also with step sizes by parameter, which are learned; and how far the weights move."""
+    support = assemble([pairs_of([1, 2, 1, 3, 4]) + pairs_of([5, 6]), pairs_of([7, 2])])
+    query = assemble([pairs_of([3, 1, 2]), pairs_of([2, 7, 2]) + pairs_of([4, 3, 6, 1])])
+    learner, weights = GRUTaskModel(CPU, torch.float64), gru_weights(7, layers)
+    rates = [{name: torch.tensor(0.1 + 0.01 * i) for i, name in enumerate(weights)}]
+
+    def solved() -> list[Weights]:
+        how = {"steps": 3, "second_order": second_order}
+        plain = meta_gradient(learner, weights, support, query, inner_lr=0.3, **how)
+        along = meta_gradient(
+            learner, weights, support, query, inner_lr=rates, step_weights=[0.2, 0.3, 0.5], **how
+        )
+        fast, _ = adapt(learner, weights, learner.prepare(support), 2, 0.3)
+        moved = learner.relative_changes(weights, fast)
+        return [plain.weights, along.weights, *along.rates, moved, {"losses": plain.losses}]
+
+    expected = solved()
+    monkeypatch.setattr(outer_products, "wants_matrices", lambda device: True)
+    for found, true in zip(solved(), expected, strict=True):
+        assert relative_error(found, true) < 1e-12
 
 
 def test_a_bias_alone_acts_on_every_row() -> None:

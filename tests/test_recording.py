@@ -17,6 +17,7 @@ from training_helpers import CPU, STORE, run, same_weights, through_a_file, tiny
 from benchmarks.episodes import reference_setting
 from benchmarks.ways import problem, relative_error
 from mooc_maml.episodes.examples import Examples, costs_on, courses_read, groups_by_size, groups_on
+from mooc_maml.meta import outer_products
 from mooc_maml.meta import train as training
 from mooc_maml.meta.gru.packed import pack_examples
 from mooc_maml.meta.gru.profile import Profile, envelope, profile_of
@@ -72,6 +73,13 @@ def padded(device: torch.device, dtype: torch.dtype, batch: Any, replays: Any) -
     return GRUTaskModel(device, dtype).recording(replays, profiles)  # type: ignore[arg-type]
 
 
+@pytest.fixture(params=[False, True], ids=["sums", "matrices"])
+def own_weights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """In which form several tasks have weights of their own: as on the CPU, or as on a GPU."""
+    monkeypatch.setattr(outer_products, "wants_matrices", lambda device: request.param)
+    return bool(request.param)
+
+
 # --- groups -----------------------------------------------------------------------------------
 
 
@@ -121,6 +129,7 @@ def test_an_envelope_fits_all_that_it_was_drawn_from() -> None:
     assert envelope([]) is None
 
 
+@pytest.mark.usefixtures("own_weights")
 @pytest.mark.parametrize("layers", [1, 2])
 @pytest.mark.parametrize("case", list(CASES))
 def test_padding_contributes_nothing(case: str, layers: int) -> None:
@@ -149,6 +158,7 @@ def test_padding_contributes_nothing(case: str, layers: int) -> None:
         assert relative_error(own, true) < 1e-12
 
 
+@pytest.mark.usefixtures("own_weights")
 def test_padding_may_hold_anything() -> None:
     """The control: what lies in padded places is another, and not a bit of the result is."""
     support, query = batch_of(*SEVERAL)
@@ -180,6 +190,7 @@ def test_what_does_not_fit_is_not_padded() -> None:
 # --- nothing depends on values ------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("own_weights")
 def test_nothing_after_preparing_looks_at_a_value() -> None:
     """Fake tensors have no values, so .item() and the like fail."""
     support, query = batch_of(*SEVERAL)
@@ -205,6 +216,7 @@ def by(replays: Replays, batch: Any, weights: Weights, **how: Any) -> MetaGradie
     return meta_gradient(model, weights, *batch, **(HOW | how))
 
 
+@pytest.mark.usefixtures("own_weights")
 def test_a_replay_is_the_call_itself() -> None:
     """From the second call of a shape on, with other weights and examples than were recorded."""
     replays = Replays(Again)
@@ -301,6 +313,7 @@ def recording_trainer(new_graph: Any = Again, **changes: Any) -> MetaTrainer:
     return trainer
 
 
+@pytest.mark.usefixtures("own_weights")
 def test_a_recorded_run_is_the_plain_run_to_rounding_and_resumes_to_the_bit() -> None:
     whole, plain = run(recording_trainer()), run(MetaTrainer(STORE, tiny_params(), CPU))
     assert Again.made >= 1

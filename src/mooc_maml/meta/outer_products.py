@@ -13,8 +13,10 @@ directions of the second-order recursion have the same form.
 
 An embedding is the same with one-hot inputs, where u_j . u says whether two courses are the same.
 
-With more products than about in x out / (in + out) the matrix itself is cheaper. A task that has so
-many is adapted alone, and what is its own is then a plain `Matrix`.
+With more products than about in x out / (in + out) the matrix itself is cheaper. On the CPU a task
+that has so many is adapted alone, and what is its own is then a plain `Matrix`. On a GPU all tasks
+are adapted together, long and short ones, and each has its own of one tensor, `Matrices`: that is
+also one product a step in time instead of three.
 """
 
 from dataclasses import dataclass, field
@@ -23,53 +25,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear
 
+from mooc_maml.meta.rows import Rows
+
 Rate = Tensor | float | None
-
-
-class Rows:
-    """Rows [tasks, r, d] of several tasks, to which more can be appended.
-
-    The rows lie at the front of a larger buffer, so that appending copies only what is new; an
-    older `Rows` goes on seeing its own front part. If somebody else has appended there since, or
-    the buffer is full, the rows move to a new one first.
-    """
-
-    def __init__(self, *blocks: Tensor) -> None:
-        self.blocks = blocks
-        self._buffer: Tensor | None = None
-        self._filled = [0]  # rows of the buffer in use, shared by all who look at it
-
-    @property
-    def tensor(self) -> Tensor:
-        """All rows: [tasks, r, d]."""
-        return self.blocks[0] if len(self.blocks) == 1 else torch.cat(self.blocks, 1)
-
-    def appended(self, more: "Rows", scale: float | None = None) -> "Rows":
-        """These rows, then `more`, times `scale` if given."""
-        if not more.blocks:
-            return self
-        rank = sum(block.shape[1] for block in self.blocks)
-        new_rank = rank + sum(block.shape[1] for block in more.blocks)
-        result = Rows()
-        result._buffer, result._filled = self._buffer, self._filled
-        buffer = self._buffer
-        if buffer is None or self._filled[0] != rank or new_rank > buffer.shape[1]:
-            like = more.blocks[0]
-            room = new_rank + 9 * (new_rank - rank)  # untouched memory costs nothing on a CPU
-            buffer = like.new_empty(like.shape[0], room, *like.shape[2:])
-            result._buffer, result._filled = buffer, [rank]
-            if rank:
-                buffer[:, :rank] = self.tensor
-        for block in more.blocks:
-            place = buffer[:, rank : rank + block.shape[1]]
-            if scale is None:
-                place.copy_(block)
-            else:
-                torch.mul(block, scale, out=place)
-            rank += block.shape[1]
-        result._filled[0] = rank
-        result.blocks = (buffer[:, :rank],)
-        return result
 
 
 @dataclass(frozen=True)
@@ -93,10 +51,10 @@ class OuterSum:
 
     def plus(self, other: "TaskMatrix", scale: float) -> "TaskMatrix":
         """`self + scale * other`."""
-        if isinstance(other, Matrix):
+        if not isinstance(other, OuterSum):
             if self.is_zero and self.bias is None:
                 return other.scaled(scale, scale)
-            return self.as_matrix(other).plus(other, scale)
+            return self.as_dense(other).plus(other, scale)
         return OuterSum(
             self.inputs.appended(other.inputs),
             self.outputs.appended(other.outputs, scale),
@@ -127,8 +85,8 @@ class OuterSum:
 
         (sum_j d_j u_j^T) . (sum_k e_k w_k^T) = sum_jk (d_j . e_k)(u_j . w_k).
         """
-        if isinstance(other, Matrix):
-            return self.as_matrix(other).products(other)
+        if not isinstance(other, OuterSum):
+            return self.as_dense(other).products(other)
         biases = None if self.bias is None or other.bias is None else self.bias * other.bias
         if self.is_zero or other.is_zero:
             none = self.bias if self.bias is not None else other.bias
@@ -161,6 +119,19 @@ class OuterSum:
         inputs = inputs.double() if inputs.is_floating_point() else inputs
         norm = (_gram(inputs, inputs, outputs.dtype) * (outputs @ outputs.mT)).sum((1, 2))
         return norm if self.bias is None else norm + self.bias.double().square().sum(1)
+
+    def as_dense(self, like: "Matrix | Matrices") -> "Matrix | Matrices":
+        """The same in the form of another; `like` also gives the shape of 0."""
+        return self.as_matrix(like) if isinstance(like, Matrix) else self.as_matrices(like)
+
+    def as_matrices(self, like: "Matrices | None" = None) -> "Matrices":
+        """The same with every product carried out, task by task; not of one-hot inputs."""
+        if like is not None and self.is_zero:
+            weight = torch.zeros_like(like.weight)
+        else:
+            weight = self.outputs.tensor.mT @ self.inputs.tensor
+        bias = weight.new_zeros(weight.shape[:2]) if self.bias is None else self.bias
+        return Matrices(weight, bias)
 
     def as_matrix(self, like: "Matrix | None" = None) -> "Matrix":
         """The same of one task alone, with every product carried out; `like` gives the shape of 0.
@@ -222,13 +193,65 @@ class Matrix:
         return self.weight
 
 
-TaskMatrix = OuterSum | Matrix
+@dataclass(frozen=True)
+class Matrices:
+    """An `OuterSum` with all products carried out: weight [tasks, out, in], bias [tasks, out]."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def scaled(self, weight_rate: Rate, bias_rate: Rate) -> "Matrices":
+        """The matrices and the biases times their rates; None is 0."""
+        weight = self.weight * (0.0 if weight_rate is None else weight_rate)
+        return Matrices(weight, self.bias * (0.0 if bias_rate is None else bias_rate))
+
+    def products(self, other: "TaskMatrix") -> tuple[Tensor, Tensor | None]:
+        """See `OuterSum.products`."""
+        own = self._like(other)
+        return (self.weight * own.weight).sum((1, 2)), self.bias * own.bias
+
+    def plus(self, other: "TaskMatrix", scale: float) -> "Matrices":
+        """`self + scale * other`."""
+        own = self._like(other)
+        weight = torch.add(self.weight, own.weight, alpha=scale)
+        return Matrices(weight, torch.add(self.bias, own.bias, alpha=scale))
+
+    def _like(self, other: "TaskMatrix") -> "Matrices":
+        if isinstance(other, Matrix):
+            return Matrices(other.weight[None], other.bias)
+        return other.as_matrices(self) if isinstance(other, OuterSum) else other
+
+    def apply(self, u: Tensor) -> Tensor:
+        """The matrices times u [tasks, n, in], plus the biases -> [tasks, n, out]."""
+        return torch.baddbmm(self.bias[:, None], u, self.weight.mT)
+
+    def apply_transposed(self, d: Tensor) -> Tensor:
+        """The transposed matrices times d [tasks, n, out] -> [tasks, n, in]."""
+        return d @ self.weight
+
+    def squared_norm(self) -> Tensor:
+        """Sum of squares of each task's matrix and bias, float64 [tasks]."""
+        return sum(x.double().square().flatten(1).sum(1) for x in (self.weight, self.bias))  # type: ignore[return-value]
+
+    def total(self, size: int | None = None) -> Tensor:
+        """The sum over tasks as one matrix [out, in]."""
+        return self.weight.sum(0)
+
+
+TaskMatrix = OuterSum | Matrix | Matrices
 
 
 def outer_sum(inputs: Rows, outputs: Rows, bias: Tensor) -> TaskMatrix:
-    """sum_j outputs_j inputs_j^T in the cheaper form: a `Matrix` for one task, else `OuterSum`."""
+    """sum_j outputs_j inputs_j^T in the cheaper form, see above; [tasks, out] of the bias."""
     result = OuterSum(inputs, outputs, bias)
-    return result.as_matrix() if len(bias) == 1 else result
+    if len(bias) == 1:
+        return result.as_matrix()
+    return result.as_matrices() if wants_matrices(bias.device) else result
+
+
+def wants_matrices(device: torch.device) -> bool:
+    """Whether several tasks have matrices of their own; on the CPU that takes longer."""
+    return device.type != "cpu"
 
 
 def _gram(u: Tensor, inputs: Tensor, dtype: torch.dtype) -> Tensor:

@@ -28,23 +28,36 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from mooc_maml.meta.gru.packed import Packed
-from mooc_maml.meta.outer_products import OuterSum, Rows, TaskMatrix, outer_sum
+from mooc_maml.meta.outer_products import OuterSum, TaskMatrix, outer_sum
+from mooc_maml.meta.rows import Rows
 
 
 @dataclass(frozen=True)
 class TaskLinear:
-    """y = W u + b, with a shared W [out, in] and b [out] plus a task's own sum of products."""
+    """y = W u + b, with a shared W [out, in] and b [out] plus a task's own sum of products.
+
+    Or W [tasks, out, in] and b [tasks, out] of each task's own, and no sum of products.
+    """
 
     weight: Tensor
     bias: Tensor
     own: OuterSum
 
+    @property
+    def is_of_tasks(self) -> bool:
+        """Whether W is each task's own."""
+        return self.weight.dim() == 3
+
     def affine(self, u: Tensor) -> Tensor:
         """W u + b: [tasks, n, in] -> [tasks, n, out]."""
+        if self.is_of_tasks:
+            return torch.baddbmm(self.bias[:, None], u, self.weight.mT)
         return add(linear(u, self.weight, self.bias), self.own.apply(u))
 
     def product(self, u: Tensor) -> Tensor:
         """W u: [tasks, n, in] -> [tasks, n, out]."""
+        if self.is_of_tasks:
+            return u @ self.weight.mT
         return add(linear(u, self.weight), self.own.apply(u, with_bias=False))
 
     def transposed(self, d: Tensor) -> Tensor:
@@ -70,9 +83,15 @@ class Recurrence:
     """
 
     def __init__(self, hidden: TaskLinear, layout: Packed) -> None:
+        self.layout, self.is_of_tasks = layout, hidden.is_of_tasks
+        task, self.own = layout.session_task, False
+        if self.is_of_tasks:
+            weight = hidden.weight[task]
+            self.weights, self.weights_t = self._running(weight), self._running(weight.mT)
+            self.bias = self._running(hidden.bias[task])
+            self.biases = self._running(hidden.bias[task].unsqueeze(1))
+            return
         self.weight, self.weight_t = hidden.weight, hidden.weight.T.contiguous()
-        self.layout = layout
-        task = layout.session_task
         bias = hidden.bias.expand(len(task), -1)
         if hidden.own.bias is not None:
             bias = bias + hidden.own.bias[task]
@@ -91,6 +110,33 @@ class Recurrence:
         """For each time, the part of x [steps, ...]; where own weights need it, [running, 1, d]."""
         return list(x.split_with_sizes(self.layout.sizes))
 
+    def affine(self, t: int, y: Tensor, h: Tensor, wide_y: Tensor, wide_h: Tensor) -> None:
+        """y = W h + b at time t: h [running, H], y [running, 3H]; wide: [running, 1, ...]."""
+        if self.is_of_tasks:
+            torch.baddbmm(self.biases[t], wide_h, self.weights_t[t], out=wide_y)
+            return
+        torch.addmm(self.bias[t], h, self.weight_t, out=y)
+        if self.own:
+            self.add_own(t, wide_y, wide_h)
+
+    def product(self, t: int, y: Tensor, h: Tensor, wide_y: Tensor, wide_h: Tensor) -> None:
+        """y = W h at time t, as `affine`."""
+        if self.is_of_tasks:
+            torch.bmm(wide_h, self.weights_t[t], out=wide_y)
+            return
+        torch.mm(h, self.weight_t, out=y)
+        if self.own:
+            self.add_own(t, wide_y, wide_h)
+
+    def add_transposed(self, t: int, y: Tensor, d: Tensor, wide_y: Tensor, wide_d: Tensor) -> None:
+        """y += W^T d at time t: d [running, 3H], y [running, H]; wide: [running, 1, ...]."""
+        if self.is_of_tasks:
+            wide_y.baddbmm_(wide_d, self.weights[t])
+            return
+        y.addmm_(d, self.weight)
+        if self.own:
+            self.add_own_transposed(t, wide_y, wide_d)
+
     def add_own(self, t: int, y: Tensor, h: Tensor) -> None:
         """y += (own W) h at time t: h [running, 1, H], y [running, 1, 3H]."""
         y.baddbmm_(torch.bmm(h, self.inputs_t[t]), self.outputs[t])
@@ -108,14 +154,11 @@ def forward_scan(i: Tensor, recurrence: Recurrence) -> tuple[Tensor, Tensor, Ten
     gs, gates, candidates = split(g), split(rz), split(n)
     g_rz, g_n, i_rz, i_n = (split(x[:, part]) for x in (g, i) for part in _parts(size))
     reset, update = split(rz[:, :size]), split(rz[:, size:])
-    own = recurrence.own
     own_g, own_h = (split(g.unsqueeze(1)), recurrence.layout.split_before(h.unsqueeze(1)))
     gs[0].copy_(recurrence.bias[0])
     for t, state in enumerate(states):
         if t:
-            torch.addmm(recurrence.bias[t], before[t], recurrence.weight_t, out=gs[t])
-            if own:
-                recurrence.add_own(t, own_g[t], own_h[t])
+            recurrence.affine(t, gs[t], before[t], own_g[t], own_h[t])
         torch.add(i_rz[t], g_rz[t], out=gates[t]).sigmoid_()
         torch.addcmul(i_n[t], reset[t], g_n[t], out=candidates[t]).tanh_()
         if t:
@@ -138,9 +181,7 @@ def linear_scan(u: Tensor, z: Tensor, m: Tensor, recurrence: Recurrence) -> tupl
     own_product, own_before = split(product.unsqueeze(1)), split_before(th.unsqueeze(1))
     products[0].zero_()
     for t in range(1, len(states)):
-        torch.mm(before[t], recurrence.weight_t, out=products[t])
-        if recurrence.own:
-            recurrence.add_own(t, own_product[t], own_before[t])
+        recurrence.product(t, products[t], before[t], own_product[t], own_before[t])
         states[t].addcmul_(zs[t], before[t]).add_((blocks[t] * ms[t]).sum(1))
     return th, product
 
@@ -161,9 +202,8 @@ def linear_scan_back(
     for t in reversed(range(len(here))):
         torch.mul(ms[t], wide[t], out=blocks[t])
         if t:
-            before[t].addcmul_(zs[t], here[t]).addmm_(dgs[t], recurrence.weight)
-            if recurrence.own:
-                recurrence.add_own_transposed(t, own_before[t], own_dg[t])
+            before[t].addcmul_(zs[t], here[t])
+            recurrence.add_transposed(t, before[t], dgs[t], own_before[t], own_dg[t])
     return dh, dg
 
 

@@ -19,8 +19,9 @@ from mooc_maml.meta.gru.pointer import NAME as POINTER
 from mooc_maml.meta.gru.pointer import opened
 from mooc_maml.meta.gru.profile import Profile, profile_of
 from mooc_maml.meta.inner import Rates, Weights
-from mooc_maml.meta.outer_products import Matrix, OuterSum, Rows, TaskMatrix
+from mooc_maml.meta.outer_products import Matrices, Matrix, OuterSum, TaskMatrix
 from mooc_maml.meta.replay import Replays
+from mooc_maml.meta.rows import Rows
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 _LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
@@ -30,7 +31,7 @@ _LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_h
 class GRUDirection:
     """Gradients or directions of all tasks: an `OuterSum` for each weight matrix, by its name.
 
-    With one task alone, GRU weights are a `Matrix`.
+    With one task alone, GRU weights are a `Matrix`; on a GPU, with several, `Matrices`.
     """
 
     sums: dict[str, TaskMatrix]
@@ -108,6 +109,8 @@ class GRUFastWeights:
         own = self.own.sums[name]
         if isinstance(own, Matrix):  # one task: its weights are all there is
             return TaskLinear(weight + own.weight, bias + own.bias[0], OuterSum())
+        if isinstance(own, Matrices):
+            return TaskLinear(weight + own.weight, bias + own.bias, OuterSum())
         return TaskLinear(weight, bias, own)
 
 
