@@ -221,3 +221,23 @@ def test_a_start_that_stays_the_best_is_said_aloud(values: list[float], is_said:
     keys = [warning.key for warning in diagnose(curves, ended=True)]
     assert ("start_best" in keys) is is_said
     assert "start_best" not in [warning.key for warning in diagnose(curves, ended=False)]
+
+
+def test_what_has_few_numbers_moves_by_its_own_outer_step_size() -> None:
+    """Adam's first update moves every number by its step size; a schedule lowers both alike."""
+    own = {"pointer": 1.0, "variant": "maml_plus_plus", "schedule": "cosine", "weight_decay": 0.5}
+    trainer = tiny_trainer(outer_lr=1e-6, meta=own | {"outer_lr_few": 0.25})
+    before = {name: x.clone() for name, x in trainer.weights.items()}
+    run(trainer, 1)
+    moved = {name: (x - before[name]).abs() for name, x in trainer.weights.items()}
+    few = {name for name in moved if name.startswith(("pointer.", "log_step_size."))}
+    assert "log_step_size.1.pointer.bias" in few
+    for name in few:
+        assert float(moved[name].max()) == pytest.approx(0.25, rel=1e-3)
+        assert float(moved[name].min()) > 0.2, "no weight decay: 0.5 x 0.25 of a pointer of 1"
+    assert max(float(moved[name].max()) for name in moved.keys() - few) < 1e-5
+    rates = [group["lr"] for group in trainer.optimiser.adam.param_groups]
+    run(trainer, 1)
+    assert [group["lr"] / rate for group, rate in zip(
+        trainer.optimiser.adam.param_groups, rates, strict=True)] == pytest.approx(
+        [trainer.optimiser.share(1)] * 2)  # fmt: skip

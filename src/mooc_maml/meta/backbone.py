@@ -13,6 +13,7 @@ from mooc_maml.common.randomness import torch_generator
 from mooc_maml.meta.inner import TaskModel, Weights
 from mooc_maml.models.model_file import read_module, write_module
 from mooc_maml.ranking.seen import SeenFilter
+from mooc_maml.settings.meta import pointer_of
 from mooc_maml.settings.params import Params
 
 OUTPUT_BIAS = "output_bias"  # the part that `inner_lr_bias` is the step size of
@@ -115,7 +116,7 @@ class Backbone:
         if params.meta.pointer is None:
             own: nn.Module = baseline
             return own
-        shape = {**baseline.settings, "pointer": params.meta.pointer}
+        shape = {**baseline.settings, **pointer_of(params.meta)}
         start = self.kind(**shape, generator=torch_generator(params.seed, "meta-initial"))
         start.load_state_dict({**start.state_dict(), **baseline.state_dict()})
         return start

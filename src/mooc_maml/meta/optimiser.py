@@ -1,13 +1,17 @@
 """How the outer loop moves what is meta-learned: Adam, with what keeps it from overfitting."""
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mooc_maml.meta.inner import Weights
 from mooc_maml.meta.variant import model_weights
 from mooc_maml.settings.params import Params
+
+POINTER = "pointer."  # how the names of its weights begin
 
 
 class OuterOptimiser:
@@ -32,7 +36,7 @@ class OuterOptimiser:
         """Meta-update number `update`, counted from 0."""
         if self.params.meta.schedule != "constant":
             for group in self.adam.param_groups:
-                group["lr"] = self.params.outer_lr * self.share(update)
+                group["lr"] = group["full_lr"] * self.share(update)
         for name, weight in self.weights.items():
             weight.grad = gradient[name]
         self.adam.step()
@@ -55,16 +59,34 @@ class OuterOptimiser:
 
 
 def _adam(weights: Weights, params: Params) -> torch.optim.Optimizer:
-    """Learned step sizes do not decay: a logarithm of 0 is no smaller than any other."""
+    """Learned step sizes do not decay: a logarithm of 0 is no smaller than any other.
+
+    With an outer step size of their own neither does the pointer.
+    """
     decay, lr = params.meta.weight_decay, params.outer_lr
-    if not decay:
-        return torch.optim.Adam(weights.values(), lr=lr)
+    few = few_of(weights) if params.meta.outer_lr_few is not None else learned_besides(weights)
+    own_lr = lr if params.meta.outer_lr_few is None else params.meta.outer_lr_few
+    if not decay and own_lr == lr:
+        return torch.optim.Adam([_group(weights.values(), lr, 0.0)])
+    most = [x for name, x in weights.items() if name not in few]
+    groups = [_group(most, lr, decay)] + ([_group(few.values(), own_lr, 0.0)] if few else [])
+    return torch.optim.AdamW(groups)
+
+
+def _group(weights: Iterable[Tensor], lr: float, decay: float) -> dict[str, Any]:
+    return {"params": list(weights), "lr": lr, "full_lr": lr, "weight_decay": decay}
+
+
+def learned_besides(weights: Weights) -> Weights:
+    """What is meta-learned that is no weight of the model."""
     own = model_weights(weights)
-    others = [x for name, x in weights.items() if name not in own]
-    groups: list[dict[str, Any]] = [{"params": list(own.values()), "weight_decay": decay}]
-    if others:
-        groups.append({"params": others, "weight_decay": 0.0})
-    return torch.optim.AdamW(groups, lr=lr)
+    return {name: x for name, x in weights.items() if name not in own}
+
+
+def few_of(weights: Weights) -> Weights:
+    """The same and the pointer: what has `meta.outer_lr_few` for its outer step size."""
+    pointer = {name: x for name, x in weights.items() if name.startswith(POINTER)}
+    return {**pointer, **learned_besides(weights)}
 
 
 def copied(weights: Weights) -> Weights:

@@ -19,6 +19,7 @@ from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.settings.params import Params
 
 _RATE = "log_step_size"  # names of learned step sizes: log_step_size.<step>.<parameter>
+RIDGE = "log_ridge"  # names of what the variant ridge learns: log_ridge.<what>
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ class GradientVariant:
 
 def model_weights(meta: Weights) -> Weights:
     """Those of all that is meta-learned that are weights of the model."""
-    return {name: x for name, x in meta.items() if not name.startswith(f"{_RATE}.")}
+    return {n: x for n, x in meta.items() if not n.startswith((f"{_RATE}.", f"{RIDGE}."))}
 
 
 def log_rates(rates: Sequence[Rates]) -> Weights:

@@ -13,6 +13,7 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.backbone import OUTPUT_BIAS, Backbone
 from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.inner import StepSizes, TaskModel, Weights, adapt
+from mooc_maml.meta.ridge import Ridge
 from mooc_maml.meta.variant import (
     GradientVariant,
     log_gradient,
@@ -223,6 +224,7 @@ VARIANTS: dict[str, type[GradientVariant]] = {
     "reptile": Reptile,
     "proximal": Proximal,
     "reliability": Reliability,
+    "ridge": Ridge,
 }
 
 

@@ -18,11 +18,11 @@ from mooc_maml.models.model_file import read_module, write_module
 
 
 class _Pointer(nn.Module):
-    """Weights of courses opened before, of how often, and of the current one."""
+    """Weights of courses opened before: three, or five of one that is mixed with the head."""
 
-    def __init__(self) -> None:
+    def __init__(self, mixes: bool) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.empty(3))
+        self.bias = nn.Parameter(torch.empty(5 if mixes else 3))
 
 
 class GRURecommender(nn.Module):
@@ -39,6 +39,7 @@ class GRURecommender(nn.Module):
         dropout: share of embedding values set to zero where `hidden` is given a generator.
         pointer: where the weights of a pointer to courses opened before begin, which a meta-model
             may have and which the scores of this module leave out; None: there is none.
+        pointer_mixes: whether the pointer is mixed with the head, not added to its scores.
         generator: draws the initial weights; torch's default distributions, without global state.
             None: the weights are zero, for a model that is about to load them.
     """
@@ -51,6 +52,7 @@ class GRURecommender(nn.Module):
         layers: int = 1,
         dropout: float = 0.0,
         pointer: float | None = None,
+        pointer_mixes: bool = False,
         *,
         generator: torch.Generator | None = None,
     ) -> None:
@@ -64,12 +66,14 @@ class GRURecommender(nn.Module):
         }
         if pointer is not None:
             self.settings["pointer"] = pointer
+        if pointer_mixes:
+            self.settings["pointer_mixes"] = True
         with torch.device("meta"):  # no numbers yet, so that none come from global random state
             self.embedding = unset_embedding(num_courses + 1, embedding_dim)
             self.gru = nn.GRU(embedding_dim, hidden_dim, layers, batch_first=True)
             self.head = nn.Linear(hidden_dim, num_courses)
             if pointer is not None:
-                self.pointer = _Pointer()
+                self.pointer = _Pointer(pointer_mixes)
         self.to_empty(device="cpu")
         self._initialise(generator)
 
@@ -87,7 +91,9 @@ class GRURecommender(nn.Module):
             nn.init.uniform_(weight, -bound, bound, generator=generator)
         start = self.settings.get("pointer")
         if start is not None:
-            self.pointer.bias.copy_(torch.tensor([start, start, -start]))
+            mixes = self.settings.get("pointer_mixes", False)
+            begin = [0.0, 0.0, start, -start, 0.0] if mixes else [start, start, -start]
+            self.pointer.bias.copy_(torch.tensor(begin))
 
     def hidden(self, courses: Tensor, dropout_generator: torch.Generator | None = None) -> Tensor:
         """States after each course.

@@ -54,6 +54,7 @@ _METHODS = {  # by meta.variant
     "reptile": "Reptile",
     "proximal": "{order} proximal MAML",
     "reliability": "{order} MAML with steps by session reliability",
+    "ridge": "{order} ridge regression of the head",
 }
 
 

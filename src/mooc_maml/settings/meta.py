@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import StrictBool
 
-from mooc_maml.settings.types import CountOrNone, Section, ShareBelowOne, Strength
+from mooc_maml.settings.types import CountOrNone, Rate, Section, ShareBelowOne, Strength
 
 RELIABILITY_STEPS = (3, 7)  # of few-shot with meta.variant: reliability; SRS from 0.5 on, below
 
@@ -23,6 +23,7 @@ class MetaParams(Section):
         "reptile",
         "proximal",
         "reliability",
+        "ridge",
     ]
     warm_start: StrictBool
     first_order_updates: CountOrNone
@@ -32,6 +33,15 @@ class MetaParams(Section):
     dropout: ShareBelowOne
     weight_decay: Strength
     average: ShareBelowOne
+    outer_lr_few: Rate | None
     schedule: Literal["constant", "cosine"]
     pointer: Strength | None
+    pointer_mixes: StrictBool
     supervised: Strength
+
+
+def pointer_of(own: MetaParams) -> dict[str, float | bool]:
+    """What a recommender with the pointer of the settings takes to be built; {}: it has none."""
+    if own.pointer is None:
+        return {}
+    return {"pointer": own.pointer} | ({"pointer_mixes": True} if own.pointer_mixes else {})

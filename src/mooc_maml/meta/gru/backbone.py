@@ -9,18 +9,21 @@ from mooc_maml.meta.backbone import OUTPUT_BIAS, Backbone
 from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.models.gru import GRURecommender
 from mooc_maml.ranking.seen import SeenFilter
+from mooc_maml.settings.meta import pointer_of
 from mooc_maml.settings.params import Params
 
 
 def _shape(params: Params) -> dict[str, Any]:
-    pointer = params.meta.pointer
-    return params.model.gru_shape() | ({} if pointer is None else {"pointer": pointer})
+    return params.model.gru_shape() | pointer_of(params.meta)
 
 
 def _task_model(
     module: nn.Module, device: torch.device, dtype: torch.dtype, seen: SeenFilter
 ) -> GRUTaskModel:
-    return GRUTaskModel(device, dtype, seen, points=hasattr(module, "pointer"))
+    points = None
+    if hasattr(module, "pointer"):
+        points = "mixed" if module.settings.get("pointer_mixes") else "added"  # type: ignore[union-attr, operator]
+    return GRUTaskModel(device, dtype, seen, points=points)
 
 
 GRU = Backbone(

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta.gru.copying import Copied
 from mooc_maml.meta.gru.pointer import Opened
 from mooc_maml.meta.gru.profile import Profile
 
@@ -40,7 +41,8 @@ class Packed:
         target: int64 [tasks, pairs, 1], label - 1, the column of the true course.
         left_out: two int64 [m], rows of [tasks * pairs, C] and columns of courses that are left out
             of the loss, never the true one; None: no course is.
-        opened: courses opened before, for weights with a pointer.
+        opened: courses opened before, for weights with a pointer whose scores are added.
+        copied: the same for a pointer that is mixed with the head.
         real: [steps, 1], 1 where a packed place holds a step, else 0; None: all do.
     """
 
@@ -57,6 +59,7 @@ class Packed:
     left_out: tuple[Tensor, Tensor] | None
     opened: Opened | None = None
     real: Tensor | None = None
+    copied: Copied | None = None
 
     def group(self, x: Tensor) -> Tensor:
         """Packed [steps, d] -> grouped [tasks, n, d]; padding holds arbitrary finite values."""

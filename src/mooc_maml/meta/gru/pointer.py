@@ -62,20 +62,46 @@ def opened(
         pairs: those that are scored.
         told: support pairs before them; None: `pairs` are support pairs themselves.
     """
+    found = known_courses(pairs, told)
+    before = (~found.current).to(dtype)
+    features = torch.stack([before, before * found.times.to(dtype).log1p(), 1 - before], 1)
+    task = found.pair // max(pairs.label.shape[1], 1)
+    return Opened(*(x.to(device) for x in (task, found.pair, found.course - 1, features)))
+
+
+class Known(NamedTuple):
+    """Courses that pairs know of as opened, each once for each pair: [m].
+
+    Attributes:
+        pair: int64, the pair, counted through all tasks.
+        course: int64.
+        times: int64, how often it has been opened.
+        current: bool, whether it is the latest of the pair's prefix.
+        previous: bool, whether it is the one before that, and another.
+    """
+
+    pair: Tensor
+    course: Tensor
+    times: Tensor
+    current: Tensor
+    previous: Tensor
+
+
+def known_courses(pairs: Examples, told: Examples | None) -> Known:
+    """What `opened` and `copied` say in features; arguments as there."""
     item, session = _shown(pairs if told is None else told)  # [tasks, n]
     own = pairs.session[..., None]
     other = session[:, None] < own if told is None else session[:, None] != own
     courses = torch.cat([prefixes(pairs), item[:, None].where(other, 0)], 2)  # [tasks, pairs, n]
-    base, number = int(courses.max()) + 1 if courses.numel() else 1, pairs.label.shape[1]
+    base = int(courses.max()) + 1 if courses.numel() else 1
     flat = courses.flatten(0, 1)
     keys = (torch.arange(len(flat), device=flat.device)[:, None] * base + flat)[flat > 0]
     key, times = keys.unique(return_counts=True)  # type: ignore[no-untyped-call]
     pair, course = key // base, key % base
     current = last_courses(pairs).flatten()[pair] == course
-    before = (~current).to(dtype)
-    features = torch.stack([before, before * times.to(dtype).log1p(), 1 - before], 1)
-    task = pair // max(number, 1)
-    return Opened(*(x.to(device) for x in (task, pair, course - 1, features)))
+    earlier = pairs._replace(position=(pairs.position - 1).clamp(min=0))
+    previous = (last_courses(earlier).flatten()[pair] == course) & ~current
+    return Known(pair, course, times, current, previous)
 
 
 def _shown(told: Examples) -> tuple[Tensor, Tensor]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import embedding
 
 from mooc_maml.episodes.examples import Examples
+from mooc_maml.meta.gru.copying import Mixed, copied
 from mooc_maml.meta.gru.layer import GRULayer, GRUTangent, TaskLinear, add
 from mooc_maml.meta.gru.masks import NO_MASKS, Masks, masked
 from mooc_maml.meta.gru.packed import Packed, pack_examples
@@ -21,6 +22,7 @@ from mooc_maml.meta.gru.profile import Profile, profile_of
 from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrices, Matrix, OuterSum, TaskMatrix
 from mooc_maml.meta.replay import Replays
+from mooc_maml.meta.ridge import ReadOut
 from mooc_maml.meta.rows import Rows
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
@@ -124,6 +126,8 @@ class GRUTape:
     states: Tensor  # [tasks, pairs, H]
     probabilities: Tensor  # [tasks, pairs, C]
     d_logits: Tensor  # [tasks, pairs, C]
+    share: Tensor  # [tasks, pairs, 1], how much the head's law counts
+    mixed: Mixed | None = None
 
 
 class GRUTaskModel:
@@ -136,7 +140,8 @@ class GRUTaskModel:
         dtype: of the weights.
         seen: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
         masks: columns left out.
-        points: whether the weights have a pointer, see `opened`.
+        points: how the pointer that the weights have acts: added (see `opened`) or mixed (see
+            `Copied`); None: there is none.
 
     Attributes:
         profiles: shapes that support and query are padded to where they fit; None: no padding.
@@ -152,7 +157,7 @@ class GRUTaskModel:
         dtype: torch.dtype,
         seen: SeenFilter = NONE_LEFT_OUT,
         masks: Masks = NO_MASKS,
-        points: bool = False,
+        points: str | None = None,
     ) -> None:
         self.device, self.dtype, self.seen, self.masks = device, dtype, seen, masks
         self.points = points
@@ -183,7 +188,10 @@ class GRUTaskModel:
         packed = pack_examples(examples, self.device, self.dtype, left_out, profile)
         if not self.points:
             return packed
-        return replace(packed, opened=opened(examples, support, self.device, self.dtype))
+        how = examples, support, self.device, self.dtype
+        if self.points == "mixed":
+            return replace(packed, copied=copied(*how, left_out))
+        return replace(packed, opened=opened(*how))
 
     def initial(self, weights: Weights, examples: Packed) -> GRUFastWeights:
         """Every task at the shared weights."""
@@ -195,7 +203,10 @@ class GRUTaskModel:
     @torch.inference_mode()
     def scores(self, fast: GRUFastWeights, examples: Packed) -> Tensor:
         """Logits [tasks, pairs, C] of every pair, each task with its own weights."""
-        return self._forward(fast, examples)[3]
+        logits = self._forward(fast, examples)[3]
+        if examples.copied is None:
+            return logits
+        return examples.copied.laws(_pointer(fast, len(logits))).mixed(logits)
 
     def _forward(
         self, fast: GRUFastWeights, layout: Packed
@@ -214,9 +225,7 @@ class GRUTaskModel:
         at_pairs = masked(_at_pairs(states, layout), self.masks.state)
         logits = head.affine(at_pairs)
         if layout.opened is not None:
-            weights = fast.shared[_bias(POINTER)].expand(len(logits), -1)
-            own = fast.own.sums[POINTER].bias
-            logits = layout.opened.add_to(logits, weights if own is None else weights + own)
+            logits = layout.opened.add_to(logits, _pointer(fast, len(logits)))
         return layers, head, at_pairs, logits
 
     @torch.inference_mode()
@@ -230,14 +239,32 @@ class GRUTaskModel:
             logits.view(-1, logits.shape[2])[layout.left_out] = -torch.inf
         weight = layout.pair_weight.unsqueeze(2)
         log_p = logits.log_softmax(2)
-        losses = -(log_p.gather(2, layout.target) * weight).sum((1, 2))
+        at_target, mixed = log_p.gather(2, layout.target), None
+        if layout.copied is not None:
+            laws = layout.copied.laws(_pointer(fast, len(logits)))
+            mixed = laws.at(at_target.flatten(), layout.target.flatten())
+            at_target = mixed.log_p.view_as(weight)
+        losses = -(at_target * weight).sum((1, 2))
+        share = weight if mixed is None else weight * mixed.share.view_as(weight)
         p = log_p.exp_()
-        d = (p * weight).scatter_add_(2, layout.target, -weight)
-        tape = GRUTape(layout, layers, head, states, p, d)
-        sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(Rows(states), Rows(d), d.sum(1))}
+        d = (p * share).scatter_add_(2, layout.target, -share)
+        tape = GRUTape(layout, layers, head, states, p, d, share, mixed)
+        return losses, self._backward(tape, d), tape
+
+    def _backward(self, tape: GRUTape, d: Tensor, d_states: Tensor | None = None) -> GRUDirection:
+        """What reaches the weights from that of logits [tasks, pairs, C], and of states."""
+        layout, layers, head = tape.layout, tape.layers, tape.head
+        sums: dict[str, TaskMatrix] = {
+            "head.weight": OuterSum(Rows(tape.states), Rows(d), d.sum(1))
+        }
         if layout.opened is not None:
             sums[POINTER] = OuterSum(bias=layout.opened.gradient(d))
-        dh = _from_pairs(masked(head.transposed(d), self.masks.state), layout)
+        if layout.copied is not None:  # which `read_out` does not ask
+            sums[POINTER] = OuterSum()
+        if tape.mixed is not None:
+            sums[POINTER] = OuterSum(bias=tape.mixed.gradient(layout.pair_weight))
+        reaching = add(head.transposed(d), d_states)
+        dh = _from_pairs(masked(reaching, self.masks.state), layout)
         for k in reversed(range(len(layers))):
             dx, *sides = layers[k].backward(dh)
             sums[f"gru.weight_ih_l{k}"], sums[f"gru.weight_hh_l{k}"] = sides
@@ -245,7 +272,37 @@ class GRUTaskModel:
                 dh = layout.pack_zero(dx)
         dx = masked(dx, self.masks.embedding)
         sums["embedding.weight"] = OuterSum(Rows(layout.courses), Rows(dx))
-        return losses, GRUDirection(sums, fast.own.num_courses), tape
+        return GRUDirection(sums, d.shape[2])
+
+    @torch.inference_mode()
+    def read_out(self, fast: GRUFastWeights, examples: Packed) -> ReadOut:
+        """See `Regressed`."""
+        layers, head, states, logits = self._forward(fast, examples)
+        if examples.left_out is not None:
+            logits.view(-1, logits.shape[2])[examples.left_out] = -torch.inf
+        tape = GRUTape(examples, layers, head, states, logits, logits, examples.pair_weight)
+        return ReadOut(states, logits, examples.target, examples.pair_weight > 0, tape)
+
+    @torch.inference_mode()
+    def pulled_back(self, tape: GRUTape, d_states: Tensor, d_logits: Tensor) -> GRUDirection:
+        """See `Regressed`."""
+        return self._backward(tape, d_logits, d_states)
+
+    @torch.inference_mode()
+    def with_head(
+        self, fast: GRUFastWeights, inputs: Tensor, outputs: Tensor, bias: Tensor
+    ) -> GRUFastWeights:
+        """See `Regressed`."""
+        own = fast.own.sums["head.weight"].plus(OuterSum(Rows(inputs), Rows(outputs), bias), 1.0)
+        sums = fast.own.sums | {"head.weight": own}
+        return GRUFastWeights(fast.shared, GRUDirection(sums, fast.own.num_courses))
+
+    @torch.inference_mode()
+    def head_gradient(self, gradient: GRUDirection) -> tuple[Tensor, Tensor]:
+        """See `Regressed`."""
+        own = gradient.sums["head.weight"]
+        assert isinstance(own, OuterSum)
+        return own.inputs.tensor, own.outputs.tensor
 
     @torch.inference_mode()
     def hessian_product(self, tape: GRUTape, direction: GRUDirection) -> GRUDirection:
@@ -267,11 +324,20 @@ class GRUTaskModel:
             t_logits = layout.opened.add_to(t_logits, pointer)
         p = tape.probabilities
         mean = (p * t_logits).sum(2, keepdim=True)
-        td = (t_logits - mean).mul_(p).mul_(layout.pair_weight.unsqueeze(2))
+        t_head = t_logits.gather(2, layout.target) - mean
+        td = (t_logits - mean).mul_(p).mul_(tape.share)
+        t_pointer = None
+        if tape.mixed is not None:
+            weight = layout.pair_weight
+            t_share, t_pointer = tape.mixed.tangent(t_head.flatten(), v[POINTER].bias, weight)
+            t_share = t_share.view_as(mean) * weight.unsqueeze(2)
+            td = td.addcmul_(p, t_share).scatter_add_(2, layout.target, -t_share)
         inputs, outputs = Rows(tape.states, t_states), Rows(td, tape.d_logits)
         sums: dict[str, TaskMatrix] = {"head.weight": OuterSum(inputs, outputs, td.sum(1))}
         if layout.opened is not None:
             sums[POINTER] = OuterSum(bias=layout.opened.gradient(td))
+        if t_pointer is not None:
+            sums[POINTER] = OuterSum(bias=t_pointer)
         own = v["head.weight"].apply_transposed(tape.d_logits)
         reaching = masked(add(tape.head.transposed(td), own), self.masks.state)
         tdh = _from_pairs(reaching, layout)
@@ -294,6 +360,12 @@ class GRUTaskModel:
             whole = sum((weights[x].double().square().sum() for x in parts), torch.zeros(()))
             result[_layer(name)] = (own.squared_norm().to(whole) / whole).sqrt()
         return result
+
+
+def _pointer(fast: GRUFastWeights, tasks: int) -> Tensor:
+    """The pointer's weights of each task, [tasks, n]."""
+    weights, own = fast.shared[_bias(POINTER)].expand(tasks, -1), fast.own.sums[POINTER].bias
+    return weights if own is None else weights + own
 
 
 def _layer(name: str) -> str:
