@@ -173,6 +173,14 @@ def test_what_can_be_searched_is_what_meta_training_reads() -> None:
     assert not {"seed", "eval_interval", "model.dropout", "hardware.threads"} & set(keys)
 
 
+def test_the_search_that_is_shipped_knows_every_way_to_meta_train() -> None:
+    """But first numbers of a variant, which would be in vain for all others."""
+    own = {f"meta.{name}" for name in committed.settings()["meta"]}
+    of_one = {"meta.first_order_updates", "meta.multi_step_updates", "meta.proximal"}
+    space = load_search(ROOT / search_program.SETTINGS).space
+    assert {key for key in space if key.startswith("meta.")} == own - of_one
+
+
 @pytest.mark.parametrize("value", [0.1, 0.5])
 def test_a_trial_below_the_median_is_ended_early(tmp_path: Path, monkeypatch, value) -> None:
     """Two trials had 0.2 and 0.4 after 50 meta-updates; before those nothing is judged."""
