@@ -96,11 +96,11 @@ def _one_seed(params: Params, pairs: Path, folder: Path) -> tuple[dict[str, Any]
     scorers |= _tuned(params.of_tuned, store, folder, device)
     at_once = params.hardware.tasks_at_once
     ranker = Ranker(store, seen_filter(store, params), device, at_once)
-    ranks = {name: ranker.ranks(score, "test") for name, score in scorers.items()}
+    ranks = {name: ranker.ranks(name, score, "test") for name, score in scorers.items()}
     row = {
         "seed": params.seed,
         "learners": len(store.episodes["test"]),
-        "validation": {n: summary(ranker.ranks(s, "validation")) for n, s in scorers.items()},
+        "validation": {n: summary(ranker.ranks(n, s, "validation")) for n, s in scorers.items()},
         "test": {name: summary(own) for name, own in ranks.items()},
     }
     values: dict[str, LearnerMetrics] = {n: learner_metrics(own) for n, own in ranks.items()}
