@@ -14,6 +14,7 @@ extensions = [
     "sphinx.ext.napoleon",
     "mathml",
     "settings_page",
+    "tutorial_page",
 ]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3

@@ -94,3 +94,7 @@ def test_the_pages_build_without_a_warning_and_fetch_nothing(tmp_path: Path) -> 
         fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(https?:[^"]+)', text)
         assert fetched == [], page
     assert "<math" in (tmp_path / "how" / "maml.html").read_text(encoding="utf-8")
+    tutorial = (tmp_path / "tutorial.html").read_text(encoding="utf-8")
+    assert 'class="highlight-python' in tutorial
+    has_run = "data:image/png;base64," in tutorial
+    assert has_run == (ROOT / "models" / "bundle" / "bundle.json").is_file(), "else it is stale"

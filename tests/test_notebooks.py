@@ -1,5 +1,6 @@
 """The commands of docs/notebooks.md, in the environment that a notebook gives its shell."""
 
+import json
 import re
 import subprocess
 import sys
@@ -20,6 +21,15 @@ COLAB = {
     "PAGER": "cat",
     "GIT_PAGER": "cat",
     "LANG": "en_US.UTF-8",
+}
+
+
+# Program of the environment -> how this test's own Python runs it.
+PROGRAMS = {
+    "python": "",
+    "dvc": "-m dvc",
+    "jupytext": "-m jupytext",
+    "jupyter-execute": "-c 'from nbclient.cli import main; main()'",
 }
 
 
@@ -51,8 +61,8 @@ def with_environment(project: Project) -> Path:
     """Stand-in for what `make setup` makes: programs of this test's own environment."""
     programs = project.path / ".venv" / "bin"
     programs.mkdir(parents=True)
-    for name in ("python", "dvc"):
-        start = f'exec "{sys.executable}"' + (" -m dvc" if name == "dvc" else "")
+    for name, module in PROGRAMS.items():
+        start = f'exec "{sys.executable}" {module}'
         text = f'#!/bin/sh\n# {programs}/python\n{start} "$@"\n'
         (programs / name).write_text(text)
         (programs / name).chmod(0o755)
@@ -81,4 +91,8 @@ def test_the_commands_run_in_a_notebook(tmp_path_factory: pytest.TempPathFactory
     assert (
         "Stage 'visualize' didn't change" in said["make repro"] or "Running" in said["make repro"]
     )
-    assert said[run[-1]].startswith("NDCG@10 in percent")
+    (shown,) = (line for line in run if "experiments.shown" in line)
+    assert said[shown].startswith("NDCG@10 in percent")
+    notebook = json.loads((project.path / "tutorial.ipynb").read_text(encoding="utf-8"))
+    outputs = [output for cell in notebook["cells"] for output in cell.get("outputs", [])]
+    assert any("image/png" in output.get("data", {}) for output in outputs), "it was run"
