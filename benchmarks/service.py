@@ -6,6 +6,10 @@ Needs wrk (Debian package wrk). Load comes over 1, 10 and 100 connections that s
 request asks for one learner of ten different courses. Meanwhile other requests are compared with
 what `Recommender` says offline. Then a worker is killed under load. The result goes to
 benchmarks/measured/service.json.
+
+    python -m benchmarks.service --requests 108000 --workers 1
+
+measures memory alone, before and after so many requests (an hour's at 30 a second).
 """
 
 import argparse
@@ -111,6 +115,47 @@ def load(port: int, connections: int, seconds: int, script: Path) -> dict[str, f
     }
 
 
+def growth(bundle: Path, workers: int, requests: int) -> dict[str, Any]:
+    """Memory of each worker before and after many requests, and what 10,000 more add.
+
+    The first 2,000 are not counted: what they fill (pools, tables of labels) is filled once.
+    """
+    courses = Recommender.load(bundle).bundle.courses
+    bodies = [body_of(one).encode() for one in histories(courses)]
+    with serving(bundle, workers) as (process, port):
+        _ask(port, bodies, 2000)
+        before, begin = memory_mb(process), time.monotonic()
+        _ask(port, bodies, requests)
+        after, seconds = memory_mb(process), time.monotonic() - begin
+    return {
+        "requests": requests,
+        "workers": workers,
+        "requests_per_second": round(requests / seconds, 1),
+        "memory_mb_before": before,
+        "memory_mb_after": after,
+        "growth_mb_in_10000": {
+            kind: [
+                round((b - a) * 10_000 / requests, 3)
+                for a, b in zip(before[kind][1:], after[kind][1:], strict=True)
+            ]
+            for kind in before
+        },
+    }
+
+
+def _ask(port: int, bodies: list[bytes], requests: int) -> None:
+    """One after the other; a connection of its own each hundred, so that all workers get some."""
+    for begin in range(0, requests, 100):
+        connection = HTTPConnection("127.0.0.1", port, timeout=30)
+        for number in range(begin, min(begin + 100, requests)):
+            connection.request("POST", "/recommend", bodies[number % len(bodies)], _JSON)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise UserError(f"request {number}: status {answer.status}")
+            answer.read()
+        connection.close()
+
+
 class Comparing:
     """A connection of its own that compares answers with offline ones while load goes on."""
 
@@ -199,7 +244,11 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=20, help="of each spell of load")
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--requests", type=int, help="measure memory alone, over so many")
     own = parser.parse_args()
+    if own.requests is not None:
+        print(json.dumps(growth(own.bundle, own.workers, own.requests), indent=2))
+        return
     if shutil.which("wrk") is None:
         raise UserError("wrk: not found; install it (Debian: apt-get install wrk)")
     found = measure(own.bundle, own.workers, own.seconds)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from mooc_maml.recommend.command import app
 from mooc_maml.recommend.service import command
+from mooc_maml.recommend.service.api import WORK
 from mooc_maml.recommend.service.settings import ServiceSettings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -91,3 +92,5 @@ def test_limits_are_told_as_they_are() -> None:
     assert f"{limits.request_seconds:g} s a request" in told
     assert f"{limits.idle_seconds:g} s for headers, {limits.waiting} requests" in told
     assert limits.body_bytes == 1 << 20
+    assert f"summed over the learners, is at most {WORK:,}" in told
+    assert 16 * schemas.LEARNERS * (5 * 5) ** 2 == WORK

@@ -17,10 +17,12 @@ def check_access(scope: Scope, settings: ServiceSettings) -> None:
     """Let a request pass.
 
     Raises:
-        Refused: 421 if it was sent to another host's name, 401 if it lacks the key, 403 if it may
-            not change the bundle.
+        Refused: 400 if it names two hosts, 421 if it was sent to another host's name, 401 if it
+            lacks the key, 403 if it may not change the bundle.
     """
     headers = Headers(scope=scope)
+    if len(headers.getlist("host")) > 1:  # a proxy may go by the one, and we by the other
+        raise Refused(400, "bad_request", "more than one host is named", "header.Host")
     _check_host(headers.get("host", ""), settings)
     path = scope["path"].rstrip("/")
     if path in PROTECTED and settings.key is not None:

@@ -32,6 +32,9 @@ from mooc_maml.recommend.service.why import Ask, Sessions, reasons
 Reload = Callable[[], Awaitable[ReloadAnswer]]
 _DEEP = 1000  # ranks that `why` looks for
 _LATER = {"Retry-After": "5"}
+# Learners times (pairs times inner steps) squared, which the time of adapting grows with; what 256
+# learners cost by default, with five pairs and five steps, is a sixteenth of it.
+WORK = 2_560_000
 _WHY = 20  # courses of the learner that `why` leaves out, the latest
 
 
@@ -65,6 +68,7 @@ class Api:
             raise Refused(
                 422, "no_model", f"no such model; there are {', '.join(self._models)}", "body.model"
             )
+        self._check_work(question)
         return await self._desk.run(lambda: self._answer(question))
 
     async def courses(
@@ -96,6 +100,24 @@ class Api:
         if self._reload is None:
             raise Refused(503, "no_reload", "this process cannot reload", headers=_LATER)
         return await self._reload()
+
+    def _check_work(self, question: Question) -> None:
+        """A few bytes shall not keep a worker for minutes, long after the caller has gone."""
+        bundle = self._recommender.bundle
+        model = bundle.model(question.model or bundle.default_model)
+        if model is None or model.adaptation is None or model.adaptation.zero_shot:
+            return
+        own_steps, own_pairs = model.adaptation.num_inner_steps, bundle.rules.support_size
+        steps = own_steps if question.inner_steps is None else question.inner_steps
+        pairs = own_pairs if question.pairs is None else question.pairs
+        sizes = [sum(map(len, learner.history)) for learner in question.learners]
+        work = sum((min(pairs, size) * steps) ** 2 for size in sizes)
+        if work * (_WHY + 1 if question.why else 1) > WORK:
+            message = (
+                "pairs times inner_steps, squared and summed over the learners (with why "
+                f"{_WHY + 1} times), is at most {WORK}; ask for fewer"
+            )
+            raise Refused(422, "not_together", message, "body")
 
     def _answer(self, question: Question) -> Answer:
         def ask(histories: Sequence[Sessions], top: int) -> list[Recommendation]:

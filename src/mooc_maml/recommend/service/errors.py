@@ -91,6 +91,9 @@ def of_validation(problems: Sequence[Mapping[str, Any]]) -> Refused:
     if first["type"] == "json_invalid":
         why = first.get("ctx", {}).get("error", "cannot be read")
         return Refused(422, "no_json", f"the body is not JSON: {why}", "body")
+    if first["type"] == "model_attributes_type" and tuple(first["loc"]) == ("body",):
+        message = "the body is no JSON object, or not sent as Content-Type: application/json"
+        return Refused(422, "invalid", message, "body")
     more = len(problems) - 1
     others = f" (and {more} more)" if more else ""
     message = first["msg"].removeprefix("Value error, ")
