@@ -1,6 +1,7 @@
 """The application: answers as offline, bounds hold, errors say what is wrong and nothing more."""
 
 import re
+import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -430,6 +431,14 @@ def test_searching_finds_by_title_and_lists_the_first_where_nothing_is_searched(
 def test_wrong_options_are_told_by_name(options: dict[str, Any], words: str) -> None:
     with pytest.raises(UserError, match=re.escape(words)):
         serve(**options)
+
+
+def test_a_machine_without_a_place_for_temporary_files_is_told_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
+    with pytest.raises(UserError, match=r"temporary files.*No such file.*TMPDIR.*--tmpfs /tmp"):
+        serve()
 
 
 def test_a_short_key_is_refused_and_not_shown(tmp_path: Path) -> None:

@@ -20,7 +20,14 @@ def serve(settings: ServiceSettings) -> None:
     """
     for name in _THREADS:  # a worker answers on one core; there are as many workers as wanted
         os.environ[name] = "1"
-    with tempfile.TemporaryDirectory(prefix="mooc-maml-metrics-") as shared:
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="mooc-maml-metrics-")
+    except OSError as error:
+        raise UserError(
+            f"no folder for temporary files, where the workers count ({error.strerror}); name one "
+            "in TMPDIR, or give a container that is read-only one: --tmpfs /tmp"
+        ) from None
+    with folder as shared:
         os.environ[_SHARED] = shared  # before prometheus_client is imported, which reads it then
         _serve(settings)
 
