@@ -22,6 +22,7 @@ Names: d... is the gradient of the loss with respect to ..., t... the tangent of
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -207,6 +208,24 @@ def linear_scan_back(
     return dh, dg
 
 
+class ForTangents(NamedTuple):
+    """What a backward pass works out and a tangent needs again; names as in the module's docstring.
+
+    Attributes:
+        before: h' [steps, H].
+        c: [steps, H].
+        m: [steps, 3H].
+        di: grouped [tasks, n, 3H], 0 at padding.
+        dg: the same.
+    """
+
+    before: Tensor
+    c: Tensor
+    m: Tensor
+    di: Tensor
+    dg: Tensor
+
+
 class GRULayer:
     """Forward and backward pass over packed sessions; what it keeps is what a tangent needs.
 
@@ -234,6 +253,7 @@ class GRULayer:
         c, m = self.coefficients(before)
         self.dh, dg = linear_scan_back(dh, self.z, m, recurrence)
         di, dg = self.output_gradients(c, dg)
+        self.for_tangents = ForTangents(before, c, m, di, dg)
         return (
             self.inner.transposed(di),
             outer_sum(Rows(self.x), Rows(di), di.sum(1)),
@@ -265,10 +285,7 @@ class GRUTangent:
     def __init__(self, layer: GRULayer, v_inner: TaskMatrix, v_hidden: TaskMatrix) -> None:
         self.layer, self.v_inner, self.v_hidden = layer, v_inner, v_hidden
         self.recurrence = Recurrence(layer.hidden, layer.layout)
-        self.before = layer.layout.pack(layer.h_grouped)
-        self.c, self.m = layer.coefficients(self.before)
-        dg = (blocks_of(self.m) * layer.dh.unsqueeze(1)).flatten(1)
-        self.di_grouped, self.dg_grouped = layer.output_gradients(self.c, dg)
+        self.before, self.c, self.m, self.di_grouped, self.dg_grouped = layer.for_tangents
 
     def forward(self, tx: Tensor) -> Tensor:
         """tx [tasks, n, in] -> th [steps, H]."""
