@@ -208,6 +208,23 @@ def test_nothing_after_preparing_looks_at_a_value() -> None:
     }
 
 
+@pytest.mark.parametrize("is_padded", [True, False])
+@pytest.mark.parametrize("by_name", [True, False], ids=["rates by name", "one rate"])
+def test_off_the_cpu_all_stays_on_the_device(is_padded: bool, by_name: bool) -> None:
+    """On the device `meta`, which is not the CPU and has no values, in the form for a GPU."""
+    batch, weights = batch_of(*SEVERAL), gru_weights(7, 2)
+    plain = GRUTaskModel(CPU, torch.float64)
+    model = padded(CPU, torch.float64, batch, None) if is_padded else plain
+    rates = [{name: torch.tensor(0.1) for name in weights}] if by_name else 0.1
+    arguments = weights, model.prepare(batch[0]), model.prepare(batch[1], batch[0]), rates
+    moved = with_tensors(arguments, (x.to("meta") for x in tensors_of(arguments)))
+    how = {"steps": 3, "second_order": True, "step_weights": (0.2, 0.3, 0.5)}
+    found = prepared_meta_gradient(model, *moved, **how)
+    assert {x.device.type for x in tensors_of(found)} == {"meta"}
+    expected = prepared_meta_gradient(model, *arguments, **how)
+    assert [x.shape for x in tensors_of(found)] == [x.shape for x in tensors_of(expected)]
+
+
 # --- recording ----------------------------------------------------------------------------------
 
 

@@ -185,7 +185,8 @@ class MetaTrainer:
         scale = min(1.0, self.params.max_grad_norm / norm) if norm else 1.0
         clipped = {name: x * scale for name, x in gradient.items()}
         self.optimiser.step(clipped, self.progress.iteration)
-        if not all(bool(weight.isfinite().all()) for weight in self.weights.values()):
+        finite = torch.stack([weight.isfinite().all() for weight in self.weights.values()])
+        if not bool(finite.all()):  # one wait for a GPU, not one a weight
             raise self._not_finite("the new weights are too large for any number")
         self.progress.iteration += 1
         self.progress.losses.append(loss)
