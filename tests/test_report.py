@@ -26,6 +26,7 @@ from mooc_maml.evaluation.schema import METRICS, ControlsResult, TestResult
 from mooc_maml.preprocess.sessions import preprocess
 from mooc_maml.report.build import build_report
 from mooc_maml.report.diagnostics import training_diagnostics
+from mooc_maml.report.exports import figure_data, tables
 from mooc_maml.report.figures import CAPTIONS, draw_figures, draw_training
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import TARGET_PERCENT, results
@@ -736,6 +737,24 @@ def test_a_very_short_training_is_drawn(inputs: Inputs, tmp_path: Path) -> None:
     short = replace(inputs, training=inputs.training[:1], validation=inputs.validation[:2])
     draw_training(short, tmp_path / "curve.png")
     assert imread(tmp_path / "curve.png").shape[1] == 1350
+
+
+def test_both_meta_trainings_are_in_one_picture_with_their_numbers(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = list[tuple[str, pd.DataFrame]]()
+    monkeypatch.setattr(
+        "mooc_maml.report.figures._draw_loss", lambda axes, table: drawn.append(("loss", table))
+    )
+    second = inputs.training[:1], inputs.validation[:2]
+    both = replace(inputs, tuned=second)
+    draw_training(both, tmp_path / "curve.png")
+    assert [len(table) for _, table in drawn] == [len(inputs.training), 1]
+    data = figure_data(both, tables(both))
+    assert data["training_curve_tuned"] is second[0]
+    assert data["training_curve_validation_tuned"] is second[1]
+    alone = replace(inputs, tuned=None)
+    assert "training_curve_tuned" not in figure_data(alone, tables(alone))
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ def figure_data(inputs: Inputs, own: Mapping[str, pd.DataFrame]) -> dict[str, pd
         "ablation_inner_steps": own["inner_steps"],
         "param_change_distribution": inputs.param_change,
     }
+    if inputs.tuned is not None:
+        found["training_curve_tuned"], found["training_curve_validation_tuned"] = inputs.tuned
     found["where_adaptation_helps"] = own.get("where_adaptation_helps", pd.DataFrame())
     found["example_learner"] = pd.DataFrame(
         [

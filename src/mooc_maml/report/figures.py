@@ -1,11 +1,13 @@
 """The report's figures, each drawn from the numbers of one run."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from mooc_maml.common.results import plain
@@ -29,7 +31,8 @@ CAPTIONS = {
     "where_adaptation_helps.png": "What adaptation changes, by group of queries: blue where it "
     "helps beyond chance, red where it hurts, grey where it cannot be told. Line: 95 % interval.",
     "training_curve.png": "Above: loss on the queries of the training tasks. Below: the whole "
-    "validation set before (zero-shot) and after (few-shot) adaptation; dashed: the plain GRU.",
+    "validation set before (zero-shot) and after (few-shot) adaptation; dashed: the plain GRU. "
+    "Where both the loss and validation fall, training has begun to overfit.",
     "ablation_support_size.png": "Few-shot figures by the number of pairs adapted on; the same "
     "learners and queries at each size. All panels span the same number of points.",
     "ablation_inner_steps.png": "Few-shot figures by the number of gradient steps of adaptation. "
@@ -92,19 +95,40 @@ def draw_comparison(rows: list[ModelRow], learners: int, source: str, path: Path
 
 
 def draw_training(inputs: Inputs, path: Path) -> None:
-    """Training loss, and below it HR@1 and NDCG@10 on validation, by meta-iteration."""
-    title = f"Meta-training, {inputs.method} · {inputs.source_label}"
-    with new_figure(path, 9, 7.4, title) as figure:
-        panels = figure.subplot_mosaic([["loss", "loss"], ["HR@1", "NDCG@10"]])
-        _draw_loss(panels["loss"], inputs.training)
-        gru = inputs.gru_validation()
-        for metric in ("HR@1", "NDCG@10"):
-            _draw_validation(
-                panels[metric], inputs.validation, metric, gru[metric] if gru else None
-            )
-        handles, labels = panels["HR@1"].get_legend_handles_labels()
-        if handles:
-            figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    """Training loss, and below it HR@1 and NDCG@10 on validation, by meta-iteration.
+
+    A second meta-model, if there is one, has the same beside it.
+    """
+    second, metrics = inputs.of_tuned(), ("HR@1", "NDCG@10")
+    if second is None:
+        title = f"Meta-training, {inputs.method} · {inputs.source_label}"
+        with new_figure(path, 9, 7.4, title) as figure:
+            _draw_run(figure.subplot_mosaic([["loss", "loss"], list(metrics)]), inputs)
+            _legend_of_validation(figure, figure.axes)
+        return
+    title = f"Meta-training, first and tuned settings · {inputs.source_label}"
+    with new_figure(path, 9, 10, title) as figure:
+        columns = figure.subplots(1 + len(metrics), 2, sharey="row").T
+        for column, own in zip(columns, (inputs, second), strict=True):
+            _draw_run(dict(zip(("loss", *metrics), column, strict=True)), own)
+            column[0].set_title(f"{own.method}: training loss")
+        _legend_of_validation(figure, figure.axes)
+
+
+def _draw_run(panels: dict[str, Axes], inputs: Inputs) -> None:
+    """The curves of one meta-training: the panel "loss", and one a metric."""
+    gru = inputs.gru_validation()
+    for name, axes in panels.items():
+        if name == "loss":
+            _draw_loss(axes, inputs.training)
+        else:
+            _draw_validation(axes, inputs.validation, name, gru[name] if gru else None)
+
+
+def _legend_of_validation(figure: Figure, panels: Sequence[Axes]) -> None:
+    handles, labels = panels[-1].get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=3)
 
 
 def _draw_loss(axes: Axes, training: pd.DataFrame) -> None:
@@ -121,7 +145,7 @@ def _draw_loss(axes: Axes, training: pd.DataFrame) -> None:
     if window > 1:
         smooth = training["train_loss"].rolling(window, center=True, min_periods=1).mean()
         axes.plot(training["iteration"], smooth, color=colour, label=f"mean of {window:,} updates")
-    axes.legend(loc="upper right")
+    axes.legend(loc="best")
     axes.margins(x=0.01)
     axes.xaxis.set_major_locator(MaxNLocator(7, integer=True, min_n_ticks=1))
 
