@@ -1,11 +1,11 @@
-"""Tables of real learners, made from what experiments/adaptation and experiments/variants measured.
+"""Tables in docs, made from what experiments/adaptation, variants and tuned_seeds measured.
 
     python -m experiments.tables
 
 Writes an .md file for each of `MEASURED`, `AT_LENGTH` and `CURVES`, two that put the data sets of
-`SETS` side by side, one for `VARIED` and one for `VARIANTS`, beside their JSON files.
-docs/evidence.md shows the sets side by side and the variants, README of experiments/measured the
-others: `make readme`, which runs this first, puts them there.
+`SETS` side by side, one for `VARIED`, one for `VARIANTS` and one for `TUNED_SEEDS`, beside their
+JSON files. docs/evidence.md shows the sets side by side, the variants and the seeds, README of
+experiments/measured the others: `make readme`, which runs this first, puts them there.
 """
 
 from collections import Counter
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from experiments.adaptation import METRICS, tested
 from experiments.command_line import new_parser
+from experiments.tuned_seeds import seeds_table
 from experiments.variant_tables import at_length, curve
 from experiments.variant_tables import markdown as _markdown
 from mooc_maml.common.errors import UserError, main_guard
@@ -60,6 +61,7 @@ VARIED = {  # data set -> its JSON files: ..._vary_split and ..._vary_training
 VARIANTS = "variants_kdd_cup"
 AT_LENGTH: tuple[str, ...] = ()  # tables of every way to adapt, each of its JSON file
 CURVES: dict[str, dict[str, str]] = {}  # table -> a size, in words, and its JSON file
+TUNED_SEEDS = "tuned_seeds_synthetic"
 OURS = {  # how few-shot is called here, and what else there is of the mixture
     "mixture": "mixture, few-shot",
     WITHOUT_STEPS: "mixture told of the support pairs, without steps",
@@ -105,6 +107,7 @@ def tables(root: Path) -> dict[str, str]:
     found |= {name: at_length(read_json(root / f"{name}.json")) for name in AT_LENGTH}
     for name, points in CURVES.items():
         found[name] = curve([(x, read_json(root / f"{stem}.json")) for x, stem in points.items()])
+    found[TUNED_SEEDS] = seeds_table(read_json(root / f"{TUNED_SEEDS}.json"))
     return found
 
 

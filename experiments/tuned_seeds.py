@@ -43,7 +43,7 @@ from mooc_maml.meta.train import MetaTrainer, meta_train
 from mooc_maml.ranking.query_ranks import ScoreFunction, learner_metrics, summary
 from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.report.inputs import label_of
-from mooc_maml.report.words import percent
+from mooc_maml.report.words import percent, points
 from mooc_maml.runtime.hardware import setup
 from mooc_maml.settings.params import Params, load_params, parse_params
 
@@ -199,10 +199,10 @@ def _ahead(measured: Mapping[str, Any], name: str) -> list[str]:
         return [""] * 4
     spread = measured["over_seeds"][name]["NDCG@10"]
     (test,) = (x for x in measured["over_learners"][name] if x["metric"] == "NDCG@10")
-    each = np.mean(spread["each"])
-    ends = f"{100 * spread['low']:+.1f} to {100 * spread['high']:+.1f}" if "low" in spread else ""
+    each = float(np.mean(spread["each"]))
+    ends = " to ".join(points(spread[end], unit=False) for end in ("low", "high") if end in spread)
     of_seeds = f"{spread['p']:.2g}" if "p" in spread else ""
-    return [f"{100 * each:+.1f}", ends, f"{test['p_holm']:.2g}", of_seeds]
+    return [points(each, unit=False), ends, f"{test['p_holm']:.2g}", of_seeds]
 
 
 def _words(test: Mapping[str, Mapping[str, float]]) -> str:
