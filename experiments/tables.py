@@ -59,7 +59,7 @@ VARIED = {  # data set -> its JSON files: ..._vary_split and ..._vary_training
     "MARS": "adaptation_mars",
 }
 VARIANTS = "variants_kdd_cup"
-AT_LENGTH: tuple[str, ...] = ()  # tables of every way to adapt, each of its JSON file
+AT_LENGTH = ("variants_embedded_gru",)  # tables of every way to adapt, each of its JSON file
 CURVES: dict[str, dict[str, str]] = {}  # table -> a size, in words, and its JSON file
 TUNED_SEEDS = "tuned_seeds_synthetic"
 OURS = {  # how few-shot is called here, and what else there is of the mixture

@@ -17,19 +17,19 @@ def at_length(content: Mapping[str, Any]) -> str:
     rows = [row for row in content["rows"] if "test" in row]
     lines = [
         ["", "α, β", "updates, best at", "CPU s an update", "peak MB"]
+        + [f"validation few-shot {SHOWN[-1]}, before and best"]
         + [f"{mode} {' / '.join(SHOWN)}" for mode in ("zero-shot", "few-shot")]
         + ["few-shot − zero-shot", "few-shot − baseline"]
     ]
     baseline = label_of(content["baseline_name"])
-    lines.append(
-        [f"{baseline}, not adapted", "", "", "", "", _pair(content["baseline"]), "", "", ""]
-    )
+    lines.append([f"{baseline}, not adapted", *[""] * 5, _pair(content["baseline"]), "", "", ""])
     lines += [_line(row) for row in rows]
     return f"{_about(content, baseline)}\n\n{markdown(lines)}{_without(content)}"
 
 
 def _line(row: Row) -> list[str]:
     """One way to adapt."""
+    few = [evaluation["few_shot"][SHOWN[-1]] for evaluation in row["evaluations"]]
     ended = "" if row["stopped_early"] else ", bound"
     return [
         row["variant"],
@@ -37,6 +37,7 @@ def _line(row: Row) -> list[str]:
         f"{row['updates']}{ended}, {row['best_at']}",
         f"{row['seconds_an_update']:.2f}",
         "" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}",
+        f"{percent(few[0])}, {percent(max(few))}",
         *(_pair(row["test"][mode]) for mode in ("zero_shot", "few_shot")),
         *(_ahead(row[f"few_shot_vs_{other}"]) for other in ("zero_shot", "baseline")),
     ]

@@ -189,6 +189,7 @@ def content(*names: str) -> dict[str, Any]:
             "variant": name, "alpha": 0.1, "beta": 1e-4, "updates": 80, "best_at": 20,
             "stopped_early": name == "maml", "seconds_an_update": 0.234, "peak_mb": 512.3,
             "test": {"zero_shot": metrics(0.3), "few_shot": metrics(0.4)},
+            "evaluations": [{"few_shot": {"NDCG@10": x}} for x in (0.31, 0.33, 0.32)],
             "few_shot_vs_zero_shot": ahead(0.1), "few_shot_vs_baseline": ahead(-0.05),
         }
         for name in names
@@ -215,8 +216,17 @@ def test_a_table_tells_figures_cost_and_what_is_missing() -> None:
     }
     few, zero = "80.0 % / 40.0 % (35.0–45.0)", "60.0 % / 30.0 % (25.0–35.0)"
     ahead = ["+10.0 (−1.0 to +2.0)", "−5.0 (−1.0 to +2.0)"]
-    assert rows["GRU, not adapted"][4] == "50.0 % / 25.0 % (20.0–30.0)"
-    assert rows["maml"] == ["0.1, 0.0001", "80, 20", "0.23", "512", zero, few, *ahead]
+    assert rows["GRU, not adapted"][5] == "50.0 % / 25.0 % (20.0–30.0)"
+    assert rows["maml"] == [
+        "0.1, 0.0001",
+        "80, 20",
+        "0.23",
+        "512",
+        "31.0 %, 33.0 %",
+        zero,
+        few,
+        *ahead,
+    ]
     assert rows["context"][1] == "80, bound, 20"
     assert "made of: anil." in text
     assert f"Not run: {FIRST_ORDER}, meta_sgd," in text
