@@ -80,6 +80,9 @@ def groups(
     )
     for who, support, query in told:
         tasks = list(range(len(who)))
+        if len(tasks) == 1:
+            yield [part[who[0]]], support, query
+            continue
         for group in groups_by_size(support, query, tasks, rules.tasks_at_once):
             own = [part[i] for i in who[group].tolist()]
             yield own, support.take(group), query.take(group)
@@ -137,11 +140,10 @@ def _of_nobody(question: Question) -> tuple[Ranked, ...]:
 def _lists(question: Question, found: TopLists) -> list[tuple[Ranked, ...]]:
     """As courses; places for which none is left are not there."""
     courses = question.catalogue.courses
-    return [
-        tuple(
-            Ranked(courses[course - 1], rank, place, score)
-            for rank, (course, score, place) in enumerate(zip(*own, strict=True), 1)
-            if score != -torch.inf
-        )
-        for own in zip(*(x.tolist() for x in found), strict=True)
-    ]
+    lists = []
+    for own, scores, places in zip(*(x.tolist() for x in found), strict=True):
+        left = len(scores) - scores.count(-torch.inf)  # those stand behind all others
+        ranks = range(1, left + 1)
+        named = [courses[course - 1] for course in own[:left]]
+        lists.append(tuple(map(Ranked, named, ranks, places, scores)))
+    return lists

@@ -37,13 +37,16 @@ def read_learners(learners: Any, catalogue: Catalogue, rules: Rules) -> Learners
         sessions: list[list[int]] = []
         unknown: dict[str, Unknown] = {}
         for place, session in enumerate(_listed(learner, f"learner {number}"), 1):
-            own = []
-            for id in _listed(session, f"learner {number}, session {place}"):
-                course = catalogue.number.get(_id(id, number, place))
-                if course is None:
-                    unknown[str(id)] = _unknown(str(id), catalogue, near)
-                else:
-                    own.append(course)
+            ids = _listed(session, f"learner {number}, session {place}")
+            own = _all_known(ids, catalogue)
+            if own is None:
+                own = []
+                for id in ids:
+                    course = catalogue.number.get(_id(id, number, place))
+                    if course is None:
+                        unknown[str(id)] = _unknown(str(id), catalogue, near)
+                    else:
+                        own.append(course)
             if rules.drop_consecutive_repeats:
                 own = [course for course, _ in groupby(own)]
             if own:
@@ -59,6 +62,15 @@ def _listed(value: Any, place: str) -> Sequence[Any]:
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         raise UserError(f"{place}: found {str(value)[:40]!r}, {_EXPECTED}")
     return value
+
+
+def _all_known(ids: Sequence[Any], catalogue: Catalogue) -> list[int] | None:
+    """Their numbers; None: one is not known, or not even a text. What is common goes fast."""
+    try:
+        own = [catalogue.number[id] for id in ids]
+    except (KeyError, TypeError):  # TypeError: a list in place of an id
+        return None
+    return own
 
 
 def _id(value: Any, learner: int, session: int) -> str:
