@@ -248,6 +248,18 @@ def test_what_does_not_compute_loads_no_pytorch() -> None:
     assert "Models, the best on validation first:" in done.stdout
 
 
+def test_an_answer_loads_only_what_it_needs() -> None:
+    """Half a second of every start; `default_model` of this bundle needs none of them."""
+    code = (
+        "import sys; from mooc_maml.recommend import Recommender; "
+        f"bundle = Recommender.load({str(made().folder)!r}); "
+        "bundle.recommend([[[bundle.bundle.courses[0]]]], model='zero_shot'); "
+        "assert not {'pandas', 'scipy', 'sympy', 'torch._dynamo', 'matplotlib'} & set(sys.modules)"
+    )
+    done = run("-c", code)
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_stage_that_the_page_shows_scores_a_table(tmp_path: Path) -> None:
     """docs/use/recommend.md: its stage, in a folder with a bundle and a table."""
     page = (ROOT / "docs" / "use" / "recommend.md").read_text(encoding="utf-8")

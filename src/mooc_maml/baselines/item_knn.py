@@ -9,11 +9,10 @@ from typing import ClassVar, Self
 
 import numpy as np
 import torch
-from scipy.sparse import coo_array, csr_array
 from torch import Tensor
 
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
-from mooc_maml.baselines.sparse import counted
+from mooc_maml.baselines.sparse import compressed, counted, summed
 from mooc_maml.baselines.sparse_baseline import SparseBaseline
 from mooc_maml.baselines.training_sessions import popularity_shares, training_steps
 from mooc_maml.episodes.examples import Examples
@@ -54,8 +53,7 @@ class ItemKNN(SparseBaseline):
         row, column, count = row[apart], column[apart], together.data[apart]
         cosine = count / np.sqrt(number[row] * number[column])
         log(f"item_knn: {shape[0]} training sessions, {len(cosine)} pairs of courses")
-        cells = (cosine, (row, column - 1))
-        matrix = coo_array(cells, shape=(shape[1], store.num_courses)).tocsr()
+        matrix = summed(cosine, row, column - 1, (shape[1], store.num_courses))
         return cls(matrix, popularity_shares(store), device)
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
@@ -66,8 +64,8 @@ class ItemKNN(SparseBaseline):
         pair, step = np.nonzero(flat)
         # A row a pair, a cell a step in the order of time, in which they are added up.
         start = np.concatenate([[0], np.cumsum(np.bincount(pair, minlength=len(flat)))])
-        cells = (1 / steps_back[pair, step], flat[pair, step], start)
-        weights = csr_array(cells, shape=(len(flat), len(self.share) + 1))
+        values = 1 / steps_back[pair, step]
+        weights = compressed(values, flat[pair, step], start, len(self.share) + 1)
         total = (weights @ self.matrix).toarray()
         scores = total.reshape(*prefix.shape[:2], -1) + _POPULARITY * self.share
         return torch.from_numpy(scores).to(self.device)

@@ -1,16 +1,18 @@
 """What the baselines have in common that are one sparse matrix and the courses' popularity."""
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Parts
 from mooc_maml.baselines.sparse import FIELDS, arrays_of, matrix_of
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 
 class SparseBaseline:
@@ -26,7 +28,9 @@ class SparseBaseline:
     made_of: ClassVar[tuple[str, ...]] = ()
     reads_support: ClassVar[bool] = False
 
-    def __init__(self, matrix: csr_array, share: NDArray[np.float64], device: torch.device) -> None:
+    def __init__(
+        self, matrix: "csr_array", share: NDArray[np.float64], device: torch.device
+    ) -> None:
         self.matrix, self.share, self.device = matrix, share, device
         self.history: list[dict[str, Any]] = []
 

@@ -9,22 +9,24 @@ course of it less if it stands further from the latest shared one, or before tha
 """
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 from torch import Tensor
 
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
 from mooc_maml.baselines.base import NO_PARTS, Log, Parts
-from mooc_maml.baselines.sparse import FIELDS, arrays_of, cells, matrix_of
+from mooc_maml.baselines.sparse import FIELDS, arrays_of, cells, compressed, matrix_of
 from mooc_maml.baselines.training_sessions import popularity_shares, training_steps
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.prefixes import prefixes
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.settings.params import Params
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _BACKWARD = 0.01  # vote of a course before the shared one, of what it has at that distance after it
 _POPULARITY = 1e-4  # share of popularity in the scores: an order for courses that get no vote
@@ -49,7 +51,7 @@ class VSKNN:
 
     def __init__(
         self,
-        sessions: csr_array,
+        sessions: "csr_array",
         share: NDArray[np.float64],
         neighbours: int,
         device: torch.device,
@@ -76,8 +78,7 @@ class VSKNN:
         position = np.arange(len(session)) - start[session]
         log(f"v_sknn: {len(size)} training sessions of {len(session)} steps")
         values = position.astype(np.float64)
-        shape = (len(size), store.num_courses + 1)
-        sessions = csr_array((values, course, start), shape=shape)
+        sessions = compressed(values, course, start, store.num_courses + 1)
         return cls(sessions, popularity_shares(store), params.baselines.v_sknn.neighbours, device)
 
     def scores(self, support: Examples, query: Examples) -> Tensor:
@@ -157,7 +158,7 @@ def _largest(values: NDArray[np.float64], number: int) -> NDArray[np.int64]:
     return np.flatnonzero(chosen)
 
 
-def _transposed(sessions: csr_array, num_rows: int) -> csr_array:
+def _transposed(sessions: "csr_array", num_rows: int) -> "csr_array":
     """Rows courses 0..C, columns the sessions they are in, each once; values their first position.
 
     A session's first steps stand first in `sessions`, as `np.unique` needs to find them.
@@ -167,4 +168,4 @@ def _transposed(sessions: csr_array, num_rows: int) -> csr_array:
     cell, first = np.unique(sessions.indices.astype(np.int64) * number + session, return_index=True)
     row, column = np.divmod(cell, number)
     start = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=num_rows))])
-    return csr_array((sessions.data[first], column, start), shape=(num_rows, number))
+    return compressed(sessions.data[first], column, start, number)

@@ -11,16 +11,8 @@ from mooc_maml.meta.inner import Weights
 from mooc_maml.meta.model import model_path
 from mooc_maml.meta.train import MODES, MetaTrainer, Progress
 from mooc_maml.meta.variant import model_weights
+from mooc_maml.settings.meta import MAML_SETTINGS
 
-MAML_SETTINGS = (
-    "seed",
-    "use_second_order",
-    "inner_lr",
-    "inner_lr_bias",
-    "outer_lr",
-    "num_inner_steps",
-    "meta_batch_size",
-)
 _CURVE_POINTS = 2000
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mooc_maml.models.embedding import unset_embedding
+from mooc_maml.models.embedding import make_room, unset_embedding
 from mooc_maml.models.model_file import read_module, write_module
 
 
@@ -74,7 +74,7 @@ class GRURecommender(nn.Module):
             self.head = nn.Linear(hidden_dim, num_courses)
             if pointer is not None:
                 self.pointer = _Pointer(pointer_mixes)
-        self.to_empty(device="cpu")
+        make_room(self)
         self._initialise(generator)
 
     @torch.no_grad()

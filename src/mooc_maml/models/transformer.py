@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from mooc_maml.models.embedding import unset_embedding
+from mooc_maml.models.embedding import make_room, unset_embedding
 
 
 class SASRec(nn.Module):
@@ -57,7 +57,7 @@ class SASRec(nn.Module):
             self.position = unset_embedding(max_length, dim, padding=None)
             self.blocks = nn.ModuleList(_Block(dim, heads) for _ in range(blocks))
             self.norm = nn.LayerNorm(dim)
-        self.to_empty(device="cpu")
+        make_room(self)
         self._initialise(generator)
 
     @torch.no_grad()

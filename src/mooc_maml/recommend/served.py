@@ -18,7 +18,6 @@ from mooc_maml.composites.registry import MODELS
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.backbone import weights_of
 from mooc_maml.meta.backbones import BACKBONES
-from mooc_maml.meta.files import MAML_SETTINGS
 from mooc_maml.meta.inner import TaskModel, Weights
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.meta.variant import GradientVariant, model_weights
@@ -26,7 +25,7 @@ from mooc_maml.meta.variants import VARIANTS
 from mooc_maml.models.model_file import read_learned, read_settings
 from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.recommend.bundle import Adaptation, ModelInfo
-from mooc_maml.settings.meta import MetaParams
+from mooc_maml.settings.meta import MAML_SETTINGS, MetaParams
 from mooc_maml.settings.params import Params
 
 

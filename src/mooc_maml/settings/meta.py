@@ -6,6 +6,17 @@ from pydantic import StrictBool
 
 from mooc_maml.settings.types import CountOrNone, Rate, Section, ShareBelowOne, Strength
 
+# Keys beside the section that a model is trained and adapted with; they stand in its file.
+MAML_SETTINGS = (
+    "seed",
+    "use_second_order",
+    "inner_lr",
+    "inner_lr_bias",
+    "outer_lr",
+    "num_inner_steps",
+    "meta_batch_size",
+)
+
 RELIABILITY_STEPS = (3, 7)  # of few-shot with meta.variant: reliability; SRS from 0.5 on, below
 
 AdaptOn = Literal["pairs", "sessions"]
