@@ -83,6 +83,19 @@ def test_no_step_is_the_model_itself():
     torch.testing.assert_close(scores, gru_pair_scores(start, query).detach())
 
 
+@pytest.mark.parametrize("number", [1, 4])
+def test_without_a_tape_the_weights_are_the_same_to_the_bit(number):
+    tasks, weights = np.arange(number), detached(model(2))
+    support = LEARNER.prepare(STORE.support("test", tasks))
+    query = LEARNER.prepare(STORE.query("test", tasks))
+    kept, trajectory = adapt(LEARNER, weights, support, 3, 0.5)
+    alone, nothing = adapt(LEARNER, weights, support, 3, 0.5, keep=False)
+    assert len(trajectory) == 3
+    assert nothing == []
+    assert LEARNER.gradient(alone, query, keep=False)[2] is None
+    assert torch.equal(LEARNER.scores(kept, query), LEARNER.scores(alone, query))
+
+
 @pytest.mark.parametrize("layers", [1, 2])
 def test_scores_after_steps_are_those_of_plain_gradient_descent(layers):
     tasks, start = np.arange(4), model(layers)

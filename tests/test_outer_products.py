@@ -9,8 +9,8 @@ from benchmarks.ways import relative_error
 from mooc_maml.common.randomness import torch_generator
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta import outer_products
-from mooc_maml.meta.gru.layer import TaskLinear
 from mooc_maml.meta.gru.packed import Packed, pack_examples
+from mooc_maml.meta.gru.task_linear import TaskLinear
 from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.inner import adapt
 from mooc_maml.meta.outer import meta_gradient
@@ -209,6 +209,15 @@ def test_appending_leaves_all_earlier_rows_as_they_were() -> None:
     assert all(torch.equal(x.tensor, copy) for x, copy in seen)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 5, 11, 12])
+def test_a_few_rows_by_many_courses(rows: int) -> None:
+    """They go another way round, and one row as two; see `_TALL`."""
+    weight, bias, u = drawn(10_000, IN), drawn(10_000), drawn(1, rows, IN)
+    found = TaskLinear(weight, bias, OuterSum()).affine(u)
+    assert found.is_contiguous()
+    torch.testing.assert_close(found, u @ weight.T + bias, rtol=0, atol=1e-12)
+
+
 @pytest.mark.parametrize("steps", [0, 2])
 def test_a_layer_with_own_weights_is_its_sum(steps: int) -> None:
     own = OuterSum()
@@ -292,6 +301,7 @@ def test_layout_by_hand(layout: Packed) -> None:
     assert layout.courses.tolist() == [[1, 2, 3, 4, 5], [6, 0, 0, 0, 0]]
     grouped = layout.group_zero(packed)
     assert grouped.squeeze(2).tolist() == layout.courses.tolist()
+    assert layout.mask is not None
     assert layout.mask.squeeze(2).tolist() == [[1, 1, 1, 1, 1], [1, 0, 0, 0, 0]]
     assert torch.equal(layout.pack(grouped), packed)
     assert layout.before(packed).flatten().tolist() == [0, 0, 0, 3, 1, 4]
@@ -305,8 +315,19 @@ def test_packing_forgets_nothing_but_padding(layout: Packed) -> None:
     x = drawn(6, 2)
     assert torch.equal(layout.pack(layout.group(x)), x)
     assert torch.equal(layout.pack(layout.group_zero(x)), x)
+    assert layout.mask is not None
     assert torch.equal(layout.group(x) * layout.mask, layout.group_zero(x))
     assert layout.group_zero(x)[1, 1:].abs().max() == 0
+
+
+def test_without_padding_there_is_no_mask() -> None:
+    courses, none = torch.tensor([[[1, 2]], [[3, 4]]]), torch.zeros(2, 1, dtype=torch.int64)
+    label = torch.tensor([[5], [6]])
+    examples = Examples(courses, none, none + 1, label, torch.ones(2), none, none)
+    own = pack_examples(examples, CPU, torch.float64)
+    x = drawn(4, 2)  # 1 3 2 4
+    assert own.mask is None
+    assert torch.equal(own.group_zero(x), x[torch.tensor([[0, 2], [1, 3]])])
 
 
 def test_views_one_step_earlier_write_through(layout: Packed) -> None:

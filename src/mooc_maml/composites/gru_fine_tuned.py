@@ -69,7 +69,7 @@ class FineTunedGRU:
         def adapted(support: Examples) -> GRUFastWeights:
             fast: GRUFastWeights
             prepared = learner.prepare(adapted_on(support, how.adapt_on))
-            fast, _ = adapt(learner, weights, prepared, how.steps, [rates])
+            fast, _ = adapt(learner, weights, prepared, how.steps, [rates], keep=False)
             return fast
 
         self._score = adapted_scores(learner, adapted)

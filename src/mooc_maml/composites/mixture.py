@@ -238,7 +238,7 @@ class Mixture:
         if not (self.steps and support.label.shape[1]):
             return self.weights["weight"].expand(support.num_tasks, -1, -1)
         features = support_features(self.parts, self.seen, support)
-        fast, _ = adapt(self.learner, self.start, features, self.steps, [self.rates])
+        fast, _ = adapt(self.learner, self.start, features, self.steps, [self.rates], keep=False)
         own: Tensor = fast.values["weight"]
         return own
 

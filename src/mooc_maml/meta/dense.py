@@ -74,7 +74,7 @@ class DenseTaskModel:
         return DenseWeights({name: x.expand(tasks, *x.shape) for name, x in weights.items()})
 
     def gradient(
-        self, fast: DenseWeights, examples: Any
+        self, fast: DenseWeights, examples: Any, keep: bool = True
     ) -> tuple[Tensor, DenseWeights, tuple[Weights, Any]]:
         """See `Adaptable`; the tape is the weights and the examples themselves."""
         gradient, losses = self._gradient(fast.values, examples)

@@ -58,8 +58,11 @@ class Adaptable(Protocol):
     def initial(self, weights: Weights, examples: Any) -> Any:
         """Fast weights that equal `weights` in each task of `examples`."""
 
-    def gradient(self, fast: Any, examples: Any) -> tuple[Tensor, Any, Any]:
-        """Losses [tasks], the gradient of each task's loss, and a tape for `hessian_product`."""
+    def gradient(self, fast: Any, examples: Any, keep: bool = True) -> tuple[Tensor, Any, Any]:
+        """Losses [tasks], the gradient of each task's loss, and a tape for `hessian_product`.
+
+        `keep`: False: there is no tape (None), and what it would hold need not stay in memory.
+        """
 
     def hessian_product(self, tape: Any, direction: Any) -> Any:
         """The Hessian of each task's loss, where the tape was recorded, times a direction."""
@@ -99,6 +102,8 @@ def adapt(
     steps: int,
     inner_lr: StepSizes,
     pull: float = 0.0,
+    *,
+    keep: bool = True,
 ) -> tuple[Any, list[Step]]:
     """Take `steps` steps of gradient descent on the support loss, in every task for itself.
 
@@ -106,16 +111,18 @@ def adapt(
         support: prepared examples.
         pull: strength of a pull back to `weights` in each step, see `Proximal`; only with one
             number for all step sizes.
+        keep: whether the steps are returned, to be differentiated; to adapt alone takes no tape.
 
     Returns:
-        The adapted (fast) weights, and the steps, first to last.
+        The adapted (fast) weights, and the steps, first to last, if they are kept.
     """
     start = fast = task_model.initial(weights, support)
     trajectory = []
     for number in range(steps):
-        _, gradient, tape = task_model.gradient(fast, support)
+        _, gradient, tape = task_model.gradient(fast, support, keep)
         rates = rates_of(inner_lr, number)
-        trajectory.append(Step(fast, gradient, tape, rates))
+        if keep:
+            trajectory.append(Step(fast, gradient, tape, rates))
         if isinstance(rates, float):
             kept = fast.towards(start, rates * pull) if pull else fast
             fast = kept.plus(gradient, -rates)

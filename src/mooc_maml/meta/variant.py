@@ -77,7 +77,7 @@ class GradientVariant:
         """Every task's own weights after `steps` steps on its support pairs; None: few-shot's."""
         steps = self.steps(support) if steps is None else steps
         prepared, rates = task_model.prepare(self.shown(support)), self.inner_lr(meta, support)
-        return adapt(task_model, model_weights(meta), prepared, steps, rates)[0]
+        return adapt(task_model, model_weights(meta), prepared, steps, rates, keep=False)[0]
 
     def meta_gradient(
         self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int

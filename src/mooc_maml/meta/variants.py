@@ -161,7 +161,7 @@ class Proximal(GradientVariant):
         """See `GradientVariant`."""
         steps = self.steps(support) if steps is None else steps
         prepared, pull = task_model.prepare(self.shown(support)), self.params.meta.proximal
-        return adapt(task_model, meta, prepared, steps, self.params.inner_lr, pull)[0]
+        return adapt(task_model, meta, prepared, steps, self.params.inner_lr, pull, keep=False)[0]
 
     def meta_gradient(
         self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int

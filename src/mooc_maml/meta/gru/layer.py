@@ -21,59 +21,20 @@ that is not a scan is done for all steps at once.
 Names: d... is the gradient of the loss with respect to ..., t... the tangent of ... .
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import linear
 
 from mooc_maml.meta.gru.packed import Packed
-from mooc_maml.meta.outer_products import OuterSum, TaskMatrix, outer_sum
+from mooc_maml.meta.gru.task_linear import TaskLinear, add
+from mooc_maml.meta.outer_products import TaskMatrix, outer_sum
 from mooc_maml.meta.rows import Rows
-
-
-@dataclass(frozen=True)
-class TaskLinear:
-    """y = W u + b, with a shared W [out, in] and b [out] plus a task's own sum of products.
-
-    Or W [tasks, out, in] and b [tasks, out] of each task's own, and no sum of products.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    own: OuterSum
-
-    @property
-    def is_of_tasks(self) -> bool:
-        """Whether W is each task's own."""
-        return self.weight.dim() == 3
-
-    def affine(self, u: Tensor) -> Tensor:
-        """W u + b: [tasks, n, in] -> [tasks, n, out]."""
-        if self.is_of_tasks:
-            return torch.baddbmm(self.bias[:, None], u, self.weight.mT)
-        return add(linear(u, self.weight, self.bias), self.own.apply(u))
-
-    def product(self, u: Tensor) -> Tensor:
-        """W u: [tasks, n, in] -> [tasks, n, out]."""
-        if self.is_of_tasks:
-            return u @ self.weight.mT
-        return add(linear(u, self.weight), self.own.apply(u, with_bias=False))
-
-    def transposed(self, d: Tensor) -> Tensor:
-        """W^T d: [tasks, n, out] -> [tasks, n, in]."""
-        return add(d @ self.weight, self.own.apply_transposed(d))
-
-
-def add(x: Tensor, y: Tensor | None) -> Tensor:
-    """x + y in the memory of x, where None stands for 0."""
-    return x if y is None else x.add_(y)
 
 
 def blocks_of(x: Tensor) -> Tensor:
     """[steps, 3H] -> [steps, 3, H]."""
-    return x.view(len(x), 3, -1)
+    return x.view(x.shape[0], 3, -1)
 
 
 class Recurrence:
@@ -95,20 +56,28 @@ class Recurrence:
         self.weight, self.weight_t = hidden.weight, hidden.weight.T.contiguous()
         bias = hidden.bias.expand(len(task), -1)
         if hidden.own.bias is not None:
-            bias = bias + hidden.own.bias[task]
+            bias = bias + hidden.own.bias.index_select(0, task)
         self.bias = self._running(bias)
-        self.own = not hidden.own.is_zero
+        self.own = not hidden.own.is_zero and len(layout.sizes) > 1
         if self.own:
-            inputs, outputs = hidden.own.inputs.tensor[task], hidden.own.outputs.tensor[task]
+            going_on = task[: layout.sizes[1]]  # a state before is what own weights act on
+            rows = hidden.own.inputs, hidden.own.outputs
+            inputs, outputs = (x.tensor.index_select(0, going_on) for x in rows)
             self.inputs, self.inputs_t = self._running(inputs), self._running(inputs.mT)
             self.outputs, self.outputs_t = self._running(outputs), self._running(outputs.mT)
 
+    @property
+    def is_wide(self) -> bool:
+        """Whether products are of each session's own matrix, and need [running, 1, d]."""
+        return self.is_of_tasks or self.own
+
     def _running(self, x: Tensor) -> list[Tensor]:
         """For each time, x [sessions, ...] of the sessions that run then."""
-        return [x if size == len(x) else x[:size] for size in self.layout.sizes]
+        whole = x.shape[0]
+        return [x if size >= whole else x[:size] for size in self.layout.sizes]
 
     def over_time(self, x: Tensor) -> list[Tensor]:
-        """For each time, the part of x [steps, ...]; where own weights need it, [running, 1, d]."""
+        """For each time, the part of x [steps, ...]."""
         return list(x.split_with_sizes(self.layout.sizes))
 
     def affine(self, t: int, y: Tensor, h: Tensor, wide_y: Tensor, wide_h: Tensor) -> None:
@@ -149,13 +118,16 @@ class Recurrence:
 
 def forward_scan(i: Tensor, recurrence: Recurrence) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The GRU itself: i [steps, 3H] -> h [steps, H], (r, z) [steps, 2H], n, g_n [steps, H]."""
-    size, split = i.shape[1] // 3, recurrence.over_time
-    h, g, rz, n = (i.new_empty(len(i), k * size) for k in (1, 3, 2, 1))
+    (steps, wide), split = i.shape, recurrence.over_time
+    size = wide // 3
+    h, g, rz, n = (i.new_empty(steps, k * size) for k in (1, 3, 2, 1))
     states, before = split(h), recurrence.layout.split_before(h)
     gs, gates, candidates = split(g), split(rz), split(n)
     g_rz, g_n, i_rz, i_n = (split(x[:, part]) for x in (g, i) for part in _parts(size))
     reset, update = split(rz[:, :size]), split(rz[:, size:])
-    own_g, own_h = (split(g.unsqueeze(1)), recurrence.layout.split_before(h.unsqueeze(1)))
+    own_g, own_h = gs, before
+    if recurrence.is_wide:
+        own_g, own_h = split(g.unsqueeze(1)), recurrence.layout.split_before(h.unsqueeze(1))
     gs[0].copy_(recurrence.bias[0])
     for t, state in enumerate(states):
         if t:
@@ -179,7 +151,9 @@ def linear_scan(u: Tensor, z: Tensor, m: Tensor, recurrence: Recurrence) -> tupl
     th, product = u.clone(), torch.empty_like(m)
     states, before, products, zs = split(th), split_before(th), split(product), split(z)
     blocks, ms = split(blocks_of(product)), split(blocks_of(m))
-    own_product, own_before = split(product.unsqueeze(1)), split_before(th.unsqueeze(1))
+    own_product, own_before = products, before
+    if recurrence.is_wide:
+        own_product, own_before = split(product.unsqueeze(1)), split_before(th.unsqueeze(1))
     products[0].zero_()
     for t in range(1, len(states)):
         recurrence.product(t, products[t], before[t], own_product[t], own_before[t])
@@ -195,11 +169,10 @@ def linear_scan_back(
     dh, dg = dh.clone(), torch.empty_like(m)
     here, before, dgs, zs = split(dh), split_before(dh), split(dg), split(z)
     blocks, ms = split(blocks_of(dg)), split(blocks_of(m))
-    wide, own_dg, own_before = (
-        split(dh.unsqueeze(1)),
-        split(dg.unsqueeze(1)),
-        split_before(dh.unsqueeze(1)),
-    )
+    wide = split(dh.unsqueeze(1))
+    own_dg, own_before = dgs, before
+    if recurrence.is_wide:
+        own_dg, own_before = split(dg.unsqueeze(1)), split_before(dh.unsqueeze(1))
     for t in reversed(range(len(here))):
         torch.mul(ms[t], wide[t], out=blocks[t])
         if t:

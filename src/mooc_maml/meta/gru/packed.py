@@ -31,7 +31,7 @@ class Packed:
     Attributes:
         sizes: for every time t the number of running sessions, whose steps lie side by side.
         courses: int64 [tasks, n], grouped; 0 = padding.
-        mask: [tasks, n, 1], 1 where a grouped place holds a step, else 0.
+        mask: [tasks, n, 1], 1 where a grouped place holds a step, else 0; None: all hold one.
         to_grouped: int64 [tasks * n], the packed place of each grouped one (any for padding).
         to_packed: int64 [steps], the grouped place of each packed one (any for padding).
         previous: int64 [steps - sessions], packed place of the step before, of all but the first.
@@ -48,7 +48,7 @@ class Packed:
 
     sizes: list[int]
     courses: Tensor
-    mask: Tensor
+    mask: Tensor | None
     to_grouped: Tensor
     to_packed: Tensor
     previous: Tensor
@@ -67,7 +67,7 @@ class Packed:
 
     def group_zero(self, x: Tensor) -> Tensor:
         """Packed [steps, d] -> grouped [tasks, n, d]; padding holds 0."""
-        return self.group(x).mul_(self.mask)
+        return self.group(x) if self.mask is None else self.group(x).mul_(self.mask)
 
     def pack(self, x: Tensor) -> Tensor:
         """Grouped [tasks, n, d] -> packed [steps, d]; padding holds arbitrary finite values."""
@@ -93,7 +93,7 @@ class Packed:
         """
         times = x.split_with_sizes(self.sizes)
         later = zip(times, self.sizes[1:], strict=False)
-        return [x[:0], *(y if len(y) == size else y[:size] for y, size in later)]
+        return [x[:0], *(y if y.shape[0] == size else y[:size] for y, size in later)]
 
 
 def pack_examples(
@@ -150,7 +150,7 @@ def pack_examples(
     return Packed(
         sizes,
         own_courses.to(device),
-        mask.unsqueeze(2).to(device, dtype),
+        None if profile is None and bool(mask.all()) else mask.unsqueeze(2).to(device, dtype),
         grouped.clamp(min=0).flatten().to(device),
         to_packed.to(device),
         _previous(begin).to(device),

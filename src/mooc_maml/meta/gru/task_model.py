@@ -13,12 +13,13 @@ from torch.nn.functional import embedding
 
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.gru.copying import Mixed, copied
-from mooc_maml.meta.gru.layer import GRULayer, GRUTangent, TaskLinear, add
+from mooc_maml.meta.gru.layer import GRULayer, GRUTangent
 from mooc_maml.meta.gru.masks import NO_MASKS, Masks, masked
 from mooc_maml.meta.gru.packed import Packed, pack_examples
 from mooc_maml.meta.gru.pointer import NAME as POINTER
 from mooc_maml.meta.gru.pointer import opened
 from mooc_maml.meta.gru.profile import Profile, profile_of
+from mooc_maml.meta.gru.task_linear import TaskLinear, add
 from mooc_maml.meta.inner import Rates, Weights
 from mooc_maml.meta.outer_products import Matrices, Matrix, OuterSum, TaskMatrix
 from mooc_maml.meta.replay import Replays
@@ -218,9 +219,9 @@ class GRUTaskModel:
         states = x
         while f"gru.weight_ih_l{len(layers)}" in fast.shared:
             inner, hidden = (fast.linear(f"gru.weight_{x}_l{len(layers)}") for x in ("ih", "hh"))
+            below = layout.group(states) if layers else x
             layers.append(GRULayer(inner, hidden, layout))
-            states = layers[-1].forward(x)
-            x = layout.group(states)
+            states = layers[-1].forward(below)
         head = fast.linear("head.weight")
         at_pairs = masked(_at_pairs(states, layout), self.masks.state)
         logits = head.affine(at_pairs)
@@ -230,8 +231,8 @@ class GRUTaskModel:
 
     @torch.inference_mode()
     def gradient(
-        self, fast: GRUFastWeights, examples: Packed
-    ) -> tuple[Tensor, GRUDirection, GRUTape]:
+        self, fast: GRUFastWeights, examples: Packed, keep: bool = True
+    ) -> tuple[Tensor, GRUDirection, GRUTape | None]:
         """See `Adaptable`."""
         layout = examples
         layers, head, states, logits = self._forward(fast, layout)
@@ -247,9 +248,10 @@ class GRUTaskModel:
         losses = -(at_target * weight).sum((1, 2))
         share = weight if mixed is None else weight * mixed.share.view_as(weight)
         p = log_p.exp_()
-        d = (p * share).scatter_add_(2, layout.target, -share)
+        d = p * share if keep else p.mul_(share)
+        d.scatter_add_(2, layout.target, -share)
         tape = GRUTape(layout, layers, head, states, p, d, share, mixed)
-        return losses, self._backward(tape, d), tape
+        return losses, self._backward(tape, d), tape if keep else None
 
     def _backward(self, tape: GRUTape, d: Tensor, d_states: Tensor | None = None) -> GRUDirection:
         """What reaches the weights from that of logits [tasks, pairs, C], and of states."""
@@ -311,13 +313,13 @@ class GRUTaskModel:
         embedded = v["embedding.weight"].apply(layout.courses)
         shape = (*layout.courses.shape, tape.layers[0].x.shape[2])
         tx = tape.states.new_zeros(shape) if embedded is None else embedded
-        tx = masked(tx, self.masks.embedding)
-        tangents = []
+        th = tx = masked(tx, self.masks.embedding)
+        tangents: list[GRUTangent] = []
         for k, layer in enumerate(tape.layers):
             pair = v[f"gru.weight_ih_l{k}"], v[f"gru.weight_hh_l{k}"]
+            below = layout.group(th) if tangents else tx
             tangents.append(GRUTangent(layer, *pair))
-            th = tangents[-1].forward(tx)
-            tx = layout.group(th)
+            th = tangents[-1].forward(below)
         t_states = masked(_at_pairs(th, layout), self.masks.state)
         t_logits = add(tape.head.product(t_states), v["head.weight"].apply(tape.states))
         if layout.opened is not None and (pointer := v[POINTER].bias) is not None:
