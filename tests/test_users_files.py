@@ -254,7 +254,7 @@ def test_lines_that_stray_quotes_join_are_counted(tmp_path):
     account, _ = account_of(tmp_path, "\n".join(rows), max_bad_records=0.5)
     assert account["raw_events"] == 18
     assert account["bad_records"]["by_reason"] == {
-        "a quote that is not closed has swallowed lines": 3
+        "a quote that is not closed has swallowed lines": 4
     }
     posts = ["a,b", "two\nlines", "three,\n\nlines", '"quoted"\r\nand, so, on']
     text = "learner,course,time,post\n"
@@ -342,7 +342,7 @@ def test_floats_that_pass_over_whole_numbers_are_told(tmp_path):
         ('{"id": 1, "id": 2, "course_order": [], "enroll_time": []}', "'id' comes twice"),
         ('{"id": 1, "x": ' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
         ('{"id": "\\ud800", "course_order": [], "enroll_time": []}', "no text in the learner's id"),
-        (json.dumps(users()), "found an array"),
+        (json.dumps([1, 2]), "found an array"),
     ],
 )
 def test_a_bad_line_is_one_learner_lost(tmp_path, line, reason):

@@ -42,7 +42,9 @@ def open_zip(
     data = [name for name in names if not _is_beside(name)]
     if min((entry.header_offset for entry in archive.infolist()), default=0) > 0:
         raise zipfile.BadZipFile("something lies before it; is it two archives?")
-    _one_member(data, path, "zip", f"unzip {shown(path.name)}")
+    if {"mimetype", "content.xml"} <= {*names}:
+        raise UserError(f"{shown(path)}: an OpenDocument file; save the sheet as CSV UTF-8")
+    _one_member(data, len(names), path, "zip", f"unzip {shown(path.name)}")
     report.note(path, "files in the zip archive left aside by their names", len(names) - 1)
     try:
         return buffered(stack.enter_context(archive.open(data[0])))
@@ -94,7 +96,7 @@ def _tar_blocks(file: io.BufferedReader, path: Path, report: ReadReport) -> Iter
     while rest := file.read(BUFFER):
         if rest.strip(b"\0"):
             raise tarfile.ReadError("something follows its end; is it two archives?")
-    _one_member(data, path, "tar", f"tar -xf {shown(path.name)}")
+    _one_member(data, beside + len(data), path, "tar", f"tar -xf {shown(path.name)}")
     report.note(path, "files in the tar archive left aside by their names", beside)
 
 
@@ -119,11 +121,15 @@ def _is_beside(member: str) -> bool:
     return member.startswith("__MACOSX/") or is_left_aside(Path(member).name)
 
 
-def _one_member(names: list[str], path: Path, kind: str, command: str) -> None:
+def _one_member(names: list[str], members: int, path: Path, kind: str, command: str) -> None:
     if len(names) == 1:
         return
+    if not members:
+        raise UserError(
+            f"{shown(path)}: a {kind} archive that holds no file; fetch it again or remove it"
+        )
     some = ", ".join(shown(name, 60) for name in names[:3]) + ", …" * (len(names) > 3)
-    held = f"{len(names):,} files ({some})" if names else "no file"
+    held = f"{len(names):,} files ({some})" if names else "only files that are no data by name"
     raise UserError(
         f"{shown(path)}: a {kind} archive that holds {held}; only archives of one file are read. "
         f"Unpack it here (`{command}`), then remove the archive"

@@ -12,7 +12,9 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.sources.csv_quotes import SWALLOWED, Quotes
 from mooc_maml.sources.events import ReadReport, shown
+from mooc_maml.sources.ids import BLANKS
 from mooc_maml.sources.opening import open_raw
 from mooc_maml.sources.streams import Blocks, buffered
 
@@ -53,7 +55,10 @@ def read_header(file: io.BufferedReader, path: Path, wanted: Iterable[str]) -> H
     found = [_header(text, separator) for separator in _SEPARATORS]
     headers = [header for header in found if header is not None]
     if not headers:
-        raise UserError(f"{shown(path)}: the file is empty; expected a line of column names")
+        raise UserError(
+            f"{shown(path)}: the file is empty; expected a line of column names; fetch it again or "
+            "remove it"
+        )
     matching = [header for header in headers if {*wanted} <= {*header.names}]
     header = matching[0] if matching else max(headers, key=lambda header: len(header.names))
     file.read(header.size)
@@ -62,14 +67,14 @@ def read_header(file: io.BufferedReader, path: Path, wanted: Iterable[str]) -> H
 
 def _header(text: str, separator: str) -> Header | None:
     lines = _Lines(io.StringIO(text, newline=""))
-    reader = csv.reader(lines, delimiter=separator)
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
     for record in reader:
         joined = separator.join(record)
         mark = _SEP_LINE.fullmatch(joined)
         if mark:
-            reader = csv.reader(lines, delimiter="\t" if mark[1] == "\\t" else mark[1])
-            rest = next((record for record in reader if any(x.strip() for x in record)), None)
             separator = "\t" if mark[1] == "\\t" else mark[1]
+            reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+            rest = next((record for record in reader if any(x.strip() for x in record)), None)
             return _made(rest, separator, lines)
         if any(cell.strip() for cell in record):
             return _made(record, separator, lines)
@@ -79,7 +84,8 @@ def _header(text: str, separator: str) -> Header | None:
 def _made(record: list[str] | None, separator: str, lines: "_Lines") -> Header | None:
     if record is None:
         return None
-    return Header([name.strip() for name in record], separator, lines.count, lines.size)
+    names = [name.strip(BLANKS) for name in record]
+    return Header(names, separator, lines.count, lines.size)
 
 
 class _Lines:
@@ -102,11 +108,17 @@ class Records:
     """The records of a CSV after its header, as batches of text, and where each one stands."""
 
     def __init__(
-        self, path: Path, file: io.BufferedReader, header: Header, encoding: str, report: ReadReport
+        self,
+        path: Path,
+        file: io.BufferedReader,
+        header: Header,
+        quotes: Quotes,
+        encoding: str,
+        report: ReadReport,
     ) -> None:
-        self._path, self._file, self._header = path, file, header
+        self._path, self._file, self._header, self._quotes = path, file, header, quotes
         self._encoding, self._report = encoding, report
-        self._watched = _Watched(file)
+        self._watched = _Watched(file, header.separator)
         self._given = 0
         self._lines_lost = 0  # more than one for a record
         self._left_out: list[int] = []  # records that pyarrow does not give, numbered from 0
@@ -138,6 +150,16 @@ class Records:
         for batch in batches:
             self._given += batch.num_rows
             yield batch
+
+    @property
+    def has_quotes(self) -> bool:
+        """Whether there was a quote so far."""
+        return self._watched.has_quotes
+
+    @property
+    def has_quotes_behind_blanks(self) -> bool:
+        """Whether there was one behind a separator and a blank."""
+        return self._watched.has_quotes_behind_blanks
 
     def _skip(self, row: Any) -> str:
         record = row.number - 1
@@ -207,16 +229,10 @@ class Records:
             text.detach()
 
     def _look_within(self, record: list[str], line: int) -> None:
-        """Count lines within values that are records of their own, by their number of columns."""
-        columns = len(self._header.names)
-        if len(record) != columns:
-            return  # counted already
-        separator = self._header.separator
-        lines = re.split(r"\r\n|\r|\n", separator.join(record))
-        alike = sum(x.count(separator) == columns - 1 for x in lines)
-        if 2 * alike > len(lines):
-            reason = "a quote that is not closed has swallowed lines"
-            self._report.add_bad(self._path, f"line {line}", reason, len(lines) - 1)
+        """Count lines within values that are records of their own."""
+        lost = self._quotes.lines_within(record)
+        if lost:
+            self._report.add_bad(self._path, f"line {line}", SWALLOWED, lost)
 
 
 def lines_in(text: str | None) -> int:
@@ -232,12 +248,14 @@ class _Watched:
             return; so many records stand each on a line of its own.
         lines: all lines but blank ones.
         has_quotes: whether there is a quote.
+        has_quotes_behind_blanks: whether there is one behind a separator and a blank.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], separator: str) -> None:
         self._file = file
+        self._behind_blank = f'{separator} "'.encode()
         self.plain_lines = self.lines = 0
-        self.has_quotes = False
+        self.has_quotes = self.has_quotes_behind_blanks = False
 
     def blocks(self) -> Iterator[bytes]:
         """Yield the text."""
@@ -252,7 +270,9 @@ class _Watched:
             joined = b"\n" * (last in b"\r\n") + lines
             breaks = lines.count(b"\n")
             blank = len(_BLANK_LINE.findall(joined)) if b"\n\n" in joined else 0
-            self.has_quotes |= b'"' in block
+            if b'"' in block:
+                self.has_quotes = True
+                self.has_quotes_behind_blanks |= self._behind_blank in block
             plain &= not (self.has_quotes or blank)
             self.plain_lines += breaks if plain else 0
             self.lines += breaks - blank

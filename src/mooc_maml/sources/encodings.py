@@ -61,6 +61,12 @@ def as_utf8(
         if by_zeros:
             encoding = by_zeros
             report.note(path, f"file without a byte order mark read as {by_zeros} by its zeros")
+    elif not head.isascii() and _is_utf8(head):
+        report.note(
+            path,
+            f"file read as data.encoding = {encoding}, but the bytes are those of UTF-8; if its "
+            "letters come out odd, convert the other files to UTF-8 and set data.encoding: utf-8",
+        )
     if not encoding.startswith(("utf-16", "utf-32", "utf_16", "utf_32")):
         _refuse_binary(head[len(mark) :], path)
     return buffered(Blocks(_utf8_blocks(file, encoding, report)))

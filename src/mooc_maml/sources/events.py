@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -153,11 +154,12 @@ class ReadReport:
         Raises:
             UserError: the share of bad records of a unit is above `max_bad_share`.
         """
+        limit = Fraction(repr(max_bad_share))  # 29 of 100 are 0.29, but 0.29 * 100 < 29
         wholes = self.bad_wholes
         counts = {EVENTS: (self.bad_records - wholes, self.records - wholes)}
         counts |= {unit: (self.bad_containers[unit], n) for unit, n in self.containers.items()}
         for unit, (bad, met) in counts.items():
-            if bad > max_bad_share * met:
+            if bad > limit * met:
                 raise UserError(
                     f"{bad:,} of {met:,} {unit} cannot be read, more than data.max_bad_records = "
                     f"{max_bad_share:g} allows; check data.source and the columns in data.table, "

@@ -14,9 +14,19 @@ from mooc_maml.common.errors import UserError
 from mooc_maml.sources.events import MAX_ID, ReadReport, shown
 
 _EXACT = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}  # bits of a float -> whole numbers held up to it
-_NOTHING = pa.array(["nan", "NaN", "NAN", "null", "NULL", "Null", "None", "NA", "N/A", "\\N"])
+# What an id has around it and nobody sees: white space, blanks of no width (one is the byte order
+# mark of a file that was joined to another) and the zeros that fill up fields of a fixed size.
+BLANKS = "".join(c for c in map(chr, range(0x3001)) if c.isspace()) + "\0\u180e\u200b\u2060\ufeff"
+_NOTHING = pa.array(
+    [
+        *("nan", "NaN", "NAN", "NaT", "null", "NULL", "Null", "None", "none", "nil"),
+        *("NA", "N/A", "n/a", "#N/A", "<NA>", "\\N", "-"),
+    ]
+)
+_LONGEST_WORD = 4
 _DECIMALS = r"\.0+$|(\.[0-9]*?[1-9])0+$"
-_BLANK_LEADS = np.isin(np.arange(256), [*range(33), 0xC2, 0xE1, 0xE2, 0xE3])  # bytes a blank begins
+# Bytes that a blank begins with
+_BLANK_LEADS = np.isin(np.arange(256), [*range(33), 0xC2, 0xE1, 0xE2, 0xE3, 0xEF])
 _BLANK_ENDS = np.isin(np.arange(256), [*range(33), *range(0x80, 0xC0)])  # or ends with
 
 
@@ -52,8 +62,16 @@ def as_text(column: pa.Array, name: str, path: Path, report: ReadReport) -> pa.A
 
 
 def _tell_of_words(texts: pa.Array, name: str, path: Path, report: ReadReport) -> None:
-    """Note ids that are words for nothing: they stay, for somebody may be called so."""
-    short = texts.filter(pc.less_equal(pc.binary_length(texts), 4))
+    """Note ids that may not be what they seem: they stay, for somebody may be called so."""
+    endings = pc.ends_with(texts, ".0")
+    if pc.any(endings).as_py():
+        floats = pc.match_substring_regex(texts.filter(endings), r"^-?[0-9]+\.0$")
+        what = (
+            f"values of column {name!r} are whole numbers with a fraction (100.0), and stay texts"
+        )
+        words = "; where other rows have 100, it is another id"
+        report.note(path, what + words, pc.sum(floats).as_py() or 0)
+    short = texts.filter(pc.less_equal(pc.binary_length(texts), _LONGEST_WORD))
     words = pc.is_in(short, _NOTHING)
     report.note(
         path,
@@ -116,13 +134,13 @@ def _decode(value: bytes | None) -> str | None:
 
 
 def trimmed(texts: pa.Array, what: str, path: Path, report: ReadReport) -> pa.Array:
-    """Texts without outer blanks; `report` is told how many had some."""
+    """Texts without outer BLANKS; `report` is told how many had some."""
     suspects = _may_have_blanks(texts)
     if not suspects.any():
         return texts
     mask = pa.array(suspects)
     before = texts.filter(mask)
-    after = pc.utf8_trim_whitespace(before)
+    after = pc.utf8_trim(before, BLANKS)
     changed = pc.not_equal(pc.binary_length(before), pc.binary_length(after))
     report.note(path, f"{what} read without outer blanks", pc.sum(changed).as_py() or 0)
     return pc.replace_with_mask(texts, mask, after)

@@ -15,7 +15,7 @@ from mooc_maml.sources.events import NO_TEXT
 _BLOCK = 1 << 16
 _CONSTANTS = (b"NaN", b"Infinity")
 _TOKEN = re.compile(
-    rb'"[^"\\]*(?:\\.[^"\\]*)*"?|-?(?:NaN|Infinity)|-?\d{19,}(?:\.\d+)?(?:[eE][-+]?\d+)?', re.DOTALL
+    rb'"[^"\\]*(?:\\.[^"\\]*)*"?|-?(?:NaN|Infinity)|-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?', re.DOTALL
 )
 _DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
 _LONG = b"0" * 19  # digits of a whole number that may be beyond 64 bits
@@ -28,6 +28,9 @@ _HALVES = re.compile(
 )
 _MAY_BE_HALVES = re.compile(rb"\\u[dD][89a-fA-F]")
 _NO_TEXT = json.dumps(NO_TEXT)[1:-1].encode()
+_ESCAPED_LETTER = re.compile(rb"\\u00[567]")  # as a key may have it
+_BETWEEN = re.compile(r"[\s,\[\]\0\x1a\x1e\ufeff]*")  # what may stand between values of a line
+_MAX_DIGITS = 4_000  # of a whole number; Python reads 4,300
 
 
 def mended_blocks(file: IO[bytes]) -> Iterator[bytes]:
@@ -79,7 +82,7 @@ def _readable(token: re.Match[bytes]) -> bytes:
         return text
     if text.endswith((b"N", b"y")):
         return b"null"
-    return text if len(text) < 25 and abs(float(text)) < 2**63 else b'"%b"' % text
+    return text if abs(float(text)) < 2**63 else b'"%b"' % text
 
 
 def load_line(line: bytes, keys: tuple[str, ...]) -> Any:
@@ -92,7 +95,8 @@ def load_line(line: bytes, keys: tuple[str, ...]) -> Any:
     Raises:
         ValueError: it is no JSON, in a few words.
     """
-    if not any(line.count(quoted) > 1 for quoted in _quoted(keys)):
+    is_spelt_out = b"\\u00" not in line or not _ESCAPED_LETTER.search(line)
+    if is_spelt_out and not any(line.count(quoted) > 1 for quoted in _quoted(keys)):
         try:
             return orjson.loads(line)
         except orjson.JSONDecodeError:
@@ -111,19 +115,50 @@ def load_leniently(line: bytes, keys: tuple[str, ...]) -> Any:
     Raises:
         ValueError: it is no JSON, nested too deeply, or one of `keys` has two values.
     """
-    text = _HALVES.sub(lambda found: found[1] or _NO_TEXT, line).decode()
     try:
-        found = _DECODER.decode(text)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"no JSON object: {error.msg}") from None
-    except RecursionError:
-        raise ValueError("no JSON object: nested too deeply") from None
-    except ValueError:  # whole numbers of more digits than Python reads
-        raise ValueError("no JSON object: a number is too long") from None
+        found = _DECODER.decode(_text(line))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(_fault(error)) from None
+    return checked(found, keys)
+
+
+def values_of(line: bytes) -> tuple[list[Any], str]:
+    """The values of a line of several: of an array, or one behind the other; and what follows them.
+
+    Returns:
+        The values, read leniently, and the rest from the first one on that cannot be read.
+    """
+    text, values, at = _text(line), [], 0
+    while at < len(text):
+        at = _BETWEEN.match(text, at).end()  # type: ignore[union-attr]
+        try:
+            value, at = _DECODER.raw_decode(text, at)
+        except (ValueError, RecursionError):
+            break
+        values.append(value)
+    return values, text[at:]
+
+
+def checked(found: Any, keys: tuple[str, ...]) -> Any:
+    """The same value.
+
+    Raises:
+        ValueError: one of `keys` has two values.
+    """
     if isinstance(found, _Doubled):
         for key in found.doubled & {*keys}:
             raise ValueError(f"the key {key!r} comes twice, with different values")
     return found
+
+
+def _text(line: bytes) -> str:
+    return _HALVES.sub(lambda found: found[1] or _NO_TEXT, line).decode()
+
+
+def _fault(error: Exception) -> str:
+    if isinstance(error, RecursionError):
+        return "no JSON object: nested too deeply"
+    return f"no JSON object: {getattr(error, 'msg', error)}"
 
 
 class _Doubled(dict[str, Any]):
@@ -147,8 +182,13 @@ def _exactly(text: str) -> Decimal | None:
         return None
 
 
+def _whole(text: str) -> int | None:
+    return int(text) if len(text) <= _MAX_DIGITS else None
+
+
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_object,
+    parse_int=_whole,
     parse_float=_exactly,
     parse_constant=lambda name: None,
     strict=False,

@@ -4,7 +4,8 @@
 There are no sessions of study in it: a learner's enrolments are one history.
 """
 
-from collections.abc import Iterator, Sequence
+import codecs
+from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,8 @@ from mooc_maml.sources.events import (
     nulls,
     shown,
 )
-from mooc_maml.sources.ids import canonical, trimmed
-from mooc_maml.sources.json_text import load_leniently, load_line
+from mooc_maml.sources.ids import BLANKS, canonical, trimmed
+from mooc_maml.sources.json_text import checked, load_leniently, load_line, values_of
 from mooc_maml.sources.numbers import Ways
 from mooc_maml.sources.opening import open_raw
 from mooc_maml.sources.time_words import looks_like
@@ -40,6 +41,12 @@ _KEYS = ("id", "course_order", "enroll_time")
 _MAX_LINE = 1 << 28  # bytes; a learner's line is a thousandth of it
 _EXACT = 2**53  # floats from here on pass over whole numbers
 LEARNERS = "learners"  # the unit of lines
+_OUTSIDE = b" \t\r\n\v\f\0\x1a\x1e"  # white space, and what some tools put between or behind lines
+_NO_ENROLMENT = "learners without an enrolment left out"
+_ADVICE = (
+    "A learner seems to take several lines. Write each on one, for example with "
+    "`jq -c 'if type == \"array\" then .[] else . end' FILE > FILE.jsonl`"
+)
 
 
 def read_events(
@@ -61,7 +68,9 @@ def read_events(
                         f"{shown(path)}: line {number} is longer than {_MAX_LINE >> 20} MB; "
                         "expected one learner a line (JSON lines)"
                     )
-                rows += _enrolments(line, number, path, report)
+                for part in _parts(line):
+                    rows += _enrolments(part, number, path, report)
+                    number += part.endswith(b"\r")
                 if len(rows) >= BATCH_ROWS:
                     yield _batch(rows, path, report)
                     rows = []
@@ -69,19 +78,63 @@ def read_events(
             yield _batch(rows, path, report)
 
 
+def _parts(line: bytes) -> list[bytes]:
+    """A line, or those that lone carriage returns make of it unless they stand in a text."""
+    if line.find(b"\r", 0, -2) < 0:
+        return [line]
+    try:
+        load_leniently(line, _KEYS)
+    except ValueError:
+        return line.replace(b"\r\n", b"\n").splitlines(keepends=True)
+    return [line]
+
+
 def _enrolments(line: bytes, number: int, path: Path, report: ReadReport) -> list[Row]:
-    line = line.strip().removesuffix(b",")
+    """The enrolments of the learner of a line; of all, where it holds several."""
+    line = line.strip(_OUTSIDE).removeprefix(codecs.BOM_UTF8).strip(_OUTSIDE).removesuffix(b",")
     if line in (b"", b"[", b"]"):  # of an array with a learner a line
         return []
-    report.containers[LEARNERS] += 1
     try:
-        try:
-            return _rows(load_line(line, _KEYS), number)
-        except _InexactError:  # a whole number that became a float
-            return _rows(load_leniently(line, _KEYS), number)
+        rows = _read(lambda: load_line(line, _KEYS), lambda: load_leniently(line, _KEYS), number)
     except ValueError as error:
-        report.add_bad(path, f"line {number}", str(error), unit=LEARNERS)
-        return []
+        return _several(line, str(error), number, path, report)
+    report.containers[LEARNERS] += 1
+    if not rows:
+        report.note(path, _NO_ENROLMENT)
+    return rows
+
+
+def _read(load: Callable[[], Any], load_exactly: Callable[[], Any], number: int) -> list[Row]:
+    try:
+        return _rows(load(), number)
+    except _InexactError:  # a whole number that became a float
+        return _rows(load_exactly(), number)
+
+
+def _several(line: bytes, fault: str, number: int, path: Path, report: ReadReport) -> list[Row]:
+    """The enrolments of all learners of a line that is not one: an array, or one behind the other.
+
+    What cannot be read is as many lost learners as it names the key of their courses, at least one.
+    """
+    values, rest = values_of(line)
+    if not any(isinstance(value, dict) and _KEYS[1] in value for value in values):
+        values, rest = [], line.decode()
+    rows: list[Row] = []
+    for value in values:
+        report.containers[LEARNERS] += 1
+        try:
+            rows += (found := _rows(checked(value, _KEYS), number))
+        except ValueError as error:
+            report.add_bad(path, f"line {number}", str(error), unit=LEARNERS)
+        else:
+            report.note(path, _NO_ENROLMENT, not found)
+    if rest:
+        lost = max(1, rest.count(f'"{_KEYS[1]}"'))
+        report.containers[LEARNERS] += lost
+        report.add_bad(path, f"line {number}", fault, lost, LEARNERS)
+    if line == b"{":
+        report.advice[_ADVICE] = None
+    return rows
 
 
 class _InexactError(Exception):
@@ -114,7 +167,7 @@ def _fault(user: Any) -> str:
     if not isinstance(user, dict):
         found = "; found an array" * isinstance(user, list)
         return f"expected an object with id, course_order and enroll_time{found}"
-    learner = (_text(user.get("id")) or "").strip()
+    learner = (_text(user.get("id")) or "").strip(BLANKS)
     if not learner:
         return "no id"
     if NO_TEXT in learner:
@@ -170,12 +223,14 @@ def _batch(rows: list[Row], path: Path, report: ReadReport) -> pa.RecordBatch:
         if not report.wants_examples:
             return report.add_bad(path, "", reason)
         place, hint = f"line {line[row]}, enrolment {number[row]}", ""
+        if sum(n == 1 for at, n in zip(line, number, strict=True) if at == line[row]) > 1:
+            place = f"line {line[row]}, learner {shown(learner[row], 40)}, enrolment {number[row]}"
         if reason == no_time and time[row] is not None:
             place += f", time {shown(repr(time[row]), 40)}"
             hint = looks_like(time[row], None)
         return report.add_bad(path, place, reason, hint=hint)
 
     batch = drop_bad(columns, problems, report, lose)
-    # A learner's rows are in one batch.
-    report.bad_containers[LEARNERS] += all_lost(np.array(line) - line[0], lost)
+    if lost:  # a learner's rows are in one batch
+        report.bad_containers[LEARNERS] += all_lost(np.cumsum(np.array(number) == 1) - 1, lost)
     return batch

@@ -137,6 +137,7 @@ _FOREIGN: dict[bytes, tuple[str, str]] = {
     rb"ORC[\0-\x08\x80-\xff]": ("an ORC file", _AS_PARQUET),
     rb"Obj\x01": ("an Avro file", _AS_PARQUET),
     rb"SQLite format 3\0": ("an SQLite database", _AS_PARQUET),
+    rb"\x93NUMPY": ("a NumPy file", _AS_PARQUET),
     rb"\x89HDF\r\n": ("an HDF5 file", _AS_PARQUET),
     rb"\x89PNG\r\n|\xff\xd8\xff|GIF8[79]a": ("a picture", "remove it"),
     rb"\x80[\2-\5][\x8a\x95c}\](K]": ("a Python pickle", _AS_PARQUET),

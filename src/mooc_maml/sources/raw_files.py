@@ -74,6 +74,7 @@ def find_raw_files(
     if not _is_folder(folder):
         raise UserError(f"{shown(folder)}: no such folder; {advice}")
     named, found = matches(folder, globs)
+    _check_globs(folder, globs, tell)
     folders = sorted(path for path in found if path.is_dir())
     aside = sorted(path for path in found - {*folders} if _is_beside(path, folder))
     files = sorted(named | (found - {*folders, *aside}))
@@ -91,6 +92,23 @@ def find_raw_files(
                 f"{shown(path)}: the file is empty (0 bytes); fetch it again or remove it"
             )
     return files
+
+
+def _check_globs(folder: Path, globs: Sequence[str], tell: Callable[[str], object]) -> None:
+    """Say which names and globs of several are of no file: a file forgotten is learners lost.
+
+    Raises:
+        UserError: a name, without *, ? or [, is not there.
+    """
+    for glob in globs if len(globs) > 1 else ():
+        if _is_file(folder / glob) or any(folder.glob(glob)):
+            continue
+        if not re.search(r"[*?[]", glob):
+            raise UserError(
+                f"{shown(folder)}: no file {shown(glob)!r} (data.files = {list(globs)}); put it "
+                "there, or take it out of data.files"
+            )
+        tell(f"data.files: {shown(glob)!r} matches no file")
 
 
 def matches(folder: Path, globs: Sequence[str]) -> tuple[set[Path], set[Path]]:
@@ -144,9 +162,19 @@ def _tell_aside(
         tell(f"left aside: {_listed(aside, folder)} ({why})")
     read = {folder for file in files for folder in file.parents}
     unread = [p for p in folders if p not in read and not _is_beside(p, folder)]
-    if unread:
+    links = [path for path in unread if path.is_symlink()]
+    others = [path for path in unread if path not in links and _holds_data(path, folder)]
+    if links:
+        some = links[0].relative_to(folder)
+        why = f"links to folders; data.files: ['*', '{shown(some)}/*'] would read the files in one"
+        tell(f"left aside: {_listed(links, folder)} ({why})")
+    if others:
         why = "folders, whose files data.files: '**/*' would read"
-        tell(f"left aside: {_listed(unread, folder)} ({why})")
+        tell(f"left aside: {_listed(others, folder)} ({why})")
+
+
+def _holds_data(inside: Path, folder: Path) -> bool:
+    return any(p.is_file() and not _is_beside(p, folder) for p in inside.rglob("*"))
 
 
 def _listed(paths: list[Path], folder: Path) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.settings.data import DataParams, TableParams
+from mooc_maml.sources.csv_quotes import SWALLOWED, Quotes, unquoted
 from mooc_maml.sources.csv_text import Records, lines_in, read_header
 from mooc_maml.sources.encodings import has_no_text
 from mooc_maml.sources.events import (
@@ -114,10 +115,16 @@ def _csv_events(
     header = read_header(file, path, names.values())
     _check_columns(path, header.names, data.table, list(report.advice))
     numbers = {role: header.names.index(name) for role, name in names.items()}
-    records = Records(path, file, header, data.encoding, report)
+    quotes = Quotes(header.separator, header.names, numbers, _time_teller(data.table.time_format))
+    records = Records(path, file, header, quotes, data.encoding, report)
     first = 0
     for batch in records.batches(sorted({*numbers.values()})):
         columns = {role: batch.column(str(number)) for role, number in numbers.items()}
+        if records.has_quotes_behind_blanks:
+            columns = {
+                role: _unquoted(column, names[role], path, report)
+                for role, column in columns.items()
+            }
         left_out = _no_records(columns, names, path, report)
 
         def lose(
@@ -126,9 +133,23 @@ def _csv_events(
             lines = 1 + sum(lines_in(column[row].as_py()) - 1 for column in of.columns)
             records.add_bad(records.record(first + row), value, reason, lines, hint)
 
+        for row in quotes.torn(columns) if records.has_quotes else ():
+            left_out[row] = True
+            lose(row, SWALLOWED, "", "")
         yield _events(columns, data, path, report, lose, left_out)
         first += batch.num_rows
     records.finish()
+
+
+def _time_teller(time_format: str) -> Callable[[list[str]], NDArray[np.bool_]]:
+    """Tells which of some texts are times."""
+    return lambda texts: ~nulls(read_times(pa.array(texts, pa.string()), time_format)[0])
+
+
+def _unquoted(column: pa.Array, name: str, path: Path, report: ReadReport) -> pa.Array:
+    bare, count = unquoted(column)
+    report.note(path, f"values of column {name!r} read without the quotes behind a blank", count)
+    return bare
 
 
 def _no_records(
@@ -237,7 +258,10 @@ def _sessions(
     columns: dict[str, pa.Array], table: TableParams, rows: int, path: Path, report: ReadReport
 ) -> pa.Array:
     if table.session is not None:
-        return as_text(columns["session"], table.session, path, report)
+        texts = as_text(columns["session"], table.session, path, report)
+        what = f"rows without a session in column {table.session!r}: one session of each learner"
+        report.note(path, what, int(is_empty(texts).sum()))
+        return texts
     if table.time_format == "order":
         return pa.array([WHOLE_HISTORY] * rows, pa.string())
     return pa.nulls(rows, pa.string())

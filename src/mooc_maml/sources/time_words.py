@@ -8,6 +8,7 @@ from itertools import product
 
 import pyarrow as pa
 
+from mooc_maml.sources.numbers import NUMBER
 from mooc_maml.sources.patterns import parse_by
 from mooc_maml.sources.times import MAX_ORDER, parse_iso
 
@@ -38,6 +39,7 @@ _WHOLE = (
     *("%Y%m%d%H%M%S", "%Y%m%d%H%M", "%Y%m%d %H%M%S"),
     *("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %Z %Y", "%a %b %d %H:%M:%S %z %Y"),
 )
+_YEAR_FIRST = r"(?a)\d{4}([-/.])\d\d?\1\d\d?([T ]+\d\d?:\d\d(:\d\d([.,]\d+)?)?)?"
 _DAY_NUMBERS = (20_000, 80_000)  # days since 1900 from 1954 to 2119, as spreadsheets count
 
 
@@ -52,6 +54,8 @@ def looks_like(text: str | None, time_format: str | None) -> str:
         return ""
     setting = "; write the times as 2021-03-31 11:30:00" if time_format != "order" else ""
     found = _meaning(text.strip(), time_format)
+    if found is None and re.fullmatch(_YEAR_FIRST, text.strip()):
+        return " (there is no such day, or no such time of day)"
     if found is None and (time_format is None or len(re.findall(r"\d", text)) < 4):
         return ""
     if found is None:
@@ -88,14 +92,16 @@ def _meaning(text: str, time_format: str | None) -> tuple[str, list[str]] | None
     if patterns:
         what = "a date" if len(patterns) == 1 else "a date with the day or the month first"
         return what, [f"'{pattern}'" for pattern in patterns]
-    if re.fullmatch(r"\d+(,\d+)+", text):
+    if re.fullmatch(r"(?a)\d+(,\d+)+", text):
         return "a number with commas; write it without, and a point before a fraction", []
-    if re.fullmatch(r"[-+]?\d+(\.\d+)?", text):
+    if re.fullmatch(NUMBER, text, re.ASCII):
         if _DAY_NUMBERS[0] <= float(text) <= _DAY_NUMBERS[1]:
             return "a day number of a spreadsheet", []
         if time_format == "order":
             what = f"a number beyond {MAX_ORDER:,}; subtract the same number from all of them"
-            return (what, [])
+            return what, []
+        if abs(float(text)) > MAX_ORDER:
+            return "a number too large for any moment", []
         return "a number", ["order"]
     return None
 

@@ -3,7 +3,8 @@
 A file is walked token by token, so memory stays the same for any size of file, course or session.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from mooc_maml.sources.events import (
     shortened,
     shown,
 )
-from mooc_maml.sources.ids import canonical, trimmed
+from mooc_maml.sources.ids import BLANKS, canonical, trimmed
 from mooc_maml.sources.json_text import mended_blocks
 from mooc_maml.sources.numbers import Ways
 from mooc_maml.sources.opening import open_raw
@@ -104,17 +105,16 @@ class _Walk:
 
     def _course(self, token: Token) -> Iterator[tuple[str, str, str]]:
         if token[0] != "start_array":
-            return self._bad("expected [course, {learner: ...}]", token, COURSES)
+            return self._lose_course("expected [course, {learner: ...}]", [token])
         kind, course = token = next(self.tokens)
         if kind == "number":
             kind, course = "string", canonical(course)
         if kind != "string" or not course:
-            self._bad("the course id is no text", token, COURSES)
-            return self._skip_rest() if kind != "end_array" else None
+            rest = [] if kind == "end_array" else chain([token], self._up_to_the_end())
+            return self._lose_course("the course id is no text", rest)
         if fault := _fault(course):
-            self._bad(fault, token, COURSES)
-            return self._skip_rest()
-        self.place = f"course {course!r}"
+            return self._lose_course(fault, self._up_to_the_end())
+        self.place = here = f"course {course!r}"
         token = next(self.tokens)
         expected = "expected {learner: {session: ...}}"
         for learner, inner in self._items(token, expected, COURSES, LEARNERS):
@@ -127,6 +127,7 @@ class _Walk:
                 else:
                     self._bad("expected a list of [event, time]", events, SESSIONS)
         if token[0] != "end_array" and (token := next(self.tokens))[0] != "end_array":
+            self.place = here
             self._bad("expected no more than [course, {learner: ...}]", token, COURSES)
             self._skip_rest()
 
@@ -136,15 +137,18 @@ class _Walk:
         """Yield each key of an object with the first token of its value; both have units."""
         if token[0] != "start_map":
             return self._bad(expected, token, outer)
-        for kind, key in self.tokens:
+        here, number = self.place, 0
+        for number, (kind, key) in enumerate(self.tokens, start=1):
             if kind == "end_map":
-                return
+                break
             value = next(self.tokens)
             self.report.containers[inner] += 1
             if fault := _fault(key):
+                self.place = f"{here}, key {number}"
                 self._bad(fault, value, inner)
             else:
                 yield key, value
+        self.report.note(self.path, f"{outer} without anything in them", number == 1)
 
     def events(self) -> Iterator[tuple[str, str] | None]:
         """Yield (kind, time) of each event of the session; None for another shape."""
@@ -170,6 +174,32 @@ class _Walk:
                 self._skip(opening)
             yield None
 
+    def _lose_course(self, reason: str, tokens: Iterable[Token]) -> None:
+        """Count a course entry whose course nobody knows, and the learners in its objects.
+
+        Args:
+            reason: why it is lost.
+            tokens: each the first of one of its values; the walk stands behind it.
+        """
+        learners = 0
+        for token in tokens:
+            if token[0] != "start_map":
+                self._skip(token)
+                continue
+            while next(self.tokens)[0] != "end_map":
+                value = next(self.tokens)
+                learners += value[0] == "start_map"
+                self._skip(value)
+        self.report.containers[LEARNERS] += learners
+        self.report.bad_containers[LEARNERS] += learners
+        hint = f"; {learners:,} learners are lost with it" if learners else ""
+        self.report.add_bad(self.path, self.place, reason, unit=COURSES, hint=hint)
+
+    def _up_to_the_end(self) -> Iterator[Token]:
+        """The first tokens of the values left in the array that is open."""
+        while (token := next(self.tokens))[0] != "end_array":
+            yield token
+
     def _bad(self, reason: str, token: Token, unit: str) -> None:
         self.report.add_bad(self.path, self.place, reason, unit=unit)
         self._skip(token)
@@ -192,7 +222,7 @@ def _fault(key: str) -> str:
         return TOO_LONG
     if NO_TEXT in key:
         return "bytes that are no text in an id"
-    return "" if key and not key.isspace() else "an id is empty"
+    return "" if key.strip(BLANKS) else "an id is empty"
 
 
 class _Pending:
@@ -268,6 +298,7 @@ def _batches(walk: _Walk, prefixes: tuple[str, ...]) -> Iterator[pa.RecordBatch]
                     pending = _Pending(is_continued=True)
                     pending.start(key)
         walk.report.bad_containers[SESSIONS] += 0 < shapeless == number
+        walk.report.note(walk.path, f"{SESSIONS} without anything in them", not number)
         if len(pending.keys) >= BATCH_ROWS:  # many sessions without a kept event
             yield pending.batch(walk)
             pending = _Pending()
