@@ -5,7 +5,7 @@ There are no sessions of study in it: a learner's enrolments are one history.
 """
 
 import codecs
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -95,20 +95,16 @@ def _enrolments(line: bytes, number: int, path: Path, report: ReadReport) -> lis
     if line in (b"", b"[", b"]"):  # of an array with a learner a line
         return []
     try:
-        rows = _read(lambda: load_line(line, _KEYS), lambda: load_leniently(line, _KEYS), number)
+        try:
+            rows = _rows(load_line(line, _KEYS), number)
+        except _InexactError:  # a whole number that became a float
+            rows = _rows(load_leniently(line, _KEYS), number)
     except ValueError as error:
         return _several(line, str(error), number, path, report)
     report.containers[LEARNERS] += 1
     if not rows:
         report.note(path, _NO_ENROLMENT)
     return rows
-
-
-def _read(load: Callable[[], Any], load_exactly: Callable[[], Any], number: int) -> list[Row]:
-    try:
-        return _rows(load(), number)
-    except _InexactError:  # a whole number that became a float
-        return _rows(load_exactly(), number)
 
 
 def _several(line: bytes, fault: str, number: int, path: Path, report: ReadReport) -> list[Row]:
