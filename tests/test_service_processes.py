@@ -166,6 +166,7 @@ def send(port: int, *parts: bytes, pause: float = 0.0) -> bytes:
         return found
 
 
+POST = b"POST /recommend HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 HELD = [
     ((b"no http\r\n\r\n",), 400, "no_http"),
     ((b"GET /health HTTP/1.1\r\n", b"X: " + b"a" * 40_000), 431, "headers_too_long"),
@@ -175,6 +176,15 @@ HELD = [
         408,
         "slow_request",
     ),
+    ((POST + b"Transfer-Encoding: chunked\r\n\r\n", b"1\r\n{\r\n"), 408, "slow_request"),
+    (
+        (POST + b"Transfer-Encoding: chunked\r\n\r\n", b"ffffffffff\r\n" + b" " * (2**20 + 1)),
+        413,
+        "too_long",
+    ),
+    # two readings of where a request ends: what a proxy lets through as a body would be a request
+    ((POST + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",), 400, "no_http"),
+    ((POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",), 400, "no_http"),
 ]
 
 
@@ -194,6 +204,7 @@ def test_the_metrics_are_those_of_all_workers(service: Running) -> None:
         line = 'mooc_maml_learners_total{kind="adapted",model="few_shot"} '
         return float(text.split(line)[1].split("\n")[0])
 
+    service.recommend(question(1, 2))  # what was never counted has no line
     before = counted()
     for _ in range(12):  # each over a connection of its own: one worker or the other
         service.recommend(question(1, 2))
