@@ -73,7 +73,7 @@ def test_reading_and_building_say_what_the_page_shows(
 
 
 def run(project: Project, text: str, fails: bool) -> str:
-    return project.run("bash", "-ec", text, succeeds=not fails)
+    return project.run("bash", "-ec", text, succeeds=not fails, seconds=600)
 
 
 @pytest.mark.thorough
