@@ -151,7 +151,8 @@ def following(
         yield
         return
     rewritten = is_rewritten()
-    bar = tqdm(bar_format="{desc}", leave=False, file=sys.stderr) if rewritten else None
+    # nrows: on a terminal that does not tell its height tqdm would hide the line
+    bar = tqdm(bar_format="{desc}", leave=False, nrows=20, file=sys.stderr) if rewritten else None
     every = SECONDS_BETWEEN_REWRITES if rewritten else SECONDS_BETWEEN_LINES
 
     def show(text: str) -> None:
