@@ -60,7 +60,18 @@ VARIED = {  # data set -> its JSON files: ..._vary_split and ..._vary_training
 }
 VARIANTS = "variants_kdd_cup"
 AT_LENGTH = ("variants_embedded_gru",)  # tables of every way to adapt, each of its JSON file
-CURVES: dict[str, dict[str, str]] = {}  # table -> a size, in words, and its JSON file
+CURVES = {  # table -> a size, in words, and its JSON file
+    "variants_training_learners": {
+        "778 learners (10 %)": "variants_embedded_share_0.1",
+        "2,335 learners (30 %)": "variants_embedded_share_0.3",
+        "7,784 learners (all)": "variants_embedded_gru",
+    },
+    "variants_model_size": {
+        "embedding 16, state 32": "variants_embedded_size_16",
+        "embedding 32, state 64": "variants_embedded_size_32",
+        "embedding 64, state 128": "variants_embedded_gru",
+    },
+}
 TUNED_SEEDS = "tuned_seeds_synthetic"
 OURS = {  # how few-shot is called here, and what else there is of the mixture
     "mixture": "mixture, few-shot",

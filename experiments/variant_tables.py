@@ -30,11 +30,10 @@ def at_length(content: Mapping[str, Any]) -> str:
 def _line(row: Row) -> list[str]:
     """One way to adapt."""
     few = [evaluation["few_shot"][SHOWN[-1]] for evaluation in row["evaluations"]]
-    ended = "" if row["stopped_early"] else ", bound"
     return [
         row["variant"],
         f"{row['alpha']:g}, {row['beta']:g}",
-        f"{row['updates']}{ended}, {row['best_at']}",
+        _updates(row),
         f"{row['seconds_an_update']:.2f}",
         "" if row["peak_mb"] is None else f"{row['peak_mb']:.0f}",
         f"{percent(few[0])}, {percent(max(few))}",
@@ -81,22 +80,30 @@ def curve(points: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     Args:
         points: what the size is, in words, and the content of its file.
     """
-    lines = [["", "baseline", *(f"{name}: {x}" for name in CURVES for x in _OF_CURVE)]]
-    for words, content in points:
-        rows = {row["variant"]: row for row in content["rows"] if "test" in row}
-        cells = [words, _mean(content["baseline"])]
-        for name in CURVES:
-            row = rows.get(name)
-            if row is None:
-                cells += ["not run"] + [""] * (len(_OF_CURVE) - 1)
-            else:
-                cells += [_mean(row["test"]["zero_shot"]), _mean(row["test"]["few_shot"])]
-                cells.append(_ahead(row["few_shot_vs_baseline"]))
-        lines.append(cells)
+    rows = [
+        {row["variant"]: row for row in content["rows"] if "test" in row} for _, content in points
+    ]
+    names = [name for name in CURVES if sum(name in own for own in rows) > 1]
+    lines = [["", "baseline", *(f"{name}: {x}" for name in names for x in _OF_CURVE)]]
+    for (words, content), own in zip(points, rows, strict=True):
+        cells = [_point(own.get(name)) for name in names]
+        lines.append([words, _mean(content["baseline"]), *(x for of in cells for x in of)])
     return markdown(lines)
 
 
-_OF_CURVE = ("zero-shot", "few-shot", "few-shot − baseline")
+_OF_CURVE = ("updates, best at", "zero-shot", "few-shot", "few-shot − baseline")
+
+
+def _point(row: Row | None) -> list[str]:
+    if row is None:
+        return ["not run", *[""] * (len(_OF_CURVE) - 1)]
+    shots = (_mean(row["test"][mode]) for mode in ("zero_shot", "few_shot"))
+    return [_updates(row), *shots, _ahead(row["few_shot_vs_baseline"])]
+
+
+def _updates(row: Row) -> str:
+    bound = "" if row["stopped_early"] else ", bound"
+    return f"{row['updates']}{bound}, {row['best_at']}"
 
 
 def _pair(metrics: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from episode_helpers import params, random_sessions, steps, write_pairs
 from training_helpers import CPU, STORE, tiny_params
@@ -124,6 +125,19 @@ def test_a_step_size_that_diverges_has_no_value(monkeypatch: pytest.MonkeyPatch)
     assert variant_run._tried(own, place()) is None
 
 
+@pytest.mark.skipif(not variant_run._PEAK.exists(), reason="only Linux tells it and forgets it")
+def test_the_peak_of_memory_is_of_what_ran_since() -> None:
+    variant_run._forget_peak()
+    before = variant_run._peak_mb() or 0
+    large = torch.ones(25_000_000)  # 100 MB
+    peak = variant_run._peak_mb() or 0
+    assert peak > before + 90
+    del large
+    assert variant_run._peak_mb() == pytest.approx(peak, rel=0.02)
+    variant_run._forget_peak()
+    assert (variant_run._peak_mb() or 0) < peak - 90
+
+
 def test_settings_of_a_run() -> None:
     base = tiny_params(tuned={"meta": {"variant": "maml_plus_plus"}, "num_inner_steps": 1})
     own = {name: variant_run.settings(name, base, BUDGET, 0.5, 0.25) for name in NAMES}
@@ -233,10 +247,11 @@ def test_a_table_tells_figures_cost_and_what_is_missing() -> None:
 
 
 def test_a_curve_has_a_row_a_size() -> None:
-    text = variant_tables.curve([("10 %", content("maml")), ("all", content("maml", TUNED))])
+    both, alone = content("maml", TUNED), content("maml")
+    text = variant_tables.curve([("10 %", alone), ("30 %", both), ("all", both)])
     rows = [[c.strip() for c in line.split("|")[1:-1]] for line in text.splitlines()]
-    assert rows[2][:2] == ["10 %", "25.0 % (20.0–30.0)"]
-    assert rows[2][5:] == ["not run", "", ""]
-    assert rows[3][5:] == [
-        "30.0 % (25.0–35.0)", "40.0 % (35.0–45.0)", "−5.0 (−1.0 to +2.0)"
-    ]  # fmt: skip
+    few = ["30.0 % (25.0–35.0)", "40.0 % (35.0–45.0)", "−5.0 (−1.0 to +2.0)"]
+    assert rows[2] == ["10 %", "25.0 % (20.0–30.0)", "80, 20", *few, "not run", "", "", ""]
+    assert rows[4] == ["all", "25.0 % (20.0–30.0)", "80, 20", *few, "80, bound, 20", *few]
+    text = variant_tables.curve([("10 %", alone), ("all", both)])
+    assert TUNED not in text, "one point is no curve"
