@@ -90,7 +90,7 @@ def test_every_model_ranks_as_in_the_test(whole: Made) -> None:
         assert np.array_equal(found, expected.ranks), name
 
 
-@pytest.mark.parametrize("variant", ["anil", "meta_sgd", "maml_plus_plus", "reliability"])
+@pytest.mark.parametrize("variant", ["anil", "meta_sgd", "maml_plus_plus", "reliability", "ridge"])
 def test_other_variants_carry_what_they_learned(variant: str, tmp_path: Path) -> None:
     few = {"models": ("popularity", "gru")}
     params = small_params(baselines=few, composites={"models": ()}, meta={"variant": variant})
