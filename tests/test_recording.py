@@ -402,7 +402,7 @@ def _deterministic(monkeypatch: pytest.MonkeyPatch):
 
 @NEEDS_GPU
 @pytest.mark.usefixtures("_deterministic")
-def test_a_graph_equals_the_plain_way_and_itself() -> None:
+def test_a_graph_on_a_gpu_equals_the_plain_way_and_itself() -> None:
     chosen = problem(reference_setting(0, tasks=8), 0, GPU)
     batch = chosen.setting.support, chosen.setting.query
     replays = Replays(lambda: CUDAGraph(GPU))
