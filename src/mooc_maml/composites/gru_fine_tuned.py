@@ -16,7 +16,8 @@ from mooc_maml.common.progress import part, step
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.shown_steps import adapted_on
 from mooc_maml.episodes.store import EpisodeStore
-from mooc_maml.meta.gru.task_model import GRUFastWeights, GRUTaskModel
+from mooc_maml.meta.gru.fast_weights import GRUFastWeights
+from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.inner import Rates, adapt
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.models.gru import GRURecommender

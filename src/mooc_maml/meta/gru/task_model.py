@@ -13,6 +13,7 @@ from torch.nn.functional import embedding
 
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.gru.copying import Mixed, copied
+from mooc_maml.meta.gru.fast_weights import GRUDirection, GRUFastWeights, bias_of
 from mooc_maml.meta.gru.layer import GRULayer, GRUTangent
 from mooc_maml.meta.gru.masks import NO_MASKS, Masks, masked
 from mooc_maml.meta.gru.packed import Packed, pack_examples
@@ -20,101 +21,14 @@ from mooc_maml.meta.gru.pointer import NAME as POINTER
 from mooc_maml.meta.gru.pointer import opened
 from mooc_maml.meta.gru.profile import Profile, profile_of
 from mooc_maml.meta.gru.task_linear import TaskLinear, add
-from mooc_maml.meta.inner import Rates, Weights
-from mooc_maml.meta.outer_products import Matrices, Matrix, OuterSum, TaskMatrix
+from mooc_maml.meta.inner import Weights
+from mooc_maml.meta.outer_products import OuterSum, TaskMatrix
 from mooc_maml.meta.replay import Replays
 from mooc_maml.meta.ridge import ReadOut
 from mooc_maml.meta.rows import Rows
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 _LAYERS = {"embedding": "embedding", "gru.weight_ih": "GRU input", "gru.weight_hh": "GRU hidden"}
-
-
-@dataclass(frozen=True)
-class GRUDirection:
-    """Gradients or directions of all tasks: an `OuterSum` for each weight matrix, by its name.
-
-    With one task alone, GRU weights are a `Matrix`; on a GPU, with several, `Matrices`.
-    """
-
-    sums: dict[str, TaskMatrix]
-    num_courses: int
-
-    @torch.inference_mode()
-    def plus(self, other: "GRUDirection", scale: float) -> "GRUDirection":
-        """`self + scale * other`."""
-        sums = {name: x.plus(other.sums[name], scale) for name, x in self.sums.items()}
-        return GRUDirection(sums, self.num_courses)
-
-    @torch.inference_mode()
-    def scaled(self, rates: float | Rates) -> "GRUDirection":
-        """See `TaskWeights`; a rate for every value of a weight matrix takes one task alone."""
-        sums = {}
-        for name, own in self.sums.items():
-            pair = (name, _bias(name))
-            of = [rates if isinstance(rates, float) else rates.get(x) for x in pair]
-            sums[name] = own.scaled(*of)
-        return GRUDirection(sums, self.num_courses)
-
-    @torch.inference_mode()
-    def rate_gradient(self, gradient: "GRUDirection", rates: Rates) -> Weights:
-        """See `TaskWeights`."""
-        result = {}
-        for name, own in self.sums.items():
-            other, rate, bias_rate = gradient.sums[name], rates.get(name), rates.get(_bias(name))
-            if rate is None and bias_rate is None:
-                continue
-            products, biases = own.products(other)
-            if rate is not None and rate.dim() == 0:
-                result[name] = products.sum()
-            elif rate is not None:
-                size = self._rows(name)
-                result[name] = own.total(size) * other.total(size)
-            if bias_rate is not None and biases is not None:
-                result[_bias(name)] = biases.sum(0).sum_to_size(bias_rate.shape)
-        return result
-
-    def _rows(self, name: str) -> int | None:
-        """Rows of a matrix whose inputs are one-hot."""
-        return self.num_courses + 1 if name == "embedding.weight" else None
-
-    @torch.inference_mode()
-    def sum_over_tasks(self) -> Weights:
-        """Ordinary tensors; the padding row of the embedding is 0."""
-        result = {}
-        for name, own in self.sums.items():
-            if name != POINTER:
-                result[name] = own.total(self._rows(name))
-            if own.bias is not None:
-                result[_bias(name)] = own.bias.sum(0)
-        return result
-
-
-@dataclass(frozen=True)
-class GRUFastWeights:
-    """The shared weights and every task's own difference from them."""
-
-    shared: Weights
-    own: GRUDirection
-
-    @torch.inference_mode()
-    def plus(self, other: GRUDirection, scale: float) -> "GRUFastWeights":
-        """`self + scale * other`."""
-        return GRUFastWeights(self.shared, self.own.plus(other, scale))
-
-    def towards(self, start: "GRUFastWeights", share: float) -> "GRUFastWeights":
-        """See `TaskWeights`; the difference from the start is what is held, so it shrinks."""
-        return GRUFastWeights(self.shared, self.own.scaled(1 - share))
-
-    def linear(self, name: str) -> TaskLinear:
-        """The layer whose weight matrix has this name."""
-        weight, bias = self.shared[name], self.shared[_bias(name)]
-        own = self.own.sums[name]
-        if isinstance(own, Matrix):  # one task: its weights are all there is
-            return TaskLinear(weight + own.weight, bias + own.bias[0], OuterSum())
-        if isinstance(own, Matrices):
-            return TaskLinear(weight + own.weight, bias + own.bias, OuterSum())
-        return TaskLinear(weight, bias, own)
 
 
 @dataclass(frozen=True)
@@ -207,7 +121,7 @@ class GRUTaskModel:
         logits = self._forward(fast, examples)[3]
         if examples.copied is None:
             return logits
-        return examples.copied.laws(_pointer(fast, len(logits))).mixed(logits)
+        return examples.copied.laws(fast.pointer(len(logits))).mixed(logits)
 
     def _forward(
         self, fast: GRUFastWeights, layout: Packed
@@ -226,7 +140,7 @@ class GRUTaskModel:
         at_pairs = masked(_at_pairs(states, layout), self.masks.state)
         logits = head.affine(at_pairs)
         if layout.opened is not None:
-            logits = layout.opened.add_to(logits, _pointer(fast, len(logits)))
+            logits = layout.opened.add_to(logits, fast.pointer(len(logits)))
         return layers, head, at_pairs, logits
 
     @torch.inference_mode()
@@ -242,7 +156,7 @@ class GRUTaskModel:
         log_p = logits.log_softmax(2)
         at_target, mixed = log_p.gather(2, layout.target), None
         if layout.copied is not None:
-            laws = layout.copied.laws(_pointer(fast, len(logits)))
+            laws = layout.copied.laws(fast.pointer(len(logits)))
             mixed = laws.at(at_target.flatten(), layout.target.flatten())
             at_target = mixed.log_p.view_as(weight)
         losses = -(at_target * weight).sum((1, 2))
@@ -358,16 +272,10 @@ class GRUTaskModel:
         result = {}
         for name, own in fast.own.sums.items():
             parts = [name] if name != POINTER else []
-            parts += [_bias(name)] if own.bias is not None else []
+            parts += [bias_of(name)] if own.bias is not None else []
             whole = sum((weights[x].double().square().sum() for x in parts), torch.zeros(()))
             result[_layer(name)] = (own.squared_norm().to(whole) / whole).sqrt()
         return result
-
-
-def _pointer(fast: GRUFastWeights, tasks: int) -> Tensor:
-    """The pointer's weights of each task, [tasks, n]."""
-    weights, own = fast.shared[_bias(POINTER)].expand(tasks, -1), fast.own.sums[POINTER].bias
-    return weights if own is None else weights + own
 
 
 def _layer(name: str) -> str:
@@ -375,11 +283,6 @@ def _layer(name: str) -> str:
     kind, _, number = name.partition("_l")
     label = _LAYERS.get(kind.removesuffix(".weight"), kind.removesuffix(".weight"))
     return label if number in ("", "0") else f"{label} {int(number) + 1}"
-
-
-def _bias(name: str) -> str:
-    """The bias that goes with a weight matrix; the embedding has none."""
-    return name.replace("weight", "bias")
 
 
 def _at_pairs(states: Tensor, layout: Packed) -> Tensor:
