@@ -41,7 +41,7 @@ def test_the_table_names_the_steps_of_the_variant(tmp_path: Path) -> None:
     content = committed.settings()
     content["meta"]["variant"] = "reliability"
     table = results_table(read_inputs(write_run(tmp_path), parse_params(content)))
-    assert "MAML with steps by session reliability, α = 0.01, 3 or 7 steps." in table
+    assert "MAML with steps by session reliability, α = 0.01, 3 or 7 gradient steps." in table
 
 
 def test_blocks_are_filled_and_the_rest_is_left(tmp_path: Path) -> None:

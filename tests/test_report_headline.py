@@ -69,7 +69,7 @@ def test_an_interval_off_zero_is_not_enough_where_holm_takes_it_back(inputs: Inp
     ("difference", "words"),
     [
         ((0.02, 0.01, 0.03), "(up from 30.1 before)"),
-        ((0.0, -0.01, 0.01), "(no sure change from 30.1 before)"),
+        ((0.0, -0.01, 0.01), "(30.1 before; the change may be chance)"),
     ],
 )
 def test_what_adapting_changes_is_said(

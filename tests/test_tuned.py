@@ -85,10 +85,10 @@ GAIN, NOISE, LOSS = (0.03, 0.01, 0.05), (0.01, -0.01, 0.03), (-0.03, -0.05, -0.0
         (
             GAIN,
             NOISE,
-            ("is worth +3.0 points", "is not told from nothing by these learners, +1.0 points"),
+            ("is worth +3.0 points", "has no sure effect on these learners, +1.0 points"),
         ),
         (LOSS, GAIN, ("is worth less than nothing, −3.0 points", "is worth +3.0 points")),
-        (NOISE, LOSS, ("is not told from nothing by these", "is worth less than nothing, −3.0")),
+        (NOISE, LOSS, ("has no sure effect on these", "is worth less than nothing, −3.0")),
     ],
 )
 def test_two_sentences_follow_from_the_figures(
@@ -113,8 +113,23 @@ def test_a_second_model_is_judged_against_its_own_start(tmp_path: Path) -> None:
     }
     said = worth(inputs_with(tmp_path, found))
     assert (
-        "MAML tuned, few-shot, minus MAML tuned, before meta-training) is not told from nothing"
-        in said
+        "MAML tuned, few-shot, minus MAML tuned, before meta-training) has no sure effect" in said
+    )
+
+
+def test_what_steps_add_to_being_told_is_said_where_it_was_compared(tmp_path: Path) -> None:
+    found = {
+        "gru_fine_tuned_minus_gru": differences(*GAIN),
+        "tuned_few_shot_minus_tuned_start": differences(*GAIN),
+    }
+    inputs = inputs_with(tmp_path, found)
+    assert "gradient steps" not in worth(inputs)
+    rows = [Difference.model_validate(row) for row in differences(*NOISE)]
+    told = {"tuned_few_shot_minus_tuned_without_steps": rows}
+    controls = inputs.controls.model_copy(update={"differences": told})
+    assert worth(replace(inputs, controls=controls)).endswith(
+        "What its gradient steps add to being told (minus MAML tuned, told, without steps) has no "
+        "sure effect on these learners, +1.0 points NDCG@10 (−1.0 to +3.0; p = 0.004 after Holm)."
     )
 
 

@@ -91,7 +91,7 @@ def _by_adapting(inputs: Inputs, rows: dict[str, Measure], names: tuple[str, str
     if zero is None:
         return ""
     if not is_sure(inputs.difference(after, before, HEADLINE)):
-        return f" (no sure change from {_number(zero)} before)"
+        return f" ({_number(zero)} before; the change may be chance)"
     way = "up" if rows[after].value > zero.value else "down"
     return f" ({way} from {_number(zero)} before)"
 

@@ -38,7 +38,7 @@ def results_table(inputs: Inputs, rows: list[ModelRow] | None = None) -> str:
         f"{'/'.join(f'{100 * share:g}' for share in split)}, K = {episodes.support_size} support "
         f"pairs, then Q = {episodes.query_size} queries, a learner's {episodes.position} pairs, "
         f"ranked among all courses, seen ones {seen}; {inputs.method}, α = {params.inner_lr:g}, "
-        f"{steps} steps. Seed {params.seed}. The best on validation first; in "
+        f"{steps} gradient steps. Seed {params.seed}. The best on validation first; in "
         "brackets 95 % intervals over learners."
     )
     head = ["", f"validation {metric}", *METRICS]

@@ -1,17 +1,23 @@
-"""What adaptation and what meta-learning are worth, in two sentences, by a rule.
+"""What adaptation, meta-learning and the steps are worth, in a sentence each, by a rule.
 
 Two models that differ by one thing each: the GRU after gradient steps on the support pairs minus
 the GRU is what adaptation is worth; the meta-model after its steps minus the same model after as
 many, but not meta-trained, is what meta-learning is worth. For a meta-model that began with random
-weights the fine-tuned GRU stands for the latter. A difference counts if its 95 % interval over
-learners leaves out 0 and p is below 0.05 after Holm's correction.
+weights the fine-tuned GRU stands for the latter. Where the meta-model reads the support pairs as an
+input too, a third sentence says what its steps add to that. A difference counts if its 95 %
+interval over learners leaves out 0 and p is below 0.05 after Holm's correction.
 """
 
 from mooc_maml.evaluation.comparison import FINE_TUNED
-from mooc_maml.evaluation.control_names import TUNED, TUNED_START
+from mooc_maml.evaluation.control_names import (
+    TOLD,
+    TUNED,
+    TUNED_START,
+    difference_name,
+)
 from mooc_maml.evaluation.schema import Difference
 from mooc_maml.report.finding import Finding
-from mooc_maml.report.inputs import Inputs, label_of
+from mooc_maml.report.inputs import Inputs, label_of, row_of
 from mooc_maml.report.words import between, points
 from mooc_maml.settings.evaluation import MetricName
 
@@ -19,7 +25,7 @@ METRIC: MetricName = "NDCG@10"
 
 
 def worth(inputs: Inputs) -> str:
-    """The two sentences; nothing where the models were not compared."""
+    """The sentences; nothing where the models were not compared."""
     few, without = ("few_shot", FINE_TUNED)
     if inputs.difference(TUNED[0], TUNED_START, METRIC) is not None:
         few, without = TUNED[0], TUNED_START
@@ -30,8 +36,18 @@ def worth(inputs: Inputs) -> str:
     return (
         f"Adaptation without meta-learning ({label_of(FINE_TUNED)}, minus {label_of('gru')}) "
         f"{_verdict(adaptation)}. Meta-learning ({label_of(few)}, minus "
-        f"{label_of(without)}) {_verdict(meta_learning)}."
+        f"{label_of(without)}) {_verdict(meta_learning)}.{_steps(inputs, few)}"
     )
+
+
+def _steps(inputs: Inputs, few: str) -> str:
+    """What the gradient steps add to being told of the support pairs, if the model is told."""
+    told = TOLD.get(few)
+    rows = inputs.controls.differences.get(difference_name(few, told), []) if told else []
+    row = row_of(rows, METRIC)
+    if told is None or row is None:
+        return ""
+    return f" What its gradient steps add to being told (minus {label_of(told)}) {_verdict(row)}."
 
 
 def worth_finding(inputs: Inputs) -> list[Finding]:
@@ -44,5 +60,5 @@ def _verdict(row: Difference) -> str:
     ends, p = between(row.low, row.high), row.p_holm
     figures = f"{points(row.difference)} {METRIC} ({ends}; p = {p:.2g} after Holm)"
     if not row.sign:
-        return f"is not told from nothing by these learners, {figures}"
+        return f"has no sure effect on these learners, {figures}"
     return f"is worth {figures}" if row.sign > 0 else f"is worth less than nothing, {figures}"
