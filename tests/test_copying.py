@@ -17,7 +17,7 @@ from mooc_maml.meta.gru.copying import copied
 from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.model import read_meta_model
 from mooc_maml.meta.outer import meta_gradient
-from mooc_maml.ranking.seen import NONE_LEFT_OUT
+from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 START = {"pointer.bias": torch.tensor([0.4, -0.3, 0.8, -0.6, 0.5]).double()}
 
@@ -142,3 +142,35 @@ def test_pairs_of_the_helpers_tell_of_what_the_reference_is_told() -> None:
     assert found.features[found.pair == 0][0].tolist() == pytest.approx([math.log(4), 1, 0])
     assert found.features[found.pair == 0][4].tolist() == pytest.approx([math.log(2), 0, 1])
     assert assemble(QUERY).label.tolist() == [[2], [6]]
+
+
+@pytest.mark.parametrize("points", [None, "added", "mixed"])
+def test_ranked_is_by_the_law_that_the_loss_is_of(points: str | None) -> None:
+    seen = SeenFilter(prefix=True, support=True, recurrence=None)
+    weights, (support, query) = gru_weights(COURSES), batch()
+    if points is not None:
+        weights |= START if points == "mixed" else {"pointer.bias": START["pointer.bias"][:3]}
+    out = seen.courses(query, support)
+    free = [[min({*range(1, COURSES + 1)} - set(own.tolist())) for own in task] for task in out]
+    query = query._replace(label=torch.tensor(free).where(query.label > 0, 0))
+    learner = GRUTaskModel(CPU, torch.float64, seen, points=points)
+    prepared = learner.prepare(query, support)
+    losses = learner.gradient(learner.initial(weights, prepared), prepared)[0]
+
+    def score(told: Any, asked: Any) -> Tensor:
+        ready = learner.prepare_scores(asked, told)
+        return learner.scores(learner.initial(weights, ready), ready)
+
+    scores, place = seen.without(score)(support, query), (query.label - 1).clamp(min=0)[..., None]
+    own = -scores.log_softmax(2).gather(2, place)[..., 0].where(query.label > 0, 0.0)
+    torch.testing.assert_close(own.sum(1) / (query.label > 0).sum(1), losses)
+    unlabelled = query._replace(label=torch.zeros_like(query.label))
+    torch.testing.assert_close(score(support, query), score(support, unlabelled))
+    assert bool(score(support, query).isfinite().all())
+
+
+def test_a_pointer_that_is_not_moved_has_changed_by_nothing() -> None:
+    weights = gru_weights(COURSES) | START
+    learner = GRUTaskModel(CPU, torch.float64, points="mixed")
+    fast = learner.initial(weights, learner.prepare(batch()[0]))
+    assert learner.relative_changes(weights, fast)["pointer"].tolist() == [0]

@@ -21,7 +21,10 @@ ANSWERS = {
         r"Adaptation without meta-learning .* points NDCG@10.* Meta-learning .* points NDCG@10",
     ),
     "how do I go on with a killed run?": ("", r"killed\? Run the same command again"),
-    "how do I add a variant?": ("docs/extend.md", r"A class in a file of its own in `meta/` that says what differs.*`VARIANTS`"),
+    "how do I add a variant?": (
+        "docs/extend.md",
+        r"A class in a file of its own in `meta/` that says what differs.*`VARIANTS`",
+    ),
 }
 
 

@@ -52,7 +52,10 @@ def test_parts_of_half_the_size_once(capsys):
 
 def test_one_task_alone_and_other_errors_are_not_tried_again(capsys):
     seen: list[int] = []
-    with pytest.raises(UserError, match=r"one task alone; lower model\.hidden_dim.*device to cpu"):
+    with pytest.raises(
+        UserError,
+        match=r"one task alone; lower a size of the model, .*device to cpu",
+    ):
         TasksAtOnce(32).run(refused_from(1, seen), 1)
 
     def broken(start: int, end: int) -> None:

@@ -72,6 +72,13 @@ class TaskModel(Adaptable, Protocol):
     """A recommender with weights of each task's own: what training, testing and ablation run."""
 
     @property
+    def reads_support(self) -> bool:
+        """Whether the support pairs are an input of the scores, apart from adaptation."""
+
+    def prepare_scores(self, examples: Any, support: Any) -> Any:
+        """What `scores` takes of pairs whose labels it may not know."""
+
+    @property
     def device(self) -> torch.device:
         """Where the weights lie."""
 
@@ -80,7 +87,7 @@ class TaskModel(Adaptable, Protocol):
         """Of the weights."""
 
     def scores(self, fast: Any, examples: Any) -> Tensor:
-        """Scores [tasks, pairs, C] of prepared pairs; column j is course j + 1."""
+        """Scores [tasks, pairs, C] of what `prepare_scores` gave; column j is course j + 1."""
 
     def relative_changes(self, weights: Weights, fast: Any) -> dict[str, Tensor]:
         """||theta' - theta|| / ||theta|| of every task, float64 [tasks], by layer of the model."""

@@ -44,7 +44,7 @@ def adapted_scores(
             tasks = range(support.num_tasks)
             return torch.cat([score(support.take([i]), query.take([i])) for i in tasks])
         given = support if told else support.pairs(0, 0)
-        return task_model.scores(adapt(support), task_model.prepare(query, given))
+        return task_model.scores(adapt(support), task_model.prepare_scores(query, given))
 
     return score
 

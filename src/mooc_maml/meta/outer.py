@@ -85,7 +85,7 @@ def prepared_meta_gradient(
 ) -> MetaGradient:
     """`meta_gradient` of prepared examples: what it does depends on no tensor's values."""
     fast, trajectory = adapt(task_model, weights, support, steps, inner_lr)
-    losses, direction, _ = task_model.gradient(fast, query)
+    losses, direction, _ = task_model.gradient(fast, query, keep=False)
     if step_weights is not None:
         direction = direction.scaled(float(step_weights[-1]))
     rates: list[Weights] = []
@@ -101,7 +101,7 @@ def prepared_meta_gradient(
                 product = task_model.hessian_product(step.tape, direction.scaled(step.rates))
                 direction = direction.plus(product, -1.0)
         if step_weights is not None and trajectory and step_weights[len(trajectory) - 1]:
-            _, earlier, _ = task_model.gradient(step.fast, query)
+            _, earlier, _ = task_model.gradient(step.fast, query, keep=False)
             direction = direction.plus(earlier, step_weights[len(trajectory) - 1])
     rates = [{name: -x for name, x in of_step.items()} for of_step in reversed(rates)]
     return MetaGradient(losses, direction.sum_over_tasks(), rates)

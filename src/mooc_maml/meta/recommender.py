@@ -38,6 +38,7 @@ class RecommenderTaskModel(DenseTaskModel):
         layer_of: Callable[[str], str] = _module_of,
     ) -> None:
         self.device, self.dtype, self.seen, self.layer_of = device, dtype, seen, layer_of
+        self.reads_support = False
         self.num_courses: int = module.settings["num_courses"]  # type: ignore[index, assignment]
         module = module.to(device, dtype)
         super().__init__(recommender_loss(module))
@@ -54,6 +55,10 @@ class RecommenderTaskModel(DenseTaskModel):
         if left_out is not None:
             left_out = left_out.to(self.device)
         return pairs_of(examples.to(self.device), self.dtype, self.num_courses, left_out)
+
+    def prepare_scores(self, examples: Examples, support: Examples) -> Pairs:
+        """On the device; nothing else is an input."""
+        return pairs_of(examples.to(self.device), self.dtype, self.num_courses, None)
 
     @torch.no_grad()
     def scores(self, fast: DenseWeights, examples: Pairs) -> Tensor:

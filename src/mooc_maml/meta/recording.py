@@ -36,7 +36,8 @@ def recorded(
     """
     record, variant = getattr(task_model, "recording", None), variant_of(params)
     result = task_model
-    if record is not None and not variant.one_task_alone:
+    fits = variant.is_recorded and not variant.one_task_alone and not params.meta.dropout
+    if record is not None and fits:
         drawn = list(_drawn(task_model, store, params, process_group))
         profiles = [envelope(part) for part in zip(*drawn, strict=True)]
         if profiles and None not in profiles:
@@ -45,8 +46,8 @@ def recorded(
     if getattr(result, "replays", None) is None:
         print(
             "hardware.cuda_graphs: not with these settings (it takes model.backbone gru, "
-            "evaluation.seen_courses keep, no meta.pointer, and a meta.variant that adapts "
-            "several learners together); without",
+            "no courses left out, no meta.pointer, no meta.dropout, and a meta.variant that adapts "
+            "several learners together by plain steps); without",
             file=sys.stderr,
         )
     return result

@@ -92,6 +92,8 @@ def solved(states: Tensor, logits: Tensor, target: Tensor, real: Tensor, own: We
 class Ridge(GradientVariant):
     """See above; the number of inner steps has no effect, but that 0 is the plain model."""
 
+    is_recorded = False
+
     part = "head"
 
     def learned(self, weights: Weights) -> Weights:
@@ -127,7 +129,7 @@ class Ridge(GradientVariant):
         states, logits = (x.clone().requires_grad_() for x in (met.states, met.logits))
         head = solved(states, logits, met.target.clone(), met.real.clone(), own)
         fast = model.with_head(start, *(x.detach() for x in head))
-        losses, gradient, _ = model.gradient(fast, model.prepare(query, support))
+        losses, gradient, _ = model.gradient(fast, model.prepare(query, support), keep=False)
         u, d = (x.clone() for x in model.head_gradient(gradient))
         reached = ((d @ head.outputs.mT) * (u @ head.inputs.mT)).sum() + (
             d.sum(1) * head.bias

@@ -223,6 +223,8 @@ class MetaTrainer:
         of the loss without adaptation.
         """
         update, own = self.progress.iteration, self.params.meta
+        if self.at_once.is_halved:  # no batch has the recorded shapes again; their memory is wanted
+            self.recording = self.task_model
         task_model = self.recording
         if own.dropout:
             drawn = torch_generator(self.params.seed, "meta-dropout", update)

@@ -35,6 +35,7 @@ class GradientVariant:
         dense: whether the backbone keeps each task's weights whole, see `Backbone`.
         part: the one of them that the variant moves alone, and so needs; None: it moves them all.
         one_step_size: whether all weights must have the same step size.
+        is_recorded: whether its meta-gradient is one that CUDA graphs are made of.
     """
 
     params: Params
@@ -42,6 +43,7 @@ class GradientVariant:
     dense: bool = False
     part: ClassVar[str | None] = None
     one_step_size: ClassVar[bool] = False
+    is_recorded: ClassVar[bool] = True
 
     @property
     def one_task_alone(self) -> bool:

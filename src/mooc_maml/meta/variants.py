@@ -124,6 +124,8 @@ class Reptile(GradientVariant):
     stands for a gradient, as the paper proposes for use with Adam; alpha is each weight's own.
     """
 
+    is_recorded = False
+
     def meta_gradient(
         self, task_model: TaskModel, meta: Weights, support: Examples, query: Examples, update: int
     ) -> tuple[Tensor, Weights]:
@@ -153,6 +155,8 @@ class Proximal(GradientVariant):
     First-order, without H, what theta gets is the gradient after the last step, as in MAML.
     """
 
+    is_recorded = False
+
     one_step_size = True
 
     def adapt(
@@ -170,7 +174,7 @@ class Proximal(GradientVariant):
         params, prepared = self.params, task_model.prepare(self.shown(support))
         alpha, pull = params.inner_lr, params.meta.proximal
         fast, trajectory = adapt(task_model, meta, prepared, params.num_inner_steps, alpha, pull)
-        losses, v, _ = task_model.gradient(fast, task_model.prepare(query, support))
+        losses, v, _ = task_model.gradient(fast, task_model.prepare(query, support), keep=False)
         total = v
         while trajectory and params.use_second_order:
             product = task_model.hessian_product(trajectory.pop().tape, v)

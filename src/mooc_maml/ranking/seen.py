@@ -86,9 +86,9 @@ class SeenFilter(NamedTuple):
 
     def marks(self, query: Examples, support: Examples, num_courses: int) -> Tensor:
         """Whether a course is left out of the ranking of a query pair: bool [tasks, Q, C]."""
-        return _marked(self._courses(query, support), num_courses)
+        return _marked(self.courses(query, support), num_courses)
 
-    def _courses(self, pairs: Examples, support: Examples | None) -> Tensor:
+    def courses(self, pairs: Examples, support: Examples | None) -> Tensor:
         """Courses left out of the ranking of each pair: int64 [tasks, pairs, n], 0 = padding."""
         found = [prefixes(pairs)] if self.prefix else []
         if self.support and support is not None:
@@ -111,7 +111,7 @@ class SeenFilter(NamedTuple):
         """
         if not (self.prefix or self.support):
             return None
-        label, courses = pairs.label[..., None], self._courses(pairs, support)
+        label, courses = pairs.label[..., None], self.courses(pairs, support)
         return courses.masked_fill((courses == label) | (label == 0), 0)
 
     def out_of_loss(self, scores: Tensor, pairs: Examples) -> Tensor:

@@ -94,7 +94,7 @@ class ServedMeta:
 
     def before(self, query: Examples) -> Tensor:
         """See `Served`."""
-        prepared = self.task_model.prepare(query, query.pairs(0, 0))  # told of nothing else
+        prepared = self.task_model.prepare_scores(query, query.pairs(0, 0))  # told of nothing
         fast = self.task_model.initial(model_weights(self.weights), prepared)
         return self.task_model.scores(fast, prepared)
 
@@ -111,9 +111,11 @@ class ServedMeta:
 
     def both(self, support: Examples, query: Examples, steps: int | None) -> tuple[Tensor, Tensor]:
         """See `Served`."""
-        if self.variant.one_task_alone or self.zero_shot or not support.label.shape[1]:
+        model, no_pairs = self.task_model, not support.label.shape[1]
+        apart = self.variant.one_task_alone or self.zero_shot or model.reads_support
+        if apart or no_pairs or steps == 0:
             return self.before(query), self.after(support, query, steps)
-        model, prepared = self.task_model, self.task_model.prepare(query)
+        prepared = model.prepare_scores(query, support)
         start = model.initial(model_weights(self.weights), prepared)
         fast = self.variant.adapt(model, self.weights, support, steps)
         return model.scores(start, prepared), model.scores(fast, prepared)
@@ -167,7 +169,7 @@ def read_meta(path: Path, own: Adaptation, num_courses: int, seen: SeenFilter) -
         )
     assert backbone is not None
     assert kind is not None
-    variant = kind(_settings(path, own), backbone.parts)
+    variant = kind(_settings(path, own), backbone.parts, backbone.dense)
     module = backbone.read(path, num_courses)
     weights = weights_of(module)
     device, dtype = torch.device("cpu"), next(iter(weights.values())).dtype

@@ -23,7 +23,7 @@ class TasksAtOnce:
     """
 
     def __init__(self, number: int) -> None:
-        self.number, self._is_halved = number, False
+        self.number, self.is_halved = number, False
 
     @classmethod
     def of(cls, number: "int | TasksAtOnce") -> "TasksAtOnce":
@@ -56,17 +56,17 @@ class TasksAtOnce:
     def _halve(self, tasks: int) -> None:
         if tasks == 1:
             raise UserError(
-                "out of GPU memory with one task alone; lower model.hidden_dim or another size of "
-                "the model, or set hardware.device to cpu"
+                "out of GPU memory with one task alone; lower a size of the model, such as "
+                "model.hidden_dim, or set hardware.device to cpu"
             )
         half = (tasks + 1) // 2
-        if self._is_halved:
+        if self.is_halved:
             raise UserError(
                 f"out of GPU memory with {tasks} tasks together, after halving once; set "
                 f"hardware.tasks_at_once to {half} or less (the results stay the same, to "
                 "rounding), or hardware.device to cpu"
             )
-        self.number, self._is_halved = half, True
+        self.number, self.is_halved = half, True
         print(
             f"hardware.tasks_at_once: out of GPU memory with {tasks} tasks together; {half} from "
             "now on (the results stay the same, to rounding)",

@@ -26,7 +26,6 @@ from mooc_maml.episodes.examples import Examples
 from mooc_maml.meta.gru.pointer import known_courses
 
 GATE, SIZE = 2, 5  # weights of the gate; all weights
-Places = tuple[Tensor, Tensor]
 
 
 class Copied(NamedTuple):
@@ -67,9 +66,18 @@ class Laws(NamedTuple):
     gate: Tensor
     log_q: Tensor
 
-    def mixed(self, scores: Tensor) -> Tensor:
-        """Scores of the head [tasks, pairs, C] -> log p."""
-        log_p = scores.log_softmax(2)
+    def mixed(self, scores: Tensor, left_out: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """Scores of the head [tasks, pairs, C] -> log p.
+
+        `left_out`: rows and columns that the head's law does not count. They get what the head
+        gives them beside the others.
+        """
+        if left_out is None:
+            log_p = scores.log_softmax(2)
+        else:
+            counted = scores.clone()
+            counted.view(-1, scores.shape[2])[left_out] = -torch.inf
+            log_p = scores - counted.logsumexp(2, keepdim=True)
         flat = log_p.view(-1, scores.shape[2])
         flat += logsigmoid(-self.gate)[:, None]
         pair, column = self.copied.pair, self.copied.column

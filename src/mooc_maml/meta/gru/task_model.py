@@ -53,7 +53,8 @@ class GRUTaskModel:
     Args:
         device: of the weights.
         dtype: of the weights.
-        seen: courses left out of the ranking, and so of every loss; `scores` gives them theirs.
+        seen: courses left out of the ranking, and so of every loss; `scores` gives them the
+            head's.
         masks: columns left out.
         points: how the pointer that the weights have acts: added (see `opened`) or mixed (see
             `Copied`); None: there is none.
@@ -93,10 +94,27 @@ class GRUTaskModel:
             same.replays, same.profiles = replays, profiles
         return same
 
+    @property
+    def reads_support(self) -> bool:
+        """See `TaskModel`: with a pointer."""
+        return self.points is not None
+
     @torch.inference_mode()
     def prepare(self, examples: Examples, support: Examples | None = None) -> Packed:
         """The layout of the examples, worked out once for all inner steps."""
-        left_out = self.seen.courses_out_of_loss(examples, support)
+        return self._prepared(examples, support, self.seen.courses_out_of_loss(examples, support))
+
+    @torch.inference_mode()
+    def prepare_scores(self, examples: Examples, support: Examples) -> Packed:
+        """The same for scores: what is left out does not depend on the labels."""
+        left_out = None
+        if self.points == "mixed" and (self.seen.prefix or self.seen.support):
+            left_out = self.seen.courses(examples, support)
+        return self._prepared(examples, support, left_out)
+
+    def _prepared(
+        self, examples: Examples, support: Examples | None, left_out: Tensor | None
+    ) -> Packed:
         profile = self.profiles and self.profiles[support is not None]
         if profile is not None and not profile.fits(profile_of(examples)):
             profile = None
@@ -117,11 +135,15 @@ class GRUTaskModel:
 
     @torch.inference_mode()
     def scores(self, fast: GRUFastWeights, examples: Packed) -> Tensor:
-        """Logits [tasks, pairs, C] of every pair, each task with its own weights."""
+        """Logits [tasks, pairs, C] of every pair, each task with its own weights.
+
+        With a pointer that is mixed, logarithms of its law, in which courses left out do not count.
+        """
         logits = self._forward(fast, examples)[3]
         if examples.copied is None:
             return logits
-        return examples.copied.laws(fast.pointer(len(logits))).mixed(logits)
+        laws = examples.copied.laws(fast.pointer(len(logits)))
+        return laws.mixed(logits, examples.left_out)
 
     def _forward(
         self, fast: GRUFastWeights, layout: Packed
@@ -175,10 +197,10 @@ class GRUTaskModel:
         }
         if layout.opened is not None:
             sums[POINTER] = OuterSum(bias=layout.opened.gradient(d))
-        if layout.copied is not None:  # which `read_out` does not ask
-            sums[POINTER] = OuterSum()
         if tape.mixed is not None:
             sums[POINTER] = OuterSum(bias=tape.mixed.gradient(layout.pair_weight))
+        elif layout.copied is not None:  # read out, where the mixture is not asked
+            sums[POINTER] = OuterSum()
         reaching = add(head.transposed(d), d_states)
         dh = _from_pairs(masked(reaching, self.masks.state), layout)
         for k in reversed(range(len(layers))):
@@ -271,10 +293,11 @@ class GRUTaskModel:
         """See `TaskModel`; a layer is a weight matrix with its bias."""
         result = {}
         for name, own in fast.own.sums.items():
-            parts = [name] if name != POINTER else []
-            parts += [bias_of(name)] if own.bias is not None else []
+            parts = [name] if name != POINTER else [bias_of(name)]
+            parts += [bias_of(name)] if own.bias is not None and name != POINTER else []
             whole = sum((weights[x].double().square().sum() for x in parts), torch.zeros(()))
-            result[_layer(name)] = (own.squared_norm().to(whole) / whole).sqrt()
+            change = own.squared_norm().to(whole)
+            result[_layer(name)] = torch.where(change > 0, change / whole, change).sqrt()
         return result
 
 
