@@ -324,6 +324,14 @@ def test_a_number_too_large_for_any_type_is_lost_alone_or_told_in_words(number):
     assert (len(rows), report.bad_records) == (2, 1)
 
 
+@pytest.mark.parametrize("number", ["1e999", "-2.5E+1234", "1e400"])
+def test_a_number_beyond_any_float_spoils_no_other_event(number):
+    events = f'["load_video", {number}], ["load_video", "{TIME}"], ["load_video", [{number}]]'
+    log = f'[["c", {{"7": {{"s": [{events}]}}}}]]'
+    rows, report = read("xuetangx", log.encode())
+    assert (len(rows), report.bad_records) == (1, 2)
+
+
 @pytest.mark.parametrize("depth", [100, 100_000])
 def test_nesting_of_any_depth_is_one_bad_record(depth):
     deep = "[" * depth + "]" * depth

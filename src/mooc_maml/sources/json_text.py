@@ -19,6 +19,8 @@ _TOKEN = re.compile(
 )
 _DIGITS_ALIKE = bytes.maketrans(b"123456789", b"000000000")
 _LONG = b"0" * 19  # digits of a whole number that may be beyond 64 bits
+_HIGH = (b"e000", b"E000", b"e+000", b"E+000")  # what 1e999, beyond any float, may hold
+_EXPONENT = re.compile(rb"[:,\[\s]-?\d+(?:\.\d+)?[eE]\+?\d{3}")
 _REST_OF_TEXT = re.compile(rb'[^"\\]*(?:\\.[^"\\]*)*"?', re.DOTALL)
 # Of these NaN, Infinity and escapes are made, but for the last character of an escape like \"
 _WORD = (string.ascii_letters + string.digits + "-+.\\").encode()
@@ -36,7 +38,7 @@ _MAX_DIGITS = 4_000  # of a whole number; Python reads 4,300
 def mended_blocks(file: IO[bytes]) -> Iterator[bytes]:
     """The same JSON with null for NaN and Infinity, and NO_TEXT for half of a surrogate pair.
 
-    Whole numbers beyond 64 bits, at which ijson stops, become texts of their digits. Text is left
+    Numbers at which ijson stops, whole ones beyond 64 bits and 1e999, become texts. Text is left
     as it is: "NaN" between quotes stays. Blocks in which none of it occurs, nearly all, are passed
     on as they are.
     """
@@ -52,8 +54,11 @@ def mended_blocks(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _mended(block: bytes, in_text: bool) -> bytes:
-    is_odd = any(constant in block for constant in _CONSTANTS)
-    if is_odd or _LONG in block.translate(_DIGITS_ALIKE):
+    alike = block.translate(_DIGITS_ALIKE)
+    is_odd = any(constant in block for constant in _CONSTANTS) or _LONG in alike
+    if not is_odd and any(high in alike for high in _HIGH):
+        is_odd = _EXPONENT.search(block) is not None
+    if is_odd:
         block = _without_odd_values(block, in_text)
     if b"\\u" in block and _MAY_BE_HALVES.search(block):
         block = _HALVES.sub(lambda found: found[1] or _NO_TEXT, block)
