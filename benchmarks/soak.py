@@ -46,7 +46,7 @@ COLUMNS = (
 )
 LEAST = 12  # samples that can be judged
 Sample = tuple[int, float, float]  # updates done, seconds since the start, MB held
-_BAR = re.compile(r"(\d+)/\d+ \[")
+_LINE = re.compile(r"([\d,]+) of [\d,]+ meta-updates")  # of progress
 
 
 def main() -> None:
@@ -118,7 +118,7 @@ def _speeds(samples: list[Sample]) -> list[float]:
 
 
 def _watched(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[int, float]]:
-    """Run the stage; at each move of its bar yields the updates done and the MB it holds."""
+    """Run the stage; as its line of progress moves yields the updates done and the MB it holds."""
     content: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     content |= {"num_meta_iterations": arguments.updates, "early_stopping_patience": 0}
     (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
@@ -128,7 +128,7 @@ def _watched(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[int,
     command += ["--model", "models", "--plots", "plots"]
     path = os.pathsep.join(str(Path(place).resolve()) for place in sys.path if place)
     ours, theirs = pty.openpty()
-    termios.tcsetwinsize(theirs, (24, 100))  # a terminal of no width shows no bar
+    termios.tcsetwinsize(theirs, (24, 100))  # a terminal of no width shows no line
     said = ""
     with subprocess.Popen(
         command, cwd=folder, env=os.environ | {"PYTHONPATH": path}, stderr=theirs
@@ -136,8 +136,8 @@ def _watched(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[int,
         os.close(theirs)
         for text in _texts(ours):
             said = (said + text)[-2000:]
-            if moved := _BAR.findall(text):
-                yield int(moved[-1]), held_mb(process.pid)
+            if moved := _LINE.findall(text):
+                yield int(moved[-1].replace(",", "")), held_mb(process.pid)
     if process.returncode:
         raise UserError(f"meta-training ended with status {process.returncode}: {said}")
 

@@ -16,6 +16,7 @@
 # First find the project's folder, wherever this notebook was opened.
 
 # %%
+# %matplotlib inline
 from pathlib import Path
 
 import matplotlib.pyplot as plt

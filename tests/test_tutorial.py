@@ -47,9 +47,10 @@ def code() -> list[str]:
 
 
 def run_here() -> dict[str, Any]:
-    """All cells in this process; gives their names."""
+    """All cells in this process, but for what only a notebook knows; gives their names."""
     names: dict[str, Any] = {}
     for number, source in enumerate(code()):
+        source = re.sub(r"(?m)^%.*$", "", source)
         exec(compile(source, f"docs/tutorial.py, cell {number}", "exec"), names)
     return names
 

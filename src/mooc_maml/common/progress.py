@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 60.0
-SECONDS_BETWEEN_REWRITES = 0.5
+SECONDS_BETWEEN_REWRITES = 0.1
 
 Clock = Callable[[], float]
 Steps = int | None  # how many a part will take; None: not known yet

@@ -6,6 +6,7 @@ import string
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
+from math import isfinite
 from typing import IO, Any
 
 import orjson
@@ -38,9 +39,9 @@ _MAX_DIGITS = 4_000  # of a whole number; Python reads 4,300
 def mended_blocks(file: IO[bytes]) -> Iterator[bytes]:
     """The same JSON with null for NaN and Infinity, and NO_TEXT for half of a surrogate pair.
 
-    Numbers at which ijson stops, whole ones beyond 64 bits and 1e999, become texts. Text is left
-    as it is: "NaN" between quotes stays. Blocks in which none of it occurs, nearly all, are passed
-    on as they are.
+    Whole numbers beyond 64 bits, at which ijson stops, become texts of their digits, and 1e999,
+    which is beyond any float, null. Text is left as it is: "NaN" between quotes stays. Blocks in
+    which none of it occurs, nearly all, are passed on as they are.
     """
     in_text = False
     held = b""
@@ -87,7 +88,9 @@ def _readable(token: re.Match[bytes]) -> bytes:
         return text
     if text.endswith((b"N", b"y")):
         return b"null"
-    return text if abs(float(text)) < 2**63 else b'"%b"' % text
+    if text.lstrip(b"-").isdigit():
+        return text if abs(float(text)) < 2**63 else b'"%b"' % text
+    return text if isfinite(float(text)) else b"null"
 
 
 def load_line(line: bytes, keys: tuple[str, ...]) -> Any:
