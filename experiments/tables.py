@@ -59,7 +59,12 @@ VARIED = {  # data set -> its JSON files: ..._vary_split and ..._vary_training
     "MARS": "adaptation_mars",
 }
 VARIANTS = "variants_kdd_cup"
-AT_LENGTH = ("variants_embedded_gru",)  # tables of every way to adapt, each of its JSON file
+AT_LENGTH = (  # tables of every way to adapt, each of its JSON file
+    "variants_embedded_gru",
+    "variants_embedded_transformer",
+    "variants_kdd_cup_gru",
+    "variants_stepik_gru",
+)
 CURVES = {  # table -> a size, in words, and its JSON file
     "variants_training_learners": {
         "778 learners (10 %)": "variants_embedded_share_0.1",
