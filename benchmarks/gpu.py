@@ -14,7 +14,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from benchmarks import ROOT
+
 PACKAGES = ("torch", "numpy", "orjson", "pyarrow", "pydantic", "safetensors", "tqdm", "yaml")
 _OTHER_NAMES = {"yaml": "PyYAML"}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu import ROOT
+from benchmarks import ROOT
 from benchmarks.gpu_iterations import forget_peak, iteration_rows, kernels
 from benchmarks.gpu_training import CPU, agreement, episodes, evaluation, resumed, train, trainer_on
 from mooc_maml.common.files import write_json

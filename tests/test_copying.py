@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 import torch
 from meta_helpers import Pair, Weights, assemble, gru_loss, gru_weights
-from test_pointer import COURSES, LR, QUERY, STEPS, SUPPORT, TOLD_QUERY, TOLD_SUPPORT, batch
+from test_pointer import (
+    COURSES,
+    QUERY,
+    TOLD_QUERY,
+    batch,
+    check_meta_gradient,
+)
 from torch import Tensor
 from training_helpers import CPU, STORE, run, same_weights, tiny_trainer
 
-from benchmarks.ways import relative_error
 from mooc_maml.meta.files import keep_model
 from mooc_maml.meta.gru.copying import copied
 from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.model import read_meta_model
-from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.ranking.seen import NONE_LEFT_OUT, SeenFilter
 
 START = {"pointer.bias": torch.tensor([0.4, -0.3, 0.8, -0.6, 0.5]).double()}
@@ -66,33 +70,8 @@ def test_scores_are_the_logarithm_of_the_law() -> None:
 def test_the_meta_gradient_equals_plain_autograd(
     second_order: bool, alone: bool, rates: bool
 ) -> None:
-    start = gru_weights(COURSES) | START
-    meta = {name: x.detach().requires_grad_() for name, x in start.items()}
-    own = {"pointer.bias": 2.0} if rates else {}
-    sizes = {n: torch.tensor(own.get(n, LR), dtype=torch.float64) for n in meta}
-    losses = []
-    for task in range(2):
-        fast = meta
-        for _ in range(STEPS):
-            loss = loss_of(fast, SUPPORT[task], TOLD_SUPPORT[task])
-            slopes = torch.autograd.grad(loss, list(fast.values()), create_graph=second_order)
-            fast = {n: x - sizes[n] * s for (n, x), s in zip(fast.items(), slopes, strict=True)}
-        losses.append(loss_of(fast, QUERY[task], TOLD_QUERY[task]))
-    gradient = torch.autograd.grad(torch.stack(losses).sum(), list(meta.values()))
-    expected = dict(zip(meta, gradient, strict=True))
-    learner, (support, query) = GRUTaskModel(CPU, torch.float64, points="mixed"), batch()
-    how = {"steps": STEPS, "inner_lr": [sizes] if rates else LR, "second_order": second_order}
-    values = {name: x.detach() for name, x in meta.items()}
-    found = [
-        meta_gradient(learner, values, support.take(t), query.take(t), **how)  # type: ignore[arg-type]
-        for t in ([[0], [1]] if alone else [[0, 1]])
-    ]
-    total = {name: sum(part.weights[name] for part in found) for name in values}
-    torch.testing.assert_close(
-        torch.cat([part.losses for part in found]), torch.stack(losses).detach(), rtol=1e-9, atol=0
-    )
-    assert relative_error(total, expected) < 1e-9
-    assert total["pointer.bias"].abs().min() > 0
+    how = {"second_order": second_order, "alone": alone, "rates": rates}
+    check_meta_gradient(loss_of, "mixed", START["pointer.bias"], **how)
 
 
 def test_what_no_loss_counts_is_not_copied_and_a_pair_without_any_leaves_all_to_the_head() -> None:
