@@ -1,5 +1,6 @@
 """Small pairs tables, written as sessions: (learner, first time, courses)."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import committed
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import yaml
 
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.session_steps import STEP_COLUMNS, SessionSteps
@@ -90,3 +92,17 @@ def small_store(**changes: object) -> EpisodeStore:
     }
     settings = merged(settings, changes)
     return build_episodes(steps(random_sessions(60)), params(**settings))[0]
+
+
+def small_experiment(folder: Path, **changes: object) -> None:
+    """Pairs of synthetic sessions and settings for few learners, as an experiment reads them."""
+    write_pairs(folder / "pairs", steps(random_sessions(80)))
+    settings = params(
+        episodes={"support_size": 2, "query_size": 3, "test_fraction": 0.3, "train_fraction": 0.4,
+                  "validation_fraction": 0.3},
+        ablations={"support_sizes": [1, 2]},
+        hardware={"threads": 1, "device": "cpu"},
+        **changes,
+    )  # fmt: skip
+    content = json.loads(settings.model_dump_json())
+    (folder / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")

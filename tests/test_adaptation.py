@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
-from episode_helpers import params, random_sessions, steps, write_pairs
+from episode_helpers import params, random_sessions, small_experiment, steps, write_pairs
 from pipeline_files import ROOT
 
 from experiments import adaptation
@@ -27,18 +26,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with pairs and settings, which is the current one."""
-    write_pairs(tmp_path / "pairs", steps(random_sessions(80)))
-    settings = params(
-        episodes={"support_size": 2, "query_size": 3, "test_fraction": 0.3, "train_fraction": 0.4,
-                  "validation_fraction": 0.3},
-        ablations={"support_sizes": [1, 2]},
+    small_experiment(
+        tmp_path,
         model={"embedding_dim": 8, "hidden_dim": 8},
         baselines={"gru": {"epochs": 1}},
         composites={"mixture": {"steps": 1, "updates": 2, "learners": 3, "learning_rate": 0.05}},
-        hardware={"threads": 1, "device": "cpu"},
-    )  # fmt: skip
-    content = json.loads(settings.model_dump_json())
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

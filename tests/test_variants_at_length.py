@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
-from episode_helpers import params, random_sessions, steps, write_pairs
+from episode_helpers import small_experiment
 from training_helpers import CPU, STORE, tiny_params
 
 from experiments import variant_run, variant_tables, variants
@@ -24,18 +23,12 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with pairs and settings, which is the current one."""
-    write_pairs(tmp_path / "pairs", steps(random_sessions(80)))
-    settings = params(
+    small_experiment(
+        tmp_path,
         meta_batch_size=4,
-        episodes={"support_size": 2, "query_size": 3, "test_fraction": 0.3, "train_fraction": 0.4,
-                  "validation_fraction": 0.3},
-        ablations={"support_sizes": [1, 2]},
         model={"embedding_dim": 4, "hidden_dim": 4, "transformer": {"dim": 4, "blocks": 1}},
         baselines={"gru": {"epochs": 1}, "sasrec": {"epochs": 1}},
-        hardware={"threads": 1, "device": "cpu"},
-    )  # fmt: skip
-    content = json.loads(settings.model_dump_json())
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
