@@ -127,11 +127,12 @@ def _watched(arguments: argparse.Namespace, folder: Path) -> Iterator[tuple[int,
     command = [sys.executable, "-m", "stages.meta_train", *words]
     command += ["--model", "models", "--plots", "plots"]
     path = os.pathsep.join(str(Path(place).resolve()) for place in sys.path if place)
+    shown = {"CI": "", "TERM": "xterm"}  # else the line would be one a minute
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 100))  # a terminal of no width shows no line
     said = ""
     with subprocess.Popen(
-        command, cwd=folder, env=os.environ | {"PYTHONPATH": path}, stderr=theirs
+        command, cwd=folder, env=os.environ | {"PYTHONPATH": path} | shown, stderr=theirs
     ) as process:
         os.close(theirs)
         for text in _texts(ours):

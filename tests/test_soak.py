@@ -46,6 +46,8 @@ def test_the_stage_is_run_to_its_end_and_drawn(tmp_path: Path, monkeypatch, capf
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(settings.model_dump(mode="json")))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    monkeypatch.setenv("CI", "true")  # where the line of progress is not rewritten
+    monkeypatch.setenv("TERM", "dumb")
     words = "soak --updates 1000 --episodes episodes --json soak.json --picture soak.png"
     monkeypatch.setattr(sys, "argv", words.split())
     soak.main()
