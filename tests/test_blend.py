@@ -92,6 +92,24 @@ def test_the_weights_are_the_best_by_validation() -> None:
     assert found.history[0]["weights"].keys() == {"gru", "markov", "v_sknn"}
 
 
+def test_the_weights_are_the_same_where_memory_takes_halves(capsys) -> None:
+    """Its GRU has memory for three learners at a time."""
+    store, settings = small_store(), params()
+    parts = parts_of(store, settings)
+    expected = Blend.train(store, settings, CPU, lambda _: None, parts)
+    gru, whole = parts["gru"], parts["gru"].scores
+
+    def little(support: Examples, query: Examples) -> Tensor:
+        if query.num_tasks > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(support, query)
+
+    gru.scores = little  # type: ignore[method-assign]
+    found = Blend.train(store, settings, CPU, lambda _: None, parts)
+    assert "tasks together; 3 from now on" in capsys.readouterr().err
+    assert found.history == expected.history
+
+
 def test_all_weight_on_one_part_is_that_part_also_from_its_file(tmp_path: Path) -> None:
     store, settings = small_store(), params()
     parts = parts_of(store, settings)

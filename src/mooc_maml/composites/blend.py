@@ -15,8 +15,9 @@ from mooc_maml.composites.features import of_the_rest, part_scores
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.metrics import ranks
-from mooc_maml.ranking.query_ranks import episode_groups, summary
+from mooc_maml.ranking.query_ranks import episode_groups, in_parts, summary
 from mooc_maml.ranking.seen import SeenFilter, seen_filter
+from mooc_maml.runtime.tasks_at_once import TasksAtOnce
 from mooc_maml.settings.composites.blend import BlendParams
 from mooc_maml.settings.params import Params
 
@@ -65,18 +66,26 @@ class Blend:
         parts: Parts = NO_PARTS,
     ) -> Self:
         """Choose the weights, in tenths, by the validation metric (the first of equals)."""
-        seen, at_once = seen_filter(store, params), params.hardware.tasks_at_once
+        seen, at_once = seen_filter(store, params), TasksAtOnce(params.hardware.tasks_at_once)
         found = cls(parts, (), seen, store.num_courses, [])
         metric, tried = params.evaluation.validation_metric, mixtures(len(found.parts))
         total = len(store.episodes["validation"])
+
+        def read(*pairs: Examples) -> Tensor:
+            support, query = (x.to(device) for x in pairs)
+            each, of_all = found.probabilities(support, query), []
+            for weights in tried:
+                score = seen.without(lambda *_, w=weights: _mixed(w, each))
+                of_all.append(ranks(score(support, query), query.label).cpu())
+            return torch.stack(of_all)
+
         ranked = np.zeros((len(tried), total, store.query_size), dtype=np.int64)
         with part(cls.name, total, "learners"):
-            for indices, *pairs in episode_groups(store, "validation", at_once, device=device):
-                support, query = (x.to(device) for x in pairs)
-                each = found.probabilities(support, query)
-                for own, weights in zip(ranked, tried, strict=True):
-                    score = seen.without(lambda *_, w=weights, p=each: _mixed(w, p))
-                    own[indices] = ranks(score(support, query), query.label).cpu().numpy()
+            for indices, *pairs in episode_groups(
+                store, "validation", at_once.number, device=device
+            ):
+                for own, of_all in in_parts(at_once, read, *pairs):
+                    ranked[:, indices[own]] = of_all.numpy()
                 step(len(indices))
         values = [summary(own) for own in ranked]
         best = int(np.argmax([value[metric] for value in values]))

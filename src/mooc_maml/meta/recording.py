@@ -1,10 +1,10 @@
 """Meta-gradients recorded as CUDA graphs: of which shapes, and for which models."""
 
-import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
+from mooc_maml.common.progress import say
 from mooc_maml.common.randomness import generator
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore, sample_tasks
@@ -39,16 +39,17 @@ def recorded(
     fits = variant.is_recorded and not variant.one_task_alone and not params.meta.dropout
     if record is not None and fits:
         drawn = list(_drawn(task_model, store, params, process_group))
-        profiles = [envelope(part) for part in zip(*drawn, strict=True)]
-        if profiles and None not in profiles:
-            graphs = Replays(new_graph or partial(CUDAGraph, task_model.device))
-            result = record(graphs, tuple(profiles))
+        if not drawn:  # no task is this process's, whatever is drawn
+            return task_model
+        profiles = tuple(envelope(part) for part in zip(*drawn, strict=True))
+        graphs = Replays(new_graph or partial(CUDAGraph, task_model.device))
+        result = record(graphs, profiles)
     if getattr(result, "replays", None) is None:
-        print(
+        say(
             "hardware.cuda_graphs: not with these settings (it takes model.backbone gru, "
             "no courses left out, no meta.pointer, no meta.dropout, and a meta.variant that adapts "
             "several learners together by plain steps); without",
-            file=sys.stderr,
+            error=True,
         )
     return result
 

@@ -6,7 +6,6 @@ and writes fixed memory and does always the same, so it takes tensors of fixed s
 copied to where it reads, and a function that looks at no tensor's values to decide what to do.
 """
 
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from mooc_maml.common.progress import say
 from mooc_maml.runtime.tasks_at_once import is_out_of_gpu_memory
 
 AT_MOST = 4  # graphs kept, each with memory of its own
@@ -131,10 +131,7 @@ class Replays:
     def _give_up(self, error: RuntimeError) -> None:
         self.fault = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         self._recorded.clear()
-        print(
-            f"hardware.cuda_graphs: not recorded ({self.fault}); without from now on",
-            file=sys.stderr,
-        )
+        say(f"hardware.cuda_graphs: not recorded ({self.fault}); without from now on", error=True)
         if is_out_of_gpu_memory(error) and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()
 

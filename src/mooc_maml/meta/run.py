@@ -1,6 +1,5 @@
 """A meta-training run as a process lives it: take up, train, save, show, and leave its files."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -125,7 +124,7 @@ def take_up(trainer: MetaTrainer, run: RunState) -> None:
             f"meta-update {done}, others would not; let all machines work in one shared folder"
         )
     if saved is not None and not process_group.rank:
-        print(f"going on after meta-update {done}", file=sys.stderr)
+        say(f"going on after meta-update {done}", error=True)
 
 
 def _train(
@@ -179,7 +178,7 @@ def _tell_end(trainer: MetaTrainer) -> None:
     said = {warning.key for warning in diagnose(curves, ended=False)}
     for warning in diagnose(curves._replace(few_shot=values), ended=True):
         if warning.key not in said:
-            print(f"warning: {warning.text}", file=sys.stderr)
+            say(f"warning: {warning.text}", error=True)
 
 
 def curves_of(progress: Progress) -> Curves:

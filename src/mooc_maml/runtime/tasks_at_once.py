@@ -1,12 +1,12 @@
 """How many tasks a device takes together: halved once where the memory of a GPU is too small."""
 
-import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 import torch
 
 from mooc_maml.common.errors import UserError
+from mooc_maml.common.progress import say
 
 Result = TypeVar("Result")
 _SIGNS = ("CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
@@ -67,10 +67,10 @@ class TasksAtOnce:
                 "rounding), or hardware.device to cpu"
             )
         self.number, self.is_halved = half, True
-        print(
+        say(
             f"hardware.tasks_at_once: out of GPU memory with {tasks} tasks together; {half} from "
             "now on (the results stay the same, to rounding)",
-            file=sys.stderr,
+            error=True,
         )
         if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
             torch.cuda.empty_cache()

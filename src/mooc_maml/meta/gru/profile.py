@@ -41,11 +41,6 @@ class Profile:
             and all(own >= size for own, size in zip(self.sizes, other.sizes, strict=False))
         )
 
-    @property
-    def steps(self) -> int:
-        """Session steps, padding included."""
-        return sum(self.sizes)
-
 
 def profile_of(examples: Examples) -> Profile:
     """The shape of examples without padding."""
@@ -57,13 +52,11 @@ def profile_of(examples: Examples) -> Profile:
     return Profile(tasks, pairs, int(lengths.sum(1).max()), tuple(sizes))
 
 
-def envelope(drawn: Iterable[Examples]) -> Profile | None:
-    """A shape for all batches like those drawn, of as many tasks as the largest; None: no batch."""
+def envelope(drawn: Iterable[Examples]) -> Profile:
+    """A shape for all batches like those drawn, one at least, of as many tasks as the largest."""
     found = [profile_of(examples) for examples in drawn]
-    tasks = max((own.tasks for own in found), default=0)
+    tasks = max(own.tasks for own in found)
     found = [own for own in found if own.tasks == tasks]
-    if not found:
-        return None
     time = max(len(own.sizes) for own in found)
     padded = [own.sizes + (0,) * (time - len(own.sizes)) for own in found]
     sizes = tuple(_with_margin(max(at_once), 4) for at_once in zip(*padded, strict=True))
