@@ -1,9 +1,10 @@
 """Raw files as users bring them: read alike, or refused in words that help; nobody lost unseen."""
 
+import itertools
 import json
 import os
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pyarrow as pa
@@ -426,6 +427,20 @@ def test_moments_since_1970_are_told_apart_by_their_size(tmp_path, time_format, 
     as_set = time_format == "epoch" and unit == "seconds"
     told = [f"raw: times of column 'time' read as {unit} since 1970: 18"]
     assert lines == ([] if as_set else told)
+
+
+def test_times_with_a_zone_beside_others_are_told(tmp_path):
+    """Half of the times are spelt in Peking's zone; they are the same moments."""
+    peking, turn = timezone(timedelta(hours=8)), itertools.cycle([True, False])
+
+    def spell(time: datetime) -> str:
+        moment = time.replace(tzinfo=UTC)
+        return moment.astimezone(peking).isoformat() if next(turn) else time.isoformat(" ")
+
+    account, lines = account_of(tmp_path, as_csv(spell=spell))
+    assert brief(account) == RIGHT
+    told = "UTC by their zone; those without a zone count as UTC, too: 9"
+    assert lines == [f"raw: times of column 'time' read as {told}"]
 
 
 @pytest.mark.parametrize("time_format", ["iso", "epoch", "order", "%d.%m.%Y"])

@@ -32,6 +32,7 @@ _SPELLINGS = (  # rewritten one after the other: (what, by what)
     (r"(:\d\d(?:[.,]\d+)?)\s*[-+]00(?::?00)?$", r"\1"),
     (r"(:\d\d)[,.](\d{1,6})\d*", r"\1.\2"),
 )
+_ZONE = r":\d\d.*[-+]\d\d(:?\d\d)?$"
 _COMPACT = r"^\s*\d{8}(T?\d{6})?\s*$"
 _A_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _MAX_NEAR = 4 * 10**12  # order numbers up to here keep a fraction
@@ -97,7 +98,7 @@ def parse_iso(texts: pa.Array, ways: Ways | None = None) -> pa.Array:
         texts: string [rows], like `2017-05-22T18:23:06`; also with a space for the `T`, slashes or
             dots, a fraction of a second, without seconds, with a zone or UTC, compact; or a number
             that is a moment since 1970 in a year from 1990 to 2100 in one unit only.
-        ways: counts the numbers read.
+        ways: counts the numbers read, and the times moved to UTC.
 
     Returns:
         timestamp[us] [rows], without a zone; null where the text is no time.
@@ -126,8 +127,11 @@ def _spelt_otherwise(texts: pa.Array, ways: Ways) -> pa.Array:
             pc.and_(is_compact, times.is_valid())
         ).as_py()
     left = times.is_null()
-    zoned = [_parse_one(text) for text in rewritten.filter(left).to_pylist()]
-    times = pc.replace_with_mask(times, left, pa.array(zoned, pa.timestamp("us")))
+    others = rewritten.filter(left)
+    found = pa.array(map(_parse_one, others.to_pylist()), pa.timestamp("us"))
+    zoned = pc.and_(pc.match_substring_regex(others, _ZONE), found.is_valid())
+    ways["UTC by their zone; those without a zone count as UTC, too"] += pc.sum(zoned).as_py() or 0
+    times = pc.replace_with_mask(times, left, found)
     left = times.is_null()
     return pc.replace_with_mask(
         times, left, moments_of(*numbers_of(texts.filter(left)), ways, False)
