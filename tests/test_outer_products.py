@@ -209,15 +209,6 @@ def test_appending_leaves_all_earlier_rows_as_they_were() -> None:
     assert all(torch.equal(x.tensor, copy) for x, copy in seen)
 
 
-@pytest.mark.parametrize("rows", [1, 2, 5, 11, 12])
-def test_a_few_rows_by_many_courses(rows: int) -> None:
-    """They go another way round, and one row as two; see `_TALL`."""
-    weight, bias, u = drawn(10_000, IN), drawn(10_000), drawn(1, rows, IN)
-    found = TaskLinear(weight, bias, OuterSum()).affine(u)
-    assert found.is_contiguous()
-    torch.testing.assert_close(found, u @ weight.T + bias, rtol=0, atol=1e-12)
-
-
 @pytest.mark.parametrize("steps", [0, 2])
 def test_a_layer_with_own_weights_is_its_sum(steps: int) -> None:
     own = OuterSum()
