@@ -32,11 +32,12 @@ def drawn(*shape: int) -> Tensor:
     return torch.randn(shape, generator=draw, dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 3e-6), (torch.float64, 1e-12)])
+@pytest.mark.parametrize(("dtype", "error"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("tasks_and_rows", [(1, 1), (1, 2), (1, 5), (2, 4), (1, _FEW + 1), (2, 0)])
 def test_products_are_those_of_the_whole_matrix(
     tasks_and_rows: tuple[int, int], dtype: torch.dtype, error: float
 ) -> None:
+    """In float32 a sum of 20,000 terms is good to 1e-5, whichever way; MKL's comes to 4e-6."""
     weight, bias = drawn(_TALL, 4), drawn(_TALL)
     u, d = drawn(*tasks_and_rows, 4), drawn(*tasks_and_rows, _TALL)
     layer = TaskLinear(weight.to(dtype), bias.to(dtype), OuterSum())

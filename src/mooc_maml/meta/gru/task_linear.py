@@ -9,8 +9,9 @@ from torch.nn.functional import linear
 from mooc_maml.meta.outer_products import OuterSum
 
 # Up to so many rows times a weight matrix of at least so many, what PyTorch asks of MKL takes up to
-# four times as long as it need; measured on 1 to 16 rows, 343 to 100,000 courses, on AMD.
-_FEW, _TALL = 8, 10_000
+# four times as long as it need; measured on 1 to 16 rows, 5,000 to 100,000 courses, on AMD. With
+# 10,000 courses it is quick enough.
+_FEW, _TALL = 8, 20_000
 _HAS_ONEDNN = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 
 
