@@ -12,7 +12,10 @@ from mooc_maml.meta.outer_products import OuterSum
 # four times as long as it need; measured on 1 to 16 rows, 5,000 to 100,000 courses, on AMD. With
 # 10,000 courses it is quick enough.
 _FEW, _TALL = 8, 20_000
-_HAS_ONEDNN = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+_HAS_ONEDNN = (
+    torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    and hasattr(torch.ops.mkldnn, "_linear_pointwise")  # of PyTorch's own compiler, not public
+)
 
 
 @dataclass(frozen=True)
