@@ -1,31 +1,36 @@
-"""Stage: how few-shot depends on the number of support pairs and of inner steps."""
+"""Stage: every model on fewer and more support pairs, the meta-models by their inner steps too."""
 
 from pathlib import Path
 
 from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.episodes.leakage import read_checked
-from mooc_maml.evaluation.curves import ablations
-from mooc_maml.evaluation.ranker import read_ranked_model
+from mooc_maml.evaluation.contenders import read_contenders
+from mooc_maml.evaluation.curves import curves
 from mooc_maml.evaluation.tables import write_ablations
 from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.settings.params import load_params
 
 PATHS = {
     "episodes": "folder of build_episodes",
+    "baselines": "folder of train_baselines",
+    "composites": "folder of train_composites",
     "model": "folder of meta_train",
-    "results": "JSON of metrics to write",
+    "tuned": "folder of meta_train_tuned",
+    "results": "JSON of the meta-models' metrics to write",
+    "cold-start": "JSON of every model's curve to write",
     "plots": "folder for the tables",
 }
 
 
-def main(episodes: Path, model: Path, results: Path, plots: Path) -> None:
-    """Adapt the same meta-model on the same learners, each time judged on the same queries."""
+def main(episodes: Path, results: Path, cold_start: Path, plots: Path, **folders: Path) -> None:
+    """Give every model exactly so many support pairs, and both meta-models so many steps."""
     params, store = load_params("params.yaml"), read_checked(episodes)
-    ranker, meta = read_ranked_model(params, store, model)
-    result = ablations(ranker, meta, params)
-    write_test_results(results, result)
-    write_ablations(plots, result)
+    all_ = read_contenders(params, store, **folders)
+    found = curves(all_.ranker, all_.meta, all_.baseline_scorers, params, all_.tuned)
+    write_test_results(results, found.ablations)
+    write_test_results(cold_start, found.cold_start)
+    write_ablations(plots, found.ablations)
 
 
 if __name__ == "__main__":

@@ -47,8 +47,10 @@ def test_the_winners_are_those_of_the_results(results: Path) -> None:
 
 def test_sizes_are_those_of_the_ablation(results: Path) -> None:
     found = read(results / "ablations_K5_Q10.json")
-    pairs = {row["support_size"]: row["NDCG@10"] for row in found["support_sizes"]}
-    steps = {row["inner_steps"]: row["NDCG@10"] for row in found["inner_steps"]}
+    pairs, steps = (
+        {(row["model"], row[column]): row["NDCG@10"] for row in found[key]}
+        for key, column in (("support_sizes", "support_size"), ("inner_steps", "inner_steps"))
+    )
     shown = {"0 pairs": pairs[0], "3": pairs[3], "5": pairs[5], "0 steps": steps[0]}
     assert "25.1 % with 0 pairs, 30.2 with 3, 30.7 with 5; 25.1 with 0 steps, 30.7 with 5" in PAGE
     for words, value in zip(("25.1", "30.2", "30.7", "25.1"), shown.values(), strict=True):

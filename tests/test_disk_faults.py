@@ -44,13 +44,9 @@ STAGES = {
         "--bundle models/bundle"
     ),
     "ablate": (
-        "--episodes data/episodes --model models/maml --results results/ablations_K5_Q10.json "
-        "--plots results/plots"
-    ),
-    "cold_start": (
         "--episodes data/episodes --baselines models/baselines --composites models/composites "
-        "--model models/maml --tuned models/maml_tuned "
-        "--results results/cold_start_K5_Q10.json"
+        "--model models/maml --tuned models/maml_tuned --results results/ablations_K5_Q10.json "
+        "--cold-start results/cold_start_K5_Q10.json --plots results/plots"
     ),
     "controls": (
         "--pairs data/pairs --episodes data/episodes --baselines models/baselines "
@@ -103,7 +99,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_disk_that_takes_no_more_is_one_line(stage, folder: Path):
-    before, file_size = contents(folder), 40 if stage == "ablate" else 2500  # smaller than needed
+    before, file_size = contents(folder), 2500  # smaller than needed
     status, said = said_without(lambda: start(stage), file_size)
     assert status == 1, said
     errors = [line for line in said.splitlines() if line.startswith("error: ")]

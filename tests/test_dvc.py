@@ -41,8 +41,8 @@ def test_the_reading_of_imports_finds_what_is_imported_at_second_hand() -> None:
     ("edited", "left"),
     [
         ("report", {name for name in STAGES if name != "visualize"}),
-        ("baselines", {"simulate", "preprocess", "build_episodes", "meta_train", "ablate"}),
-        ("composites", {"simulate", "preprocess", "build_episodes", "meta_train", "ablate"}),
+        ("baselines", {"simulate", "preprocess", "build_episodes", "meta_train"}),
+        ("composites", {"simulate", "preprocess", "build_episodes", "meta_train"}),
         ("evaluation", {"simulate", "preprocess", "build_episodes", "meta_train"}),
         ("meta", {"simulate", "preprocess", "build_episodes"}),
         ("episodes", {"simulate", "preprocess"}),

@@ -115,17 +115,38 @@ def test_the_bundle_ranks_as_stage_test_did(done: Project) -> None:
 
 def test_ablations_compare_the_settings_asked_for_on_the_same_queries(done: Project) -> None:
     found = done.read_json("results/ablations_K5_Q10.json")
+    models = ("few_shot", "tuned_few_shot")
     assert found["queries"] == 10 * found["learners"] > 0
-    assert [row["support_size"] for row in found["support_sizes"]] == [0, 1, 3]
-    assert [row["inner_steps"] for row in found["inner_steps"]] == [0, 1, 2]
-    for rows in (found["support_sizes"], found["inner_steps"]):
-        assert all(row.keys() >= METRICS for row in rows)
+    for key, column, values in (
+        ("support_sizes", "support_size", (0, 1, 3)),
+        ("inner_steps", "inner_steps", (0, 1, 2)),
+    ):
+        rows = [(row["model"], row[column]) for row in found[key]]
+        assert rows == [(model, value) for model in models for value in values]
+        assert all(row.keys() >= METRICS for row in found[key])
+
+
+def test_the_ends_of_the_ablations_are_what_other_stages_ranked(done: Project) -> None:
+    """Here K is the largest support size, so that the learners are all test learners."""
+    found = done.read_json("results/ablations_K5_Q10.json")
+    maml, controls = (done.read_json(f"results/{x}_K5_Q10.json") for x in ("maml", "controls"))
+    pairs = {(row["model"], row["support_size"]): row for row in found["support_sizes"]}
+    steps = {(row["model"], row["inner_steps"]): row for row in found["inner_steps"]}
+    for row, same in (
+        (pairs["few_shot", 0], maml["zero_shot"]),
+        (pairs["tuned_few_shot", 0], maml["tuned_zero_shot"]),
+        (steps["few_shot", 0], maml["zero_shot"]),
+        (steps["tuned_few_shot", 0], controls["models"]["tuned_without_steps"]),
+        (steps["few_shot", 2], maml["few_shot"]),
+        (steps["tuned_few_shot", 2], maml["tuned_few_shot"]),
+    ):
+        assert {metric: row[metric] for metric in METRICS} == pytest.approx(same)
 
 
 def test_cold_start_gives_every_model_so_many_pairs(done: Project) -> None:
     found = done.read_json("results/cold_start_K5_Q10.json")
     maml = done.read_json("results/maml_K5_Q10.json")
-    ablations = done.read_json("results/ablations_K5_Q10.json")["support_sizes"]
+    sizes = done.read_json("results/ablations_K5_Q10.json")["support_sizes"]
     curves: dict[str, list[float]] = {}
     for row in found["curves"]:
         if found["learners"] >= LEAST_LEARNERS and row["low"] is not None:
@@ -135,7 +156,9 @@ def test_cold_start_gives_every_model_so_many_pairs(done: Project) -> None:
         if row["metric"] == "NDCG@10":
             curves.setdefault(row["model"], []).append(row["mean"])
     assert set(curves) == {*maml["baselines"], "few_shot", "tuned_few_shot"}
-    assert curves["few_shot"] == pytest.approx([row["NDCG@10"] for row in ablations])
+    for name in ("few_shot", "tuned_few_shot"):
+        own = [row["NDCG@10"] for row in sizes if row["model"] == name]
+        assert curves[name] == pytest.approx(own)
     for name in ("popularity", "markov", "item_knn", "v_sknn", "gru", "sasrec", "blend"):
         assert len(set(curves[name])) == 1, f"{name} makes no use of support pairs"
     assert curves["gru_fine_tuned"][0] == pytest.approx(curves["gru"][0])
@@ -493,7 +516,6 @@ def test_another_backbone_goes_through_the_same_stages(project: Project) -> None
             "analyse",
             "export",
             "ablate",
-            "cold_start",
             "controls",
             "visualize",
         )

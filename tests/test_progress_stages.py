@@ -13,7 +13,7 @@ from mooc_maml.common import progress
 from mooc_maml.common.progress import following
 from mooc_maml.composites.registry import COMPOSITES
 from mooc_maml.evaluation.controls import negative_controls
-from mooc_maml.evaluation.curves import ablations, cold_start
+from mooc_maml.evaluation.curves import curves
 from mooc_maml.meta.run import run_meta_training
 from mooc_maml.runtime.run_state import RunState
 
@@ -59,13 +59,12 @@ def test_every_ranking_of_test_is_in_the_plan(capsys) -> None:
     assert parts[len(parts)][2:] == (sizes["validation"],) * 2
 
 
-@pytest.mark.parametrize("stage", ["ablate", "cold_start", "controls"])
+@pytest.mark.parametrize("stage", ["ablate", "controls"])
 def test_the_stages_after_test_go_through_their_plan(stage: str, capsys) -> None:
     contenders, params = made().contenders, made().run.params
     if stage == "ablate":
-        ablations(contenders.ranker, contenders.meta, params)
-    elif stage == "cold_start":
-        cold_start(contenders.ranker, contenders.meta, contenders.baseline_scorers, params)
+        own = contenders.meta
+        curves(contenders.ranker, own, contenders.baseline_scorers, params, tuned=own)
     else:
         negative_controls(contenders, params)
     said = capsys.readouterr().err

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.metadata import version
@@ -22,11 +23,14 @@ from matplotlib.image import imread
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.results import plain
+from mooc_maml.evaluation.curves_schema import AblationsResult
 from mooc_maml.evaluation.schema import METRICS, ControlsResult, TestResult
 from mooc_maml.preprocess.sessions import preprocess
+from mooc_maml.report.ablation_figure import draw_ablation
+from mooc_maml.report.ablations import ablations
 from mooc_maml.report.build import build_report
 from mooc_maml.report.diagnostics import training_diagnostics
-from mooc_maml.report.exports import figure_data, tables
+from mooc_maml.report.exports import figure_data, latex, tables
 from mooc_maml.report.figures import CAPTIONS, draw_figures, draw_training
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.findings import TARGET_PERCENT, results
@@ -144,6 +148,33 @@ def controls_json(synthetic: bool = True) -> dict[str, Any]:
     return content | (shares if synthetic else {})
 
 
+PAIRS = {"few_shot": (0.301, 0.001), "tuned_few_shot": (0.2, 0.02)}  # HR@1 at 0; a pair adds
+STEPS = {"few_shot": (0.301, 0.002), "tuned_few_shot": (0.4, -0.0002)}
+
+
+def ablations_json(
+    synthetic: bool = True, pairs: Any = PAIRS, steps: Any = STEPS, half: float = 0.005
+) -> dict[str, Any]:
+    """Both meta-models on a straight line; intervals reach `half` to either side."""
+
+    def rows(column: str, values: tuple[int, ...], lines: Any) -> list[dict[str, Any]]:
+        return [
+            {"model": model, column: x, **block(start + slope * x)}
+            | ({"change": change(slope * x)} if x else {})
+            for model, (start, slope) in lines.items()
+            for x in values
+        ]
+
+    def change(x: float) -> dict[str, float]:
+        return {"difference": x, "low": x - half, "high": x + half}
+
+    return common(synthetic, 300) | {
+        "judged_by": "NDCG@10",
+        "support_sizes": rows("support_size", (10, 0, 1, 5), pairs),
+        "inner_steps": rows("inner_steps", (0, 1, 5), steps),
+    }
+
+
 def cold_start_json(synthetic: bool = True) -> dict[str, Any]:
     gain = {"few_shot": 0.02, "gru": 0.0, "popularity": 0.0}
     curves = [
@@ -236,11 +267,7 @@ def write_run(root: Path, synthetic: bool = True) -> Path:
                 ]
             },
         },
-        "ablations_K5_Q10": common(synthetic, 300)
-        | {
-            "support_sizes": [{"support_size": k, **block(0.3 + k / 1000)} for k in (10, 1, 5)],
-            "inner_steps": [{"inner_steps": k, **block(0.31 - k / 1000)} for k in (1, 5)],
-        },
+        "ablations_K5_Q10": ablations_json(synthetic),
         "cold_start_K5_Q10": cold_start_json(synthetic),
         "controls_K5_Q10": controls_json(synthetic),
         "analysis_K5_Q10": analysis_json(synthetic),
@@ -344,10 +371,87 @@ def test_findings_are_worked_out_from_the_numbers(inputs: Inputs) -> None:
     assert "ahead of the GRU on 0 of 5 metrics" in text_of(found, "against_gru")
     # (0.313 - 0.301) / (0.461 - 0.301) = 0.075
     assert "closes 8 % of the distance" in text_of(found, "oracle")
-    assert "best with 10 pairs (31.0 %)" in text_of(found, "ablation_support_size")
-    assert "best with 1 step (30.9 %)" in text_of(found, "ablation_inner_steps")
+    # 10 pairs: 10 x 0.001 and 10 x 0.02 more; NDCG@10 stands 0.15 above HR@1
+    assert text_of(found, "ablation_support_size") == (
+        "MAML few-shot: being given 10 support pairs rather than none is worth +1.0 points (+0.5 "
+        "to +1.5); NDCG@10 goes from 45.1 % to 46.1 %. MAML tuned, few-shot: being given 10 "
+        "support pairs rather than none is worth +20.0 points (+19.5 to +20.5); NDCG@10 goes from "
+        "35.0 % to 55.0 %."
+    )
+    assert text_of(found, "ablation_inner_steps") == (
+        "MAML few-shot: taking 5 gradient steps rather than none, told of the same 5 pairs either "
+        "way, is worth +1.0 points (+0.5 to +1.5); NDCG@10 goes from 45.1 % to 46.1 %. MAML tuned, "
+        "few-shot: taking 5 gradient steps rather than none, told of the same 5 pairs either way, "
+        "has no sure effect on these learners, −0.1 points (−0.6 to +0.4); NDCG@10 goes from "
+        "55.0 % to 54.9 %."
+    )
     # medians over learners 0, 1, 2: head 0.02, frozen 0
     assert "head moves most in adaptation: by 2 %" in text_of(found, "param_change")
+
+
+@pytest.mark.parametrize(
+    ("slope", "said"),
+    [
+        (0.004, "is worth +2.0 points (+1.5 to +2.5)"),
+        (0.0006, "has no sure effect on these learners, +0.3 points (−0.2 to +0.8)"),
+        (-0.004, "is worth less than nothing, −2.0 points (−2.5 to −1.5)"),
+    ],
+)
+def test_each_meta_model_s_sentence_follows_its_own_curve(
+    inputs: Inputs, slope: float, said: str
+) -> None:
+    """The other one's curve says the opposite, or that there is nothing."""
+    for at, (model, label) in enumerate(
+        {"few_shot": "MAML few-shot", "tuned_few_shot": "MAML tuned, few-shot"}.items()
+    ):
+        lines = dict.fromkeys(PAIRS, (0.4, -2 * slope)) | {model: (0.4, slope)}
+        content = json.dumps(ablations_json(pairs=dict.fromkeys(PAIRS, (0.4, 0)), steps=lines))
+        own = replace(inputs, ablations=AblationsResult.model_validate_json(content))
+        sentences = text_of(results(own), "ablation_inner_steps").split(". ")
+        assert len(sentences) == 2
+        assert sentences[at].startswith(f"{label}: taking 5 gradient steps rather than none")
+        assert said in sentences[at]
+        assert said not in sentences[1 - at]
+        assert text_of(results(own), "ablation_support_size").count("has no sure effect") == 2
+
+
+def test_both_meta_models_are_lines_of_the_ablation_figures(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = dict[str, Figure]()
+    monkeypatch.setattr(Figure, "savefig", lambda self, path, **kw: drawn.update({path.name: self}))
+    monkeypatch.setattr("mooc_maml.report.style.atomic_path", nullcontext)
+    second = inputs.training, inputs.validation
+    for own in (inputs, replace(inputs, tuned=second)):
+        figure = ablations(own)["ablation_inner_steps"]
+        draw_ablation(figure, "synthetic data", tmp_path / "steps.png")
+        lines = drawn["steps.png"].axes[3].lines  # NDCG@10
+        found = [(*line.get_xdata(), *line.get_ydata()) for line in lines]
+        tuned = [5, pytest.approx(0.549)]  # ringed: its setting of this run, once it is known
+        assert found == [
+            (0, 1, 5, *(pytest.approx(0.451 + 0.002 * x) for x in (0, 1, 5))),
+            (5, pytest.approx(0.461)),
+            (0, 1, 5, *(pytest.approx(0.55 - 0.0002 * x) for x in (0, 1, 5))),
+            tuple(tuned if own.tuned else []),
+        ]
+        (legend,) = (x.get_legend() for x in drawn["steps.png"].axes if x.get_legend())
+        assert [text.get_text() for text in legend.get_texts()] == [
+            "MAML few-shot",
+            "MAML tuned, few-shot",
+            "setting of this run",
+        ]
+        assert len({line.get_color() for line in (lines[0], lines[2])}) == 2
+
+
+def test_the_tables_of_the_ablations_have_both_models_and_the_change(inputs: Inputs) -> None:
+    table = tables(inputs)["inner_steps"]
+    assert table["model"].tolist() == ["MAML few-shot"] * 3 + ["MAML tuned, few-shot"] * 3
+    assert table["inner_steps"].tolist() == [0, 1, 5] * 2
+    assert table["change"].tolist()[1:3] == [0.002, 0.01]
+    assert table["change"].isna().tolist() == [True, False, False] * 2
+    assert latex(table).splitlines()[4].startswith("MAML few-shot & 0 & 30.1 & ")
+    assert latex(table).splitlines()[4].endswith(" & -- & -- & -- \\\\")
+    assert figure_data(inputs, tables(inputs))["ablation_inner_steps"].equals(table)
 
 
 def test_the_mixture_is_told_against_its_zero_shot_the_gru_and_the_strongest(
@@ -762,7 +866,7 @@ def test_both_meta_trainings_are_in_one_picture_with_their_numbers(
     [
         ("maml_K5_Q10.json", "test"),
         ("ablations_K5_Q10.json", "ablate"),
-        ("cold_start_K5_Q10.json", "cold_start"),
+        ("cold_start_K5_Q10.json", "ablate"),
         ("controls_K5_Q10.json", "controls"),
         ("preprocess.json", "preprocess"),
         ("plots/training.csv", "meta_train"),

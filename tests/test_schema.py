@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_report import ROOT, block, cold_start_json, controls_json, maml_json
+from test_report import ROOT, ablations_json, block, cold_start_json, controls_json, maml_json
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.results import Result, plain, read_result, write_result
 from mooc_maml.episodes.account import EpisodesResult
+from mooc_maml.evaluation.curves_schema import AblationsResult, ColdStartResult
 from mooc_maml.evaluation.schema import (
     METRICS,
-    AblationsResult,
-    ColdStartResult,
     ControlsResult,
     Metrics,
     SeedsResult,
@@ -84,6 +83,13 @@ def changed(content: dict[str, Any], place: str, value: Any) -> dict[str, Any]:
             "differences/few_shot_minus_zero_shot/1/low",
             None,
             "key differences.few_shot_minus_zero_shot.1.low is missing",
+        ),
+        (
+            ablations_json,
+            AblationsResult,
+            "inner_steps/0/model",
+            None,
+            "key inner_steps.0.model is missing",
         ),
         (
             controls_json,

@@ -20,13 +20,13 @@ from mooc_maml.settings.params import load_params
 WRITES = """
 import sys
 from pathlib import Path
-from mooc_maml.evaluation.schema import AblationsResult
+from mooc_maml.evaluation.curves_schema import AblationsResult
 from mooc_maml.evaluation.test_reads import write_test_results
 name, value = sys.argv[1:]
 metrics = dict.fromkeys(("HR@1", "HR@5", "HR@10", "NDCG@10", "MRR"), float(value))
 about = {"data_source": "synthetic", "synthetic": True, "test_set": "0123456789abcdef"}
-rows = {"support_sizes": [{"support_size": 1, **metrics}], "inner_steps": []}
-content = {**about, "learners": 1, "queries": 1, **rows}
+rows = {"support_sizes": [{"model": "a", "support_size": 0, **metrics}], "inner_steps": []}
+content = {**about, "judged_by": "MRR", "learners": 1, "queries": 1, **rows}
 write_test_results(Path("results") / name, AblationsResult.model_validate(content))
 """
 

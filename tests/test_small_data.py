@@ -31,13 +31,15 @@ from mooc_maml.settings.params import parse_params
 def of_learners(root: Path, learners: int) -> Path:
     """Results as the stages write them of so few learners: without any interval."""
     folder = write_run(root)
-    for name in ("maml", "controls", "cold_start"):
+    for name in ("maml", "controls", "ablations", "cold_start"):
         path = folder / f"{name}_K5_Q10.json"
         content: dict[str, Any] = json.loads(path.read_text()) | {"learners": learners}
         if "intervals_95" in content:
             content["intervals_95"] = {model: {} for model in content["intervals_95"]}
         rows = [row for of in content.get("differences", {}).values() for row in of]
-        for row in rows + content.get("curves", []):
+        ablated = [x for key in ("support_sizes", "inner_steps") for x in content.get(key, [])]
+        rows += content.get("curves", []) + [x["change"] for x in ablated if "change" in x]
+        for row in rows:
             row |= {"low": None, "high": None}
         path.write_text(json.dumps(content))
     return folder

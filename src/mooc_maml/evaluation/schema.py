@@ -179,42 +179,6 @@ class TrainedResult(OfTestLearners):
         return known | self.left_out_validation
 
 
-class OfSupportSize(Metrics):
-    """Few-shot on so many support pairs."""
-
-    support_size: Count
-
-
-class OfInnerSteps(Metrics):
-    """Few-shot after so many gradient steps."""
-
-    inner_steps: Count
-
-
-class AblationsResult(OfTestLearners):
-    """ablations_K5_Q10.json."""
-
-    support_sizes: list[OfSupportSize]
-    inner_steps: list[OfInnerSteps]
-
-
-class CurvePoint(Result):
-    """One metric of a model that was given so many pairs; null: there is no 95 % interval."""
-
-    model: str
-    support_size: Count
-    metric: MetricName
-    mean: Share
-    low: Share | None
-    high: Share | None
-
-
-class ColdStartResult(OfTestLearners):
-    """cold_start_K5_Q10.json."""
-
-    curves: list[CurvePoint]
-
-
 class ControlsResult(OfTestLearners):
     """controls_K5_Q10.json; `helps`: whether a model is above its zero-shot beyond chance."""
 

@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from mooc_maml.common.files import atomic_path
-from mooc_maml.common.results import plain
-from mooc_maml.evaluation.schema import AblationsResult, TestResult
+from mooc_maml.evaluation.curves_schema import AblationsResult
+from mooc_maml.evaluation.schema import TestResult
 from mooc_maml.settings.evaluation import MetricName
 
 
@@ -33,11 +33,16 @@ def write_comparison(path: Path, result: TestResult) -> None:
 
 
 def write_ablations(folder: Path, result: AblationsResult) -> None:
-    """support_sizes.csv and inner_steps.csv: the setting, then a column a metric."""
-    for name in ("support_sizes", "inner_steps"):
-        rows = pd.DataFrame(plain(result)[name])
-        column = rows.columns[-1]
-        write_table(folder / f"{name}.csv", rows[[column, *rows.columns[:-1]]])
+    """support_sizes.csv and inner_steps.csv: the setting, then a column a model and metric.
+
+    Such as `few_shot HR@10`, so that `dvc plots` draws a line a model.
+    """
+    for name, setting in (("support_sizes", "support_size"), ("inner_steps", "inner_steps")):
+        table: dict[int, dict[str, float]] = {}
+        for row in getattr(result, name):
+            own = {f"{row.model} {metric}": row[metric] for metric in get_args(MetricName)}
+            table.setdefault(row.value, {setting: row.value}).update(own)
+        write_table(folder / f"{name}.csv", pd.DataFrame(table.values()))
 
 
 def write_param_change(path: Path, changes: dict[str, NDArray[np.float64]]) -> None:

@@ -16,7 +16,8 @@ _APART = 0.06  # least distance of two labels, as a share of the axis
 def draw_cold_start(inputs: Inputs, path: Path) -> None:
     """A curve a model over the number of pairs it is given; intervals as bands and bars.
 
-    Few-shot, the mixture, the GRU and the strongest baseline have colours and bands of their own.
+    The meta-models, the mixture, the GRU and the strongest baseline have colours and bands of
+    their own.
     """
     table = pd.DataFrame([point.model_dump() for point in inputs.cold_start.curves])
     table = table.astype({end: float for end in ("low", "high") if end in table})  # None: nan
@@ -39,6 +40,7 @@ def _colours(inputs: Inputs) -> dict[str, str]:
         strongest: _STRONGEST_COLOUR,
         "gru": COLOURS["gru"],
         "few_shot": COLOURS["few_shot"],
+        "tuned_few_shot": COLOURS["tuned_few_shot"],
         "mixture": COLOURS["mixture"],
     }
 

@@ -8,8 +8,8 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 
 from mooc_maml.common.files import atomic_path
-from mooc_maml.common.results import plain
 from mooc_maml.evaluation.schema import METRICS, Differences
+from mooc_maml.report.ablations import Ablation, ablations
 from mooc_maml.report.inputs import Inputs, label_of
 
 _AS_THEY_ARE = ("p", "p_holm", "cohens_d", "novelty", "popularity_ratio", "popularity_deviation")
@@ -24,9 +24,9 @@ def tables(inputs: Inputs) -> dict[str, pd.DataFrame]:
         "differences": _differences(inputs.maml.differences),
         "controls": _differences(inputs.controls.differences),
         "cold_start": pd.DataFrame([point.model_dump() for point in inputs.cold_start.curves]),
-        "support_sizes": pd.DataFrame([plain(row) for row in inputs.ablations.support_sizes]),
-        "inner_steps": pd.DataFrame([plain(row) for row in inputs.ablations.inner_steps]),
     }
+    for own in ablations(inputs).values():
+        found[own.name] = _ablation(own)
     if inputs.analysis is not None:
         found["where_adaptation_helps"] = pd.DataFrame(
             [row.model_dump() for row in inputs.analysis.where]
@@ -106,6 +106,18 @@ def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _ablation(own: Ablation) -> pd.DataFrame:
+    """A row a model and value; `change` with its interval is over the row of 0."""
+    rows: list[dict[str, object]] = []
+    for row in own.rows:
+        change = row.change.model_dump() if row.change else {}
+        ends = {f"change {end}": change.get(end) for end in ("low", "high")}
+        figures = {metric: row[metric] for metric in METRICS}
+        named = {"model": label_of(row.model), own.column: row.value}
+        rows.append({**named, **figures, "change": change.get("difference"), **ends})
+    return pd.DataFrame(rows)
 
 
 def _models(inputs: Inputs) -> pd.DataFrame:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from mooc_maml.common.results import plain
-from mooc_maml.evaluation.schema import METRICS
+from mooc_maml.report.ablation_figure import draw_ablation
+from mooc_maml.report.ablations import ablations
 from mooc_maml.report.cold_start import draw_cold_start
 from mooc_maml.report.distribution import draw_param_change
 from mooc_maml.report.example_figure import draw_example
@@ -33,10 +33,11 @@ CAPTIONS = {
     "training_curve.png": "Above: loss on the queries of the training tasks. Below: the whole "
     "validation set before (zero-shot) and after (few-shot) adaptation; dashed: the plain GRU. "
     "Where both the loss and validation fall, training has begun to overfit.",
-    "ablation_support_size.png": "Few-shot figures by the number of pairs adapted on; the same "
-    "learners and queries at each size. All panels span the same number of points.",
-    "ablation_inner_steps.png": "Few-shot figures by the number of gradient steps of adaptation. "
-    "All panels span the same number of points.",
+    "ablation_support_size.png": "Both meta-models by the number of pairs that they are given and "
+    "adapt on; the same learners and queries at each size. 0: zero-shot. All panels span the same "
+    "number of points.",
+    "ablation_inner_steps.png": "Both meta-models by the number of gradient steps; at each number, "
+    "also at 0, told of the same support pairs. All panels span the same number of points.",
     "param_change_distribution.png": "How far adaptation moves each layer, ‖θ′ − θ‖ / ‖θ‖, over "
     "the test learners (log scale). Dot: median; bar: the middle 90 % of learners.",
 }
@@ -56,19 +57,8 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
     draw_example(example, source, paths["example_learner.png"], inputs.titles)
     draw_where(analysis.where if analysis else [], source, paths["where_adaptation_helps.png"])
     draw_training(inputs, paths["training_curve.png"])
-    episodes, steps = inputs.params.episodes, inputs.steps
-    draw_ablation(
-        pd.DataFrame([plain(row) for row in inputs.ablations.support_sizes]),
-        ("support_size", "support pairs", episodes.support_size),
-        f"Few-shot ranking by support size · {source}",
-        paths["ablation_support_size.png"],
-    )
-    draw_ablation(
-        pd.DataFrame([plain(row) for row in inputs.ablations.inner_steps]),
-        ("inner_steps", "inner steps", steps[0] if len(steps) == 1 else None),
-        f"Few-shot ranking by steps of adaptation · {source}",
-        paths["ablation_inner_steps.png"],
-    )
+    for name, own in ablations(inputs).items():
+        draw_ablation(own, source, paths[f"{name}.png"])
     draw_param_change(inputs.param_change, source, paths["param_change_distribution.png"])
     return list(paths.values())
 
@@ -171,52 +161,3 @@ def _draw_validation(axes: Axes, validation: pd.DataFrame, metric: str, gru: flo
     if gru is not None and math.isfinite(gru):
         axes.axhline(gru, color=COLOURS["gru"], ls="--", lw=1.8, label="plain GRU")
     axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, min_n_ticks=1))
-
-
-def draw_ablation(
-    table: pd.DataFrame, setting: tuple[str, str, int | None], title: str, path: Path
-) -> None:
-    """One panel a metric over the values of one setting.
-
-    All panels span the same number of points, at least two, so that slopes can be compared and
-    noise does not look like an effect.
-
-    Args:
-        table: a row a value: the setting's column and the metrics as fractions.
-        setting: its column, its name on the axis, the value that this run uses elsewhere (ringed),
-            None if there is not one.
-        title: stands above.
-        path: the PNG.
-    """
-    column, words, chosen = setting
-    table = table.sort_values(column) if column in table else pd.DataFrame(columns=[column])
-    shown = [metric for metric in METRICS if metric in table and finite(table[metric])]
-    span = max([0.02, *(float(table[m].max() - table[m].min()) for m in shown)]) * 1.3
-    with new_figure(path, 9, 6, title) as figure:
-        panels = figure.subplots(2, 3).flatten()
-        for axes, metric in zip(panels, METRICS, strict=False):
-            axes.set_title(metric)
-            if metric not in shown:
-                no_data(axes)
-                continue
-            axes.plot(table[column], table[metric], marker="o", color=COLOURS["few_shot"])
-            _ring(axes, table[table[column] == chosen], column, metric)
-            middle = float(table[metric].max() + table[metric].min()) / 2
-            axes.set_ylim(middle - span / 2, middle + span / 2)
-            axes.set_xticks(table[column].tolist())
-            axes.set_xlabel(words)
-            percent_axis(axes.yaxis, 6)
-            axes.margins(x=0.1)
-        _legend(panels[len(METRICS)], panels[0])
-
-
-def _ring(axes: Axes, rows: pd.DataFrame, column: str, metric: str) -> None:
-    ring: dict[str, Any] = {"ms": 14.0, "mfc": "none", "mec": "black", "mew": 1.6}
-    axes.plot(rows[column], rows[metric], "o", label="setting of this run", **ring)
-
-
-def _legend(empty: Axes, drawn: Axes) -> None:
-    empty.axis("off")
-    handles, labels = drawn.get_legend_handles_labels()
-    if handles:
-        empty.legend(handles, labels, loc="center")

@@ -1,12 +1,12 @@
 """What the figures say, in plain words made from the numbers of the run."""
 
 import math
-from collections.abc import Mapping
 
 import pandas as pd
 
-from mooc_maml.evaluation.schema import METRICS, Metrics
+from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.evaluation.statistics import LEAST_LEARNERS
+from mooc_maml.report.ablations import ablation_texts
 from mooc_maml.report.controls import control_findings
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, Measure, label_of
@@ -43,10 +43,7 @@ def results(inputs: Inputs) -> list[Finding]:
             f"Recommending the most popular courses to everyone reaches {level} {HEADLINE}: "
             "the level of a model that knows nothing of the learner."
         )
-    sizes = {row.support_size: row for row in inputs.ablations.support_sizes}
-    texts["ablation_support_size"] = _ablation(sizes, "pair", "pairs")
-    steps = {row.inner_steps: row for row in inputs.ablations.inner_steps}
-    texts["ablation_inner_steps"] = _ablation(steps, "step", "steps")
+    texts |= ablation_texts(inputs)
     texts["param_change"] = _param_change(inputs.param_change)
     texts["test_reads"] = _test_reads(inputs)
     found = [Finding("finding", name, text) for name, text in texts.items() if text]
@@ -196,20 +193,6 @@ def _oracle(zero: Measure, few: Measure, oracle: Measure) -> str:
         f"Since these learners are synthetic, the best possible prediction is known: it reaches "
         f"{percent(oracle.value)} {HEADLINE}. Adaptation closes {percent(share, 0)} of the "
         "distance from zero-shot to it."
-    )
-
-
-def _ablation(rows: Mapping[int, Metrics], one: str, many: str) -> str:
-    """Where few-shot begins, ends and is best; `rows`: value of the setting -> figures."""
-    if len(rows) < 2:
-        return ""
-    values = sorted(rows)
-    first, last, best = values[0], values[-1], max(values, key=lambda x: rows[x][HEADLINE])
-    return (
-        f"Few-shot {HEADLINE} goes from {percent(rows[first][HEADLINE])} with "
-        f"{count(first, one, many)} to {percent(rows[last][HEADLINE])} with "
-        f"{count(last, one, many)} of adaptation; best with "
-        f"{count(best, one, many)} ({percent(rows[best][HEADLINE])})."
     )
 
 

@@ -14,10 +14,9 @@ from mooc_maml.common.results import read_result
 from mooc_maml.composites.registry import MODELS
 from mooc_maml.evaluation.analysis_schema import AnalysisResult
 from mooc_maml.evaluation.control_names import difference_name
+from mooc_maml.evaluation.curves_schema import AblationsResult, ColdStartResult
 from mooc_maml.evaluation.schema import (
     METRICS,
-    AblationsResult,
-    ColdStartResult,
     ControlsResult,
     Difference,
     Metrics,
@@ -225,7 +224,7 @@ def read_inputs(results: Path, params: Params) -> Inputs:
         results / f"maml_{name}.json": "test",
         results / f"baselines_{name}.json": "train_baselines",
         results / f"ablations_{name}.json": "ablate",
-        results / f"cold_start_{name}.json": "cold_start",
+        results / f"cold_start_{name}.json": "ablate",
         results / f"controls_{name}.json": "controls",
         results / "preprocess.json": "preprocess",
         plots / "training.csv": "meta_train",

@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,9 @@ from mooc_maml.evaluation.schema import (
     METRICS,
     Difference,
     Differences,
-    Metrics,
     SeedsResult,
 )
+from mooc_maml.report.ablations import Row, ablations
 from mooc_maml.report.bars import funnel, main_bars
 from mooc_maml.report.beyond import COLUMNS as BEYOND_COLUMNS
 from mooc_maml.report.beyond import beyond_rows
@@ -132,6 +133,7 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "control_repeats": f"{inputs.controls.repeats:,}",
         "ablations": _ablations(inputs),
         "ablation_learners": f"{inputs.ablations.learners:,}",
+        "ablations_judged_by": inputs.ablations.judged_by,
         "bars": main_bars(inputs),
         "headline": HEADLINE,
         "funnel": funnel(inputs),
@@ -244,18 +246,26 @@ def _cold_start(inputs: Inputs) -> list[dict[str, Any]]:
 
 
 def _ablations(inputs: Inputs) -> list[dict[str, Any]]:
-    tables: dict[str, list[tuple[int, Metrics]]] = {
-        "Support pairs": [(row.support_size, row) for row in inputs.ablations.support_sizes],
-        "Inner steps": [(row.inner_steps, row) for row in inputs.ablations.inner_steps],
-    }
-    figures = ("ablation_support_size", "ablation_inner_steps")
+    """A table a setting: a group of rows a model, a row a value."""
     return [
         {
-            "title": title,
+            "title": own.title,
             "figure": figure,
-            "rows": [[str(n), *(percent(row[metric]) for metric in METRICS)] for n, row in rows],
+            "models": {label_of(model): _ablated(rows) for model, rows in own.models().items()},
         }
-        for (title, rows), figure in zip(tables.items(), figures, strict=True)
+        for figure, own in ablations(inputs).items()
+    ]
+
+
+def _ablated(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    return [
+        {
+            "value": row.value,
+            "cells": [percent(row[metric]) for metric in METRICS],
+            "change": points(row.change.difference, unit=False) if row.change else "",
+            "interval": between(row.change.low, row.change.high) if row.change else "",
+        }
+        for row in rows
     ]
 
 

@@ -18,6 +18,7 @@ COLOURS = {
     "gru": "#333333",
     "zero_shot": "#56B4E9",
     "few_shot": "#D55E00",
+    "tuned_few_shot": "#E69F00",
     "mixture": "#0072B2",
     "oracle": "#009E73",
 }

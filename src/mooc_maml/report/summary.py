@@ -4,13 +4,8 @@ import math
 from typing import Literal
 
 from mooc_maml.common.results import Result
-from mooc_maml.evaluation.schema import (
-    METRICS,
-    Differences,
-    Metrics,
-    OfInnerSteps,
-    OfSupportSize,
-)
+from mooc_maml.evaluation.curves_schema import OfInnerSteps, OfSupportSize
+from mooc_maml.evaluation.schema import METRICS, Differences, Metrics
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs
 from mooc_maml.report.words import percent
@@ -18,8 +13,9 @@ from mooc_maml.settings.evaluation import MetricName
 
 
 class ReportedAblations(Result):
-    """Few-shot by the number of support pairs and of inner steps."""
+    """Both meta-models by the number of support pairs and of inner steps."""
 
+    judged_by: MetricName
     support_sizes: list[OfSupportSize]
     inner_steps: list[OfInnerSteps]
 
@@ -88,7 +84,9 @@ def report(inputs: Inputs, findings: list[Finding]) -> ReportResult:
         controls=inputs.controls.differences,
         test_reads=inputs.test_reads,
         ablations=ReportedAblations(
-            support_sizes=ablations.support_sizes, inner_steps=ablations.inner_steps
+            judged_by=ablations.judged_by,
+            support_sizes=ablations.support_sizes,
+            inner_steps=ablations.inner_steps,
         ),
         findings=[
             ReportedFinding(kind=finding.kind, name=finding.name, text=finding.text)

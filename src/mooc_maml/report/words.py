@@ -37,6 +37,18 @@ def change(difference: float, low: float | None, high: float | None, p: str = ""
     return f"{points(difference)} ({'no interval' if low is None else told})"
 
 
+def verdict(sign: int, figures: str) -> str:
+    """What a difference is worth, by a rule.
+
+    Args:
+        sign: 1 or -1 where chance is ruled out, else 0.
+        figures: the difference in words, as `change` gives it.
+    """
+    if not sign:
+        return f"has no sure effect on these learners, {figures}"
+    return f"is worth {figures}" if sign > 0 else f"is worth less than nothing, {figures}"
+
+
 def between(low: float | None, high: float | None) -> str:
     """The ends of an interval in points: +0.4 to +2.0; n.a. without one."""
     if low is None or high is None:

@@ -18,7 +18,7 @@ from mooc_maml.evaluation.control_names import (
 from mooc_maml.evaluation.schema import Difference
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, label_of, row_of
-from mooc_maml.report.words import between, points
+from mooc_maml.report.words import between, points, verdict
 from mooc_maml.settings.evaluation import MetricName
 
 METRIC: MetricName = "NDCG@10"
@@ -59,6 +59,4 @@ def worth_finding(inputs: Inputs) -> list[Finding]:
 def _verdict(row: Difference) -> str:
     ends, p = between(row.low, row.high), row.p_holm
     figures = f"{points(row.difference)} {METRIC} ({ends}; p = {p:.2g} after Holm)"
-    if not row.sign:
-        return f"has no sure effect on these learners, {figures}"
-    return f"is worth {figures}" if row.sign > 0 else f"is worth less than nothing, {figures}"
+    return verdict(row.sign, figures)
