@@ -780,6 +780,14 @@ def test_the_page_stands_alone_and_shows_the_figures(tmp_path: Path, params: Par
     )
     assert "MAML few-shot, another&#39;s pairs − MAML zero-shot" in html
     assert "41.3 %<small>40.3–42.3 %</small>" in html  # few-shot after 5 pairs: 31.3 + 5 * 2
+    of_ablations = html.partition('<section id="ablations">')[2].partition("</section>")[0]
+    groups = re.findall(r'scope="rowgroup" colspan="7">([^<]+)</th>', of_ablations)
+    assert groups == ["MAML few-shot", "MAML tuned, few-shot"] * 2
+    rows = re.findall(r'scope="row">(\d+)</th>', of_ablations)
+    assert rows == ["0", "1", "5", "10"] * 2 + ["0", "1", "5"] * 2
+    assert "<td>+20.0<small>+19.5 to +20.5</small></td>" in of_ablations  # tuned: 10 x 0.02
+    words = " ".join(of_ablations.split())
+    assert "0 inner steps: told of the same 5 support pairs as in the other rows, without" in words
 
 
 @pytest.mark.usefixtures("unpainted")

@@ -23,7 +23,7 @@ def draw_ablation(own: Ablation, source: str, path: Path) -> None:
     """
     metrics = {metric: [row[metric] for row in own.rows] for metric in METRICS if own.rows}
     span = 1.3 * max([0.02, *(max(values) - min(values) for values in metrics.values())])
-    title = f"{own.title} of adaptation · {source}"
+    title = f"Few-shot ranking by {own.title.lower()} · {source}"
     with new_figure(path, 9, 6.4, title) as figure:
         panels = figure.subplots(2, 3).flatten()
         for axes, metric in zip(panels, METRICS, strict=False):

@@ -6,11 +6,13 @@ settings choose by. It counts if its paired 95 % interval over learners leaves o
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from mooc_maml.evaluation.control_names import TUNED
 from mooc_maml.evaluation.curves_schema import OfInnerSteps, OfSupportSize
+from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.report.inputs import Inputs, label_of
-from mooc_maml.report.words import change, count, percent, verdict
+from mooc_maml.report.words import between, change, count, percent, points, verdict
 
 Row = OfSupportSize | OfInnerSteps
 
@@ -78,6 +80,31 @@ def _sorted(rows: Sequence[Row]) -> tuple[Row, ...]:
     """Models in the order of the file, each by its values."""
     order = list(dict.fromkeys(row.model for row in rows))
     return tuple(sorted(rows, key=lambda row: (order.index(row.model), row.value)))
+
+
+def ablation_tables(inputs: Inputs) -> list[dict[str, Any]]:
+    """For the page: a table a setting, a group of rows a model, a row a value."""
+    return [
+        {
+            "title": own.title,
+            "figure": figure,
+            "models": {
+                label_of(model): [_cells(row) for row in rows]
+                for model, rows in own.models().items()
+            },
+        }
+        for figure, own in ablations(inputs).items()
+    ]
+
+
+def _cells(row: Row) -> dict[str, Any]:
+    gain = row.change
+    return {
+        "value": row.value,
+        "cells": [percent(row[metric]) for metric in METRICS],
+        "change": points(gain.difference, unit=False) if gain else "",
+        "interval": between(gain.low, gain.high) if gain else "",
+    }
 
 
 def ablation_texts(inputs: Inputs) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import math
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from mooc_maml.evaluation.schema import (
     Differences,
     SeedsResult,
 )
-from mooc_maml.report.ablations import Row, ablations
+from mooc_maml.report.ablations import ablation_tables
 from mooc_maml.report.bars import funnel, main_bars
 from mooc_maml.report.beyond import COLUMNS as BEYOND_COLUMNS
 from mooc_maml.report.beyond import beyond_rows
@@ -131,7 +130,7 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "cold_start_learners": f"{inputs.cold_start.learners:,}",
         "controls": _rows(inputs.controls.differences, _control_labels()),
         "control_repeats": f"{inputs.controls.repeats:,}",
-        "ablations": _ablations(inputs),
+        "ablations": ablation_tables(inputs),
         "ablation_learners": f"{inputs.ablations.learners:,}",
         "ablations_judged_by": inputs.ablations.judged_by,
         "bars": main_bars(inputs),
@@ -243,30 +242,6 @@ def _cold_start(inputs: Inputs) -> list[dict[str, Any]]:
         ]
         tables.append({"metric": metric, "sizes": sizes, "rows": rows})
     return tables
-
-
-def _ablations(inputs: Inputs) -> list[dict[str, Any]]:
-    """A table a setting: a group of rows a model, a row a value."""
-    return [
-        {
-            "title": own.title,
-            "figure": figure,
-            "models": {label_of(model): _ablated(rows) for model, rows in own.models().items()},
-        }
-        for figure, own in ablations(inputs).items()
-    ]
-
-
-def _ablated(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    return [
-        {
-            "value": row.value,
-            "cells": [percent(row[metric]) for metric in METRICS],
-            "change": points(row.change.difference, unit=False) if row.change else "",
-            "interval": between(row.change.low, row.change.high) if row.change else "",
-        }
-        for row in rows
-    ]
 
 
 def _figures(folder: Path) -> dict[str, dict[str, str]]:
