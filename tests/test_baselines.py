@@ -258,6 +258,7 @@ class Alphabet:
     name, label, ending = "alphabet", "In order of the catalogue", ".npz"
     made_of: ClassVar[tuple[str, ...]] = ()
     reads_support = False
+    law = None
 
     def __init__(self, num_courses: int) -> None:
         self.num_courses = num_courses

@@ -36,6 +36,7 @@ class Fixed:
     """Says the same of every query."""
 
     reads_support = False
+    law = "shares"
 
     def __init__(self, values: list[float]) -> None:
         self.values = torch.tensor(values)
@@ -44,8 +45,10 @@ class Fixed:
         return self.values.expand(*query.label.shape, -1)
 
 
-class FixedGRU(Fixed, GRUBaseline):
+class FixedGRU(Fixed):
     """The same as logarithms, like the GRU's."""
+
+    law = "logits"
 
 
 def test_weights_are_tenths_that_add_up_to_1() -> None:

@@ -48,6 +48,7 @@ class Fixed:
     """Says the same of every query."""
 
     reads_support = False
+    law = "shares"
 
     def __init__(self, values: Sequence[float]) -> None:
         self.values = torch.tensor(values)

@@ -1,6 +1,7 @@
 """Records of every query: each column by hand, and the metrics made of them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -130,6 +131,25 @@ def test_records_hold_all_columns_and_give_the_metrics_back(tmp_path: Path) -> N
         == table["true_course"].to_pylist()[: answers.ranks.size]
     ), "course c has rank c"
     assert table["first_courses"][0].as_py() == list(range(1, 11))
+
+
+def test_probabilities_are_kept_and_null_where_a_model_states_none(tmp_path: Path) -> None:
+    store = small_store()
+    facts = query_facts(store, "test", learner_ids(tmp_path, 60))
+    how: Any = {"tasks_at_once": 3, "device": CPU}
+    stated = query_answers(by_course, store, "test", law="logits", **how)
+    unstated = query_answers(by_course, store, "test", **how)
+    assert stated.first_probabilities is not None
+    write_records(tmp_path / "r", facts, {"law": stated, "order": unstated}.items())
+    own = pq.read_table(tmp_path / "r" / "law.parquet")
+    law = np.exp(-np.arange(12)) / np.exp(-np.arange(12)).sum()  # of scores 0, -1, ... -11
+    assert own["first_probabilities"][0].as_py() == pytest.approx(law[:10].tolist())
+    true = np.array(own["true_course"].to_pylist())
+    assert own["true_probability"].to_pylist() == pytest.approx(law[true - 1].tolist())
+    table = pq.read_table(tmp_path / "r" / "order.parquet")
+    assert table["true_probability"].null_count == table.num_rows
+    assert table["first_probabilities"].null_count == table.num_rows
+    assert pq.read_table(tmp_path / "r").num_rows == 2 * table.num_rows, "one table with the other"
 
 
 def test_a_file_of_records_that_is_not_there_is_named(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.law import Law
 from mooc_maml.ranking.query_ranks import ScoreFunction, query_ranks, summary
 from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.saved_state import SavedState
@@ -30,6 +31,7 @@ class Baseline(Protocol):
         made_of: names of the models that it cannot do without.
         reads_support: whether its scores depend on the support pairs; others look at the query's
             prefix alone.
+        law: what its scores are: "logits", "shares", or None if they only order courses.
         history: plain values, one entry a pass over the data; empty if there are no passes.
     """
 
@@ -38,6 +40,7 @@ class Baseline(Protocol):
     ending: ClassVar[str]
     made_of: ClassVar[tuple[str, ...]]
     reads_support: ClassVar[bool]
+    law: ClassVar[Law | None]
     history: list[dict[str, Any]]
 
     @classmethod

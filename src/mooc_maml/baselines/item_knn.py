@@ -18,6 +18,7 @@ from mooc_maml.baselines.training_sessions import popularity_shares, training_st
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.prefixes import prefixes
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.law import Law
 from mooc_maml.settings.params import Params
 
 _POPULARITY = 1e-6  # an order for courses that were never in a session with those of the prefix
@@ -31,6 +32,7 @@ class ItemKNN(SparseBaseline):
 
     name: ClassVar[str] = "item_knn"
     label: ClassVar[str] = "Item-kNN"
+    law: ClassVar[Law | None] = None
 
     @classmethod
     def train(

@@ -12,6 +12,7 @@ from mooc_maml.baselines.training_sessions import next_courses, popularity_share
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.prefixes import last_courses
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.law import Law
 from mooc_maml.settings.params import Params
 
 
@@ -27,6 +28,7 @@ class Markov(SparseBaseline):
 
     name: ClassVar[str] = "markov"
     label: ClassVar[str] = "Markov chain"
+    law: ClassVar[Law | None] = "shares"
 
     @classmethod
     def train(

@@ -15,6 +15,7 @@ from mooc_maml.common.files import atomic_path, write_array
 from mooc_maml.common.tensor_files import ENDING
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.law import Law
 from mooc_maml.settings.params import Params
 
 
@@ -30,6 +31,7 @@ class Popularity:
     ending: ClassVar[str] = ".npy"
     made_of: ClassVar[tuple[str, ...]] = ()
     reads_support: ClassVar[bool] = False
+    law: ClassVar[Law | None] = "shares"
 
     def __init__(self, counts: Tensor) -> None:
         self.counts = counts

@@ -13,6 +13,7 @@ from mooc_maml.baselines.base import NO_PARTS, Log, Parts
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.prefixes import prefixes
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.law import Law
 from mooc_maml.settings.params import Params
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
@@ -34,6 +35,7 @@ class RandomScores:
     ending: ClassVar[str] = ".npz"
     made_of: ClassVar[tuple[str, ...]] = ()
     reads_support: ClassVar[bool] = True
+    law: ClassVar[Law | None] = None
 
     def __init__(self, seed: int, num_courses: int, device: torch.device) -> None:
         self.seed, self.num_courses, self.device = seed, num_courses, device

@@ -15,6 +15,7 @@ from mooc_maml.baselines.training_sessions import next_courses, popularity_share
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.prefixes import last_courses, prefixes
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.law import Law
 from mooc_maml.settings.params import Params
 
 
@@ -35,6 +36,7 @@ class Repeat:
     ending: ClassVar[str] = ".npz"
     made_of: ClassVar[tuple[str, ...]] = ()
     reads_support: ClassVar[bool] = True
+    law: ClassVar[Law | None] = None
 
     def __init__(self, share: NDArray[np.float64], stays: bool, device: torch.device) -> None:
         self.share, self.stays, self.device = share, stays, device

@@ -20,6 +20,7 @@ from mooc_maml.baselines.session_batches import SessionBatches
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.models.model_file import read_module, write_module
+from mooc_maml.ranking.law import Law
 from mooc_maml.ranking.seen import seen_filter
 from mooc_maml.runtime.hardware import dtype
 from mooc_maml.runtime.saved_state import SECONDS_BETWEEN_SAVES, SavedState
@@ -44,6 +45,7 @@ class SequenceBaseline(Generic[Model]):
     ending: ClassVar[str] = ".pth"
     made_of: ClassVar[tuple[str, ...]] = ()
     reads_support: ClassVar[bool] = False
+    law: ClassVar[Law | None] = "logits"
     kind: ClassVar[type[nn.Module]]
     separators: ClassVar[int] = 0  # what the model counts as courses and are none, after the others
 

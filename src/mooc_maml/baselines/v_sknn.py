@@ -23,6 +23,7 @@ from mooc_maml.baselines.training_sessions import popularity_shares, training_st
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.prefixes import prefixes
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.law import Law
 from mooc_maml.settings.params import Params
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class VSKNN:
     ending: ClassVar[str] = ".npz"
     made_of: ClassVar[tuple[str, ...]] = ()
     reads_support: ClassVar[bool] = False
+    law: ClassVar[Law | None] = "shares"
 
     def __init__(
         self,

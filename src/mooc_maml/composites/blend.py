@@ -14,6 +14,7 @@ from mooc_maml.common.progress import part, step
 from mooc_maml.composites.features import of_the_rest, part_scores
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.law import Law
 from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import episode_groups, in_parts, summary
 from mooc_maml.ranking.seen import SeenFilter, seen_filter
@@ -41,6 +42,7 @@ class Blend:
     ending: ClassVar[str] = ".npz"
     made_of: ClassVar[tuple[str, ...]] = BlendParams.made_of
     reads_support: ClassVar[bool] = True  # as its GRU may
+    law: ClassVar[Law | None] = "shares"
 
     def __init__(
         self,

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from mooc_maml.baselines.base import Baseline
-from mooc_maml.baselines.sequence import SequenceBaseline
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.prefixes import prefixes
 from mooc_maml.ranking.seen import SeenFilter
@@ -117,7 +116,7 @@ def _only(examples: Examples, number: int) -> Examples:
 def _probabilities(part: Baseline, support: Examples, query: Examples) -> Tensor:
     """Those of one part, or what stands for them: float32 [tasks, Q, C], not negative."""
     scores = part.scores(support, query)
-    if isinstance(part, SequenceBaseline):  # these are logarithms
+    if part.law == "logits":
         return scores.softmax(-1).float()
     positive = scores.clamp(min=0).double()
     return (positive / positive.sum(-1, keepdim=True).clamp(min=1e-300)).float()

@@ -21,6 +21,7 @@ from mooc_maml.meta.gru.task_model import GRUTaskModel
 from mooc_maml.meta.inner import Rates, adapt
 from mooc_maml.meta.model import adapted_scores
 from mooc_maml.models.gru import GRURecommender
+from mooc_maml.ranking.law import Law
 from mooc_maml.ranking.seen import SeenFilter, seen_filter
 from mooc_maml.settings.composites.gru_fine_tuned import FineTunedGRUParams
 from mooc_maml.settings.params import Params
@@ -53,6 +54,7 @@ class FineTunedGRU:
     ending: ClassVar[str] = ".npz"
     made_of: ClassVar[tuple[str, ...]] = FineTunedGRUParams.made_of
     reads_support: ClassVar[bool] = True
+    law: ClassVar[Law | None] = "logits"
 
     def __init__(
         self, model: GRURecommender, seen: SeenFilter, how: Steps, history: list[dict[str, Any]]

@@ -45,6 +45,7 @@ from mooc_maml.episodes.store import EpisodeStore, sample_tasks
 from mooc_maml.meta.dense import DenseTaskModel
 from mooc_maml.meta.inner import Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
+from mooc_maml.ranking.law import Law
 from mooc_maml.ranking.metrics import METRICS
 from mooc_maml.ranking.query_ranks import query_ranks, summary
 from mooc_maml.ranking.seen import SeenFilter, seen_filter
@@ -78,6 +79,7 @@ class Mixture:
     ending: ClassVar[str] = ".npz"
     made_of: ClassVar[tuple[str, ...]] = MixtureParams.made_of
     reads_support: ClassVar[bool] = True
+    law: ClassVar[Law | None] = "logits"
 
     def __init__(
         self,

@@ -81,9 +81,10 @@ class Contenders:
         }
 
     def answers(self, episode_set: str) -> Iterator[tuple[str, Answers]]:
-        """Model and its answers, one after the other: the same ranks, and what comes first."""
+        """Model and its answers, one after the other."""
         for name, score in self.scorers.items():
-            yield name, self.ranker.answers(name, score, episode_set)
+            law = self.baselines[name].law if name in self.baselines else MetaModel.law
+            yield name, self.ranker.answers(name, score, episode_set, law)
         if self.oracle is not None:
             yield ORACLE, self.oracle.answers(self.ranker.store, episode_set)
 

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.comparison import Ranks
 from mooc_maml.evaluation.vocabulary import read_ids
-from mooc_maml.ranking.metrics import ranks
-from mooc_maml.ranking.query_ranks import FIRST, Answers, first_courses
+from mooc_maml.ranking.query_ranks import Answers, answers_of
 from mooc_maml.synthetic.oracle import Oracle
 
 _EPISODES_AT_ONCE = 1024
@@ -36,7 +35,7 @@ class OracleContender:
         return cls(Oracle.load(truth), read_ids(pairs, "course"), read_ids(pairs, "learner"))
 
     def answers(self, store: EpisodeStore, episode_set: str) -> Answers:
-        """Ranks and first courses under the law that the synthetic learners really follow."""
+        """Its answers under the law that the synthetic learners really follow."""
         total = len(store.episodes[episode_set])
         parts = [
             self._answers(store, episode_set, np.arange(a, min(a + _EPISODES_AT_ONCE, total)))
@@ -56,10 +55,7 @@ class OracleContender:
         learners = [self.learner_ids[i] for i in numbers]
         scores = torch.from_numpy(self.oracle.scores(learners, prefixes, self.course_ids))
         labels = torch.from_numpy(store.courses[start + length].astype(np.int64))
-        return Answers(
-            ranks(scores, labels).numpy().reshape(rows.shape),
-            first_courses(scores, labels, FIRST).numpy().reshape(*rows.shape, -1),
-        )
+        return answers_of(scores.view(*rows.shape, -1), labels.view(rows.shape), "shares")
 
 
 def oracle_ranks(store: EpisodeStore, episode_set: str, oracle: Oracle, pairs: Path) -> Ranks:

@@ -11,6 +11,7 @@ from mooc_maml.common.progress import part, step
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.comparison import Ranks
 from mooc_maml.meta.model import MetaModel, read_meta_model
+from mooc_maml.ranking.law import Law
 from mooc_maml.ranking.query_ranks import Answers, ScoreFunction, query_answers, query_ranks
 from mooc_maml.ranking.seen import SeenFilter, seen_filter
 from mooc_maml.runtime.tasks_at_once import TasksAtOnce
@@ -58,8 +59,10 @@ class Ranker:
                 on_done=step,
             )
 
-    def answers(self, name: str, score: ScoreFunction, episode_set: str) -> Answers:
-        """The same ranks, and the courses that come first; see `query_answers`."""
+    def answers(
+        self, name: str, score: ScoreFunction, episode_set: str, law: Law | None
+    ) -> Answers:
+        """The same ranks, the courses that come first, and probabilities; see `query_answers`."""
         with part(name, self.learners(episode_set), "learners"):
             return query_answers(
                 self.seen.without(score),
@@ -67,6 +70,7 @@ class Ranker:
                 episode_set,
                 tasks_at_once=self.at_once,
                 device=self.device,
+                law=law,
                 on_done=step,
             )
 

@@ -21,26 +21,30 @@ from mooc_maml.evaluation.vocabulary import read_ids
 from mooc_maml.ranking.query_ranks import Answers
 
 # Rows are in order of learners, as the test has them, then of queries.
-#   model              name of the model, as in the result files
-#   learner            number of the learner, 0..
-#   learner_id         the id that the learner has in the raw data
-#   query              0..Q-1, in order of time
-#   rank               of the true course among all courses, 1 = best; ties count against the model
-#   first_courses      the ten courses ranked first, best first; fewer if there are fewer courses
-#   true_course        the next course that was opened
-#   prefix_length      courses opened before it in its session, all of them
-#   in_prefix          whether the true course is one of these
-#   in_support         whether the support pairs show it, in a prefix or as a next course
-#   support_courses    how many different courses the support pairs show
-#   popularity_rank    1 + courses that are more often the next course of a training pair
-#   earlier_sessions   sessions of the learner with a pair before this one, but this pair's own
-_REQUIRED = {
+#   model                name of the model, as in the result files
+#   learner              number of the learner, 0..
+#   learner_id           the id that the learner has in the raw data
+#   query                0..Q-1, in order of time
+#   rank                 of the true course among all, 1 = best; ties count against the model
+#   first_courses        the ten courses ranked first, best first; fewer if there are fewer courses
+#   first_probabilities  of these, as the model states them; null: its scores are no law
+#   true_probability     the same of the true course
+#   true_course          the next course that was opened
+#   prefix_length        courses opened before it in its session, all of them
+#   in_prefix            whether the true course is one of these
+#   in_support           whether the support pairs show it, in a prefix or as a next course
+#   support_courses      how many different courses the support pairs show
+#   popularity_rank      1 + courses that are more often the next course of a training pair
+#   earlier_sessions     sessions of the learner with a pair before this one, but this pair's own
+_COLUMNS = {
     "model": pa.string(),
     "learner": pa.int32(),
     "learner_id": pa.string(),
     "query": pa.int16(),
     "rank": pa.int32(),
     "first_courses": pa.list_(pa.int32()),
+    "first_probabilities": pa.list_(pa.float32()),
+    "true_probability": pa.float32(),
     "true_course": pa.int32(),
     "prefix_length": pa.int32(),
     "in_prefix": pa.bool_(),
@@ -49,7 +53,10 @@ _REQUIRED = {
     "popularity_rank": pa.int32(),
     "earlier_sessions": pa.int32(),
 }
-SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in _REQUIRED.items()])
+_MAY_BE_NULL = ("first_probabilities", "true_probability")
+SCHEMA = pa.schema(
+    [pa.field(name, kind, nullable=name in _MAY_BE_NULL) for name, kind in _COLUMNS.items()]
+)
 
 
 def query_facts(store: EpisodeStore, episode_set: str, pairs: Path) -> dict[str, pa.Array]:
@@ -168,15 +175,25 @@ def write_records(
 
 
 def _table(model: str, facts: dict[str, pa.Array], found: Answers) -> pa.Table:
-    number = found.first.shape[-1]
-    offsets = np.arange(found.ranks.size + 1, dtype=np.int32) * number
     own = {
         "model": pa.array([model] * found.ranks.size, pa.string()),
         "rank": pa.array(found.ranks.ravel(), pa.int32()),
-        "first_courses": pa.ListArray.from_arrays(offsets, found.first.ravel()),
+        "first_courses": _lists(found.first),
     }
+    for name in _MAY_BE_NULL:
+        own[name] = pa.nulls(found.ranks.size, SCHEMA.field(name).type)
+    if found.first_probabilities is not None and found.true_probability is not None:
+        own["first_probabilities"] = _lists(found.first_probabilities)
+        own["true_probability"] = pa.array(found.true_probability.ravel())
     columns = facts | own
     return pa.table([columns[name] for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _lists(values: NDArray[Any]) -> pa.ListArray:
+    """[..., n] -> lists of n."""
+    rows, number = values.reshape(-1, values.shape[-1]), values.shape[-1]
+    offsets = np.arange(len(rows) + 1, dtype=np.int32) * number
+    return pa.ListArray.from_arrays(offsets, rows.ravel())
 
 
 def read_ranks(path: Path) -> Ranks:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from mooc_maml.meta.backbones import backbone_of
 from mooc_maml.meta.inner import TaskModel, Weights
 from mooc_maml.meta.variants import variant_of
 from mooc_maml.models.model_file import read_learned, read_settings
+from mooc_maml.ranking.law import Law
 from mooc_maml.ranking.query_ranks import ScoreFunction, episode_groups, in_parts
 from mooc_maml.ranking.seen import SeenFilter
 from mooc_maml.runtime.hardware import dtype, setup
@@ -51,7 +52,12 @@ def adapted_scores(
 
 @dataclass(frozen=True)
 class MetaModel:
-    """All that was meta-learned, and how it is adapted."""
+    """All that was meta-learned, and how it is adapted.
+
+    Every backbone and variant goes down the cross-entropy of its scores, so that these are logits.
+    """
+
+    law: ClassVar[Law] = "logits"
 
     task_model: TaskModel
     weights: Weights

@@ -1,7 +1,7 @@
 """One way to rank the query courses of every episode, whatever the model."""
 
 from collections.abc import Callable, Iterator
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from mooc_maml.episodes.examples import Examples, costs_on, groups_on
 from mooc_maml.episodes.store import EpisodeStore
+from mooc_maml.ranking.law import Law, probabilities
 from mooc_maml.ranking.metrics import metrics, ranks
 from mooc_maml.runtime.processes import ALONE, ProcessGroup
 from mooc_maml.runtime.tasks_at_once import TasksAtOnce
@@ -33,10 +34,22 @@ class Answers(NamedTuple):
         ranks: int64 [episodes, Q], rank of the true course among all courses.
         first: int32 [episodes, Q, n], the courses ranked first, the best one first; n is `FIRST`,
             or the number of courses if that is smaller.
+        first_probabilities: float32 [episodes, Q, n], what the scores say of these courses; None:
+            the scores are no law.
+        true_probability: float32 [episodes, Q], the same of the true course.
     """
 
     ranks: NDArray[np.int64]
     first: NDArray[np.int32]
+    first_probabilities: NDArray[np.float32] | None = None
+    true_probability: NDArray[np.float32] | None = None
+
+    def put(self, places: NDArray[np.int64], own: "Answers") -> None:
+        """Write those of some episodes into these."""
+        pairs: Iterator[tuple[Any, Any]] = zip(self, own, strict=True)
+        for whole, part in pairs:
+            if whole is not None:
+                whole[places] = part
 
 
 def query_ranks(
@@ -91,30 +104,43 @@ def query_answers(
     *,
     tasks_at_once: int | TasksAtOnce,
     device: torch.device,
+    law: Law | None = None,
     on_done: OnDone = lambda count: None,
 ) -> Answers:
-    """The ranks of `query_ranks`, and the courses that come first.
+    """The ranks of `query_ranks`, the courses that come first, and what `law` makes of the scores.
 
-    The arguments are those of `query_ranks`, in one process and with K support pairs.
+    The other arguments are those of `query_ranks`, in one process and with K support pairs.
     """
 
-    def read(support: Examples, query: Examples) -> tuple[Tensor, Tensor]:
+    def read(support: Examples, query: Examples) -> Answers:
         own = query.to(device)
-        scores, label = score(support.to(device), own).detach(), own.label
-        return ranks(scores, label).cpu(), first_courses(scores, label, FIRST).cpu()
+        return answers_of(score(support.to(device), own).detach(), own.label, law)
 
     at_once = TasksAtOnce.of(tasks_at_once)
-    shape = len(store.episodes[episode_set]), store.query_size
-    number = min(FIRST, store.num_courses)
-    found = Answers(np.zeros(shape, np.int64), np.zeros((*shape, number), np.int32))
+    total, queries = len(store.episodes[episode_set]), store.query_size
+    first = total, queries, min(FIRST, store.num_courses)
+    found = Answers(np.zeros((total, queries), np.int64), np.zeros(first, np.int32))
+    if law is not None:
+        stated = np.zeros(first, np.float32), np.zeros((total, queries), np.float32)
+        found = Answers(found.ranks, found.first, *stated)
     for indices, support, query in episode_groups(
         store, episode_set, at_once.number, device=device
     ):
-        for part, (own, first) in in_parts(at_once, read, support, query):
-            found.ranks[indices[part]] = own.numpy()
-            found.first[indices[part]] = first.numpy()
+        for part, own in in_parts(at_once, read, support, query):
+            found.put(indices[part], own)
         on_done(len(indices))
     return found
+
+
+def answers_of(scores: Tensor, labels: Tensor, law: Law | None) -> Answers:
+    """What scores [tasks, Q, C] answer, on the CPU; labels: int64 [tasks, Q]."""
+    rank, first = ranks(scores, labels), first_courses(scores, labels, FIRST)
+    found = rank.cpu().numpy(), first.int().cpu().numpy()
+    if law is None:
+        return Answers(*found)
+    asked = torch.cat([first, labels[..., None]], -1)
+    stated = probabilities(scores, asked, law).float().cpu().numpy()
+    return Answers(*found, stated[..., :-1], stated[..., -1])
 
 
 def in_parts(
