@@ -23,6 +23,13 @@ def lists(ranks: np.ndarray) -> np.ndarray:
     return np.broadcast_to(np.arange(1, 11), (*ranks.shape, 10)).astype(np.int32)
 
 
+def stated(ranks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of the first course 1/2, of the others of the list 1/20, and of the true one as of these."""
+    first = np.full((*ranks.shape, 10), 0.05, np.float32)
+    first[..., 0] = 0.5
+    return first, np.where(ranks == 1, 0.5, 0.05).astype(np.float32)
+
+
 def values(number: int) -> list[np.ndarray]:
     return [np.ones(number, dtype=np.int64)] * len(SPLITS)
 
@@ -105,7 +112,8 @@ def records(folder: Path, store: EpisodeStore) -> Path:
     def answers() -> Iterator[tuple[str, Answers]]:
         for name, rank in (("few_shot", 1), ("zero_shot", 2), ("popularity", 9)):
             ranks = np.full(shape, rank)
-            yield name, Answers(ranks, lists(ranks))
+            yield name, Answers(ranks, lists(ranks), *stated(ranks))
+        yield "random", Answers(np.full(shape, 5), lists(np.full(shape, 5)))
 
     write_records(folder / "records", query_facts(store, "test", folder / "pairs"), answers())
     return folder / "records"
@@ -114,7 +122,8 @@ def records(folder: Path, store: EpisodeStore) -> Path:
 def test_the_analysis_is_made_from_the_records(tmp_path: Path) -> None:
     store, settings = small_store(), params()
     found = analyse(records(tmp_path, store), store, tmp_path / "pairs", settings)
-    assert [row.model for row in found.beyond_accuracy] == ["few_shot", "popularity", "zero_shot"]
+    models = ["few_shot", "popularity", "random", "zero_shot"]
+    assert [row.model for row in found.beyond_accuracy] == models
     assert {row.coverage for row in found.beyond_accuracy} == {10 / 12}
     assert {row.diversity_between for row in found.beyond_accuracy} == {0.0}
     assert {(row.first, row.second) for row in found.where} == {("few_shot", "zero_shot")}
@@ -122,6 +131,14 @@ def test_the_analysis_is_made_from_the_records(tmp_path: Path) -> None:
     assert sum(row.queries for row in of_prefix) == found.queries
     assert {row.difference for row in of_prefix} == {1.0}
     assert [example.why for example in found.examples] == ["largest gain", "median", "largest loss"]
+    few, popularity, zero = found.calibration
+    assert [row.model for row in found.calibration] == [name for name in models if name != "random"]
+    assert (few.first.stated, few.first.right, few.first.difference) == (0.5, 1.0, -0.5)
+    assert (zero.first.stated, zero.first.right, zero.ece) == (0.5, 0.0, 0.5)
+    assert zero.first_ten.stated == pytest.approx(0.95)
+    assert (zero.first_ten.right, popularity.first_ten.right) == (1.0, 1.0)
+    assert few.log_loss == pytest.approx(np.log(2))
+    assert popularity.log_loss == pytest.approx(np.log(20))
     assert analyse(records(tmp_path / "2", store), store, tmp_path / "pairs", settings) == found
 
 

@@ -94,6 +94,30 @@ def test_the_metrics_are_those_of_the_records(done: Project) -> None:
     assert hit == [rank <= 10 for rank in table["rank"].to_pylist()]
 
 
+def test_the_records_hold_what_each_model_states(done: Project) -> None:
+    """Laws of all kinds; only what orders courses alone states nothing."""
+    folder, none = done.path / "data" / "records", set()
+    for path in folder.iterdir():
+        table = pq.read_table(path)
+        if table["true_probability"].null_count:
+            none.add(path.stem)
+            continue
+        first = np.array(table["first_probabilities"].to_pylist())
+        assert (np.diff(first) <= 0).all(), path.stem
+        assert (first.sum(1) < 1 + 1e-5).all()
+        rank, true = (table[name].to_numpy() for name in ("rank", "true_probability"))
+        listed = rank <= 10
+        assert (first[listed, rank[listed] - 1] == true[listed]).all()
+        assert (true[~listed] <= first[~listed, -1]).all()
+    assert none == {"random", "item_knn", "repeat"}
+    analysed = done.read_json("results/analysis_K5_Q10.json")["calibration"]
+    assert {row["model"] for row in analysed} == {path.stem for path in folder.iterdir()} - none
+    maml = done.read_json("results/maml_K5_Q10.json")
+    few = next(row for row in analysed if row["model"] == "few_shot")
+    assert few["first"]["right"] == pytest.approx(maml["few_shot"]["HR@1"])
+    assert few["first_ten"]["right"] == pytest.approx(maml["few_shot"]["HR@10"])
+
+
 def test_the_bundle_ranks_as_stage_test_did(done: Project) -> None:
     """Support and query of the test learners, through every model of the bundle."""
     store = read_episodes(done.path / "data" / "episodes")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from mooc_maml.common.errors import UserError
@@ -13,6 +14,7 @@ from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.evaluation.about import about
 from mooc_maml.evaluation.analysis_schema import AnalysisResult
 from mooc_maml.evaluation.beyond_accuracy import beyond_accuracy
+from mooc_maml.evaluation.calibration import Stated, calibration
 from mooc_maml.evaluation.comparison import ADAPTING
 from mooc_maml.evaluation.example_learners import example_learners
 from mooc_maml.evaluation.popularity import opened
@@ -24,14 +26,16 @@ _FACTS = (
     *("true_course", "prefix_length", "in_prefix", "in_support", "support_courses"),
     "earlier_sessions",
 )
-_COLUMNS = ("query", "rank", "first_courses", *_FACTS)
+_STATED = ("first_probabilities", "true_probability")
+_COLUMNS = ("query", "rank", "first_courses", *_STATED, *_FACTS)
 
 
 class Answered(NamedTuple):
-    """Ranks [learners, Q] and lists [learners, Q, N] of one model."""
+    """Ranks [learners, Q] and lists [learners, Q, N] of one model; None: it states no law."""
 
     ranks: NDArray[np.int64]
     lists: NDArray[np.int64]
+    stated: Stated | None
 
 
 def read_answers(folder: Path) -> tuple[dict[str, Answered], dict[str, NDArray[Any]]]:
@@ -48,14 +52,27 @@ def read_answers(folder: Path) -> tuple[dict[str, Answered], dict[str, NDArray[A
         table = read_parquet(path, list(_COLUMNS))
         queries = int(np.max(table["query"].to_numpy(), initial=-1)) + 1
         ranks = table["rank"].to_numpy().astype(np.int64).reshape(-1, max(queries, 1))
-        first = table["first_courses"].combine_chunks().flatten().to_numpy().astype(np.int64)
-        answers[path.stem] = Answered(ranks, first.reshape(*ranks.shape, -1))
+        lists = _lists(table["first_courses"], ranks).astype(np.int64)
+        answers[path.stem] = Answered(ranks, lists, _stated(table, ranks))
         facts = {name: table[name].to_numpy() for name in _FACTS}
     return answers, facts
 
 
+def _stated(table: pa.Table, ranks: NDArray[np.int64]) -> Stated | None:
+    of_lists, of_true = (table[name] for name in _STATED)
+    if of_true.null_count:
+        return None
+    true = of_true.to_numpy().astype(np.float64).reshape(ranks.shape)
+    return Stated(_lists(of_lists, ranks).astype(np.float64), true)
+
+
+def _lists(column: pa.ChunkedArray, ranks: NDArray[np.int64]) -> NDArray[Any]:
+    """Lists of N -> [learners, Q, N]."""
+    return column.combine_chunks().flatten().to_numpy().reshape(*ranks.shape, -1)  # type: ignore[no-any-return]
+
+
 def analyse(records: Path, store: EpisodeStore, pairs: Path, params: Params) -> AnalysisResult:
-    """Where adaptation helps, what the lists are like, and a few learners to look at.
+    """Where adaptation helps, what lists and probabilities are worth, a few learners to look at.
 
     Args:
         records: the folder of `write_records`.
@@ -80,6 +97,11 @@ def analyse(records: Path, store: EpisodeStore, pairs: Path, params: Params) -> 
             beyond_accuracy(name, found.lists, true, popular) for name, found in answers.items()
         ],
         examples=_examples(store, read_ids(pairs, "course"), answers),
+        calibration=[
+            calibration(name, found.ranks, found.stated, params.seed)
+            for name, found in answers.items()
+            if found.stated is not None
+        ],
     )
 
 
@@ -89,4 +111,4 @@ def _examples(
     after, before = ADAPTING[0]
     if not {after, before} <= set(answers):
         return []
-    return example_learners(store, courses, after, answers[before], answers[after])
+    return example_learners(store, courses, after, answers[before][:2], answers[after][:2])

@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from pydantic import Field
+
 from mooc_maml.common.results import Result
 from mooc_maml.evaluation.schema import Count, OfTestLearners, Share, sign_of
 from mooc_maml.settings.evaluation import MetricName
@@ -45,6 +47,55 @@ class BeyondAccuracy(Result):
     popularity_deviation: Share
 
 
+class Gap(Result):
+    """How often a model says that it is right, and how often it is: means over learners.
+
+    `difference`: stated minus right, with its 95 % interval over learners; null: there is none.
+    """
+
+    stated: Share
+    right: Share
+    difference: float
+    low: float | None
+    high: float | None
+
+    @property
+    def sign(self) -> int:
+        """1: over-confident, -1: under-confident, 0: it cannot be told."""
+        return sign_of(self.low, self.high)
+
+
+class Bin(Result):
+    """Queries whose first course has much the same probability; `low`, `high`: of `right`."""
+
+    queries: Count
+    stated: Share
+    right: Share
+    low: Share | None
+    high: Share | None
+
+
+class Calibration(Result):
+    """Whether a model's probabilities come true; see `evaluation.calibration`.
+
+    `ece_by_chance`: what a calibrated model would show on as many queries. `log_loss`: in nats.
+    `impossible`: queries whose true course the model gave no chance at all.
+    """
+
+    model: str
+    first: Gap
+    first_ten: Gap
+    ece: Share
+    ece_low: Share | None
+    ece_high: Share | None
+    ece_by_chance: float
+    log_loss: float
+    log_loss_low: float | None
+    log_loss_high: float | None
+    impossible: Count
+    bins: list[Bin]
+
+
 class Step(Result):
     """A pair of a learner: the courses of the session before (the last few), and the next one."""
 
@@ -78,3 +129,4 @@ class AnalysisResult(OfTestLearners):
     where: list[InGroup]
     beyond_accuracy: list[BeyondAccuracy]
     examples: list[ExampleLearner]
+    calibration: list[Calibration] = Field(default_factory=list)

@@ -13,7 +13,7 @@ _VALUES_AT_ONCE = 4_000_000  # bounds the memory of resampling to some 64 MB
 # Of fewer nothing is concluded. The signs of 5 differences have 32 patterns, so that no paired test
 # of 5 learners can have p below 2 / 32; and resampling so few only repeats them.
 LEAST_LEARNERS = 6
-_ROUNDING = 1e-12  # by which equal values may differ
+ROUNDING = 1e-12  # by which equal values may differ
 
 
 class Interval(NamedTuple):
@@ -55,6 +55,23 @@ def bootstrap_mean(
     ]
     low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def resampled_means(
+    values: NDArray[np.float64], rng: np.random.Generator, resamples: int = 2000
+) -> NDArray[np.float64]:
+    """Means of each column over learners drawn with replacement: float [resamples, n].
+
+    Args:
+        values: float [learners, n], of the same learners in every column.
+        rng: draws the learners of each resample.
+        resamples: number of resamples.
+    """
+    learners = len(values)
+    chunk = max(1, _VALUES_AT_ONCE // learners)
+    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
+    even = np.full(learners, 1 / learners)
+    return np.concatenate([rng.multinomial(learners, even, n) @ values for n in sizes]) / learners
 
 
 def t_interval(values: NDArray[np.float64]) -> Interval:
@@ -109,7 +126,7 @@ def bootstrap_share(
         if (total := whole[drawn].sum()) > 0:
             shares.append(part[drawn].sum() / total)
     low, high = np.quantile(shares, [0.025, 0.975])
-    if high - low <= _ROUNDING:
+    if high - low <= ROUNDING:
         low = high = math.nan
     return Interval(float(part.mean() / whole.mean()), float(low), float(high))
 
@@ -165,7 +182,7 @@ def paired_cohens_d(first: NDArray[np.float64], second: NDArray[np.float64]) -> 
     """
     first, second = _same_learners(first, second)
     difference = first - second
-    if np.ptp(difference) <= _ROUNDING:
+    if np.ptp(difference) <= ROUNDING:
         return None
     return float(difference.mean() / difference.std(ddof=1))
 
@@ -185,7 +202,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _tells_of_chance(values: NDArray[np.float64]) -> bool:
-    return len(values) >= LEAST_LEARNERS and bool(np.ptp(values) > _ROUNDING)
+    return len(values) >= LEAST_LEARNERS and bool(np.ptp(values) > ROUNDING)
 
 
 def _same_learners(
