@@ -40,7 +40,9 @@ def test_the_error_by_hand() -> None:
     assert whole.queries.tolist() == [1, 1, 1, 1]
     assert whole.ece().item() == pytest.approx((0.2 + 0.6 + 0.6 + 0.2) / 4)
     by_chance = sum(math.sqrt(2 / math.pi * p * (1 - p)) for p in (0.2, 0.4, 0.6, 0.8)) / 4
-    assert whole.ece_by_chance() == pytest.approx(by_chance)
+    variance = 0.16 + 0.24 + 0.24 + 0.16
+    most = by_chance + 1.96 * math.sqrt((1 - 2 / math.pi) * variance) / 4
+    assert whole.ece_by_chance() == pytest.approx((by_chance, most))
     assert [(x.stated, x.right) for x in bins_of(binned(*TWO_LEARNERS), None)] == [
         (0.2, 0),
         (0.4, 1),
@@ -107,14 +109,15 @@ def test_resamples_are_of_learners() -> None:
     assert found[:, 0].mean() == pytest.approx(7 / 3, abs=0.1)
 
 
-def test_the_interval_of_the_error_is_the_basic_bootstrap() -> None:
+@pytest.mark.parametrize("power", [1, 40])
+def test_the_interval_of_the_error_goes_as_far_down_as_up(power: int) -> None:
     """The same draws, each learner repeated as often as it is drawn, bins counted one by one."""
     draw = rng(5)
     stated = draw.random((8, 4))
-    right = draw.random((8, 4)) < stated**2
+    right = draw.random((8, 4)) < stated**power
     of_learners = binned(stated, right)
-    found, drawn = of_learners.total().ece().item(), of_learners.resampled(rng(7))
-    assert drawn is not None
+    whole, drawn = of_learners.total(), of_learners.resampled(rng(7))
+    found = whole.ece().item()
     edges = np.quantile(stated, np.linspace(0, 1, 11))
     place = np.searchsorted(edges[1:-1], stated)
     errors = []
@@ -122,9 +125,10 @@ def test_the_interval_of_the_error_is_the_basic_bootstrap() -> None:
         own = np.repeat(np.arange(8), times)
         gaps = [(stated[own] - right[own])[place[own] == k].sum() for k in range(10)]
         errors.append(sum(map(abs, gaps)) / 32)
-    low, high = np.quantile(errors, [0.025, 0.975])
-    expected = max(2 * found - high, 0), max(2 * found - low, 0)
-    assert ece_interval(found, drawn) == pytest.approx(expected)
+    high = float(np.quantile(errors, 0.975))
+    assert (found > whole.ece_by_chance()[1]) == (power == 40), "worse than chance makes it"
+    low = 2 * found - high if power == 40 else 0
+    assert ece_interval(whole, drawn) == pytest.approx((low, high))
 
 
 # --- laws whose truth is known --------------------------------------------------------------------
@@ -151,6 +155,8 @@ def test_the_intervals_of_a_calibrated_model_hold_0_95_times_in_100() -> None:
     for event in ("first", "first_ten"):
         signs = [getattr(each, event).sign for each in found]
         assert sum(sign != 0 for sign in signs) / 150 == pytest.approx(0.05, abs=0.05)
+    without_0 = sum(each.ece_low != 0 for each in found)
+    assert without_0 / 150 == pytest.approx(0.025, abs=0.03)
     error = np.mean([each.ece for each in found])
     assert error > 0.03, "above 0 by chance alone"
     assert error == pytest.approx(np.mean([each.ece_by_chance for each in found]), rel=0.05)

@@ -51,7 +51,8 @@ def calibration(model: str, ranks: NDArray[np.int64], stated: Stated, seed: int)
     low, high = loss.ends
     of_bins = binned(top, right)
     whole, drawn = of_bins.total(), of_bins.resampled(rng("bins"))
-    error_low, error_high = ece_interval(whole.ece().item(), drawn)
+    error_low, error_high = ece_interval(whole, drawn)
+    by_chance, _ = whole.ece_by_chance()
     return Calibration(
         model=model,
         first=gap(top, right, rng("first")),
@@ -59,7 +60,7 @@ def calibration(model: str, ranks: NDArray[np.int64], stated: Stated, seed: int)
         ece=whole.ece().item(),
         ece_low=error_low,
         ece_high=error_high,
-        ece_by_chance=whole.ece_by_chance(),
+        ece_by_chance=by_chance,
         log_loss=loss.mean,
         log_loss_low=low,
         log_loss_high=high,
@@ -134,9 +135,14 @@ class Binned(NamedTuple):
         error: Values = np.abs(self.stated - self.right).sum(-1) / self.queries.sum(-1)
         return error
 
-    def ece_by_chance(self) -> float:
-        """What it is on average of a calibrated model, from the normal law of the right ones."""
-        return float(np.sqrt(2 / np.pi * self.variance).sum() / self.queries.sum())
+    def ece_by_chance(self) -> tuple[float, float]:
+        """What it is of a calibrated model: the mean, and what 1 in 40 such models is above.
+
+        In a bin, stated - right is then about normal with mean 0, so its size about half-normal.
+        """
+        mean, spread = np.sqrt(2 / np.pi * self.variance).sum(), (1 - 2 / np.pi) * self.variance
+        most, queries = mean + 1.96 * np.sqrt(spread.sum()), self.queries.sum()
+        return float(mean / queries), float(most / queries)
 
 
 def binned(stated: Values, right: NDArray[np.bool_]) -> Binned:
@@ -148,17 +154,19 @@ def binned(stated: Values, right: NDArray[np.bool_]) -> Binned:
     return Binned(*((x[..., None] * inside).sum(1) for x in columns))
 
 
-def ece_interval(found: float, drawn: Binned | None) -> tuple[float, float] | tuple[None, None]:
+def ece_interval(whole: Binned, drawn: Binned | None) -> tuple[float, float] | tuple[None, None]:
     """The 95 % interval of an expected calibration error.
 
-    A resample has the part of chance twice. So the distances of the resamples from what was found
-    are turned round (the basic bootstrap, Davison and Hinkley 1997), and the ends cut off at 0.
-    Where the true error is near 0 it is still above it more often than 1 time in 20.
+    A resample has the part of chance twice, so that few are below what was found. The interval
+    therefore goes as far down as the resamples go up, and down to 0 where the error is no larger
+    than a calibrated model may have. Of models that are a little off it still holds the true error
+    somewhat less often than 95 times in 100.
     """
-    low, high = _middle(None if drawn is None else drawn.ece())
-    if low is None or high is None:
+    high = _middle(None if drawn is None else drawn.ece())[1]
+    if high is None:
         return None, None
-    return max(2 * found - high, 0.0), max(2 * found - low, 0.0)
+    found, (_, most) = whole.ece().item(), whole.ece_by_chance()
+    return 0.0 if found <= most else max(2 * found - high, 0.0), high
 
 
 def bins_of(of_learners: Binned, drawn: Binned | None) -> list[Bin]:
