@@ -243,7 +243,32 @@ def analysis_json(synthetic: bool = True) -> dict[str, Any]:
         "where": where,
         "beyond_accuracy": beyond,
         "examples": examples,
+        "calibration": [
+            calibration_of("few_shot", 0.413),
+            calibration_of("gru", 0.38),
+            calibration_of("zero_shot", 0.3),
+        ],
     }
+
+
+def calibration_of(model: str, stated: float, half: float | None = 0.02) -> dict[str, Any]:
+    """Of a model that is right as often as its HR@1 says; `half`: half of each interval."""
+    right = HR1[model]
+
+    def gap(change: float) -> dict[str, Any]:
+        ends = (None, None) if half is None else (change - half, change + half)
+        own = {"stated": right + change, "right": right, "difference": change}
+        return own | {"low": ends[0], "high": ends[1]}
+
+    bins = [
+        {"queries": 412, "stated": p, "right": 0.8 * p, "low": 0.7 * p, "high": 0.9 * p}
+        for p in (0.1, 0.2, 0.3, 0.5)
+    ]
+    bins[0] |= {"low": None, "high": None}
+    error = {"ece": 0.1, "ece_low": 0.08, "ece_high": 0.12, "ece_by_chance": 0.02}
+    loss = {"log_loss": 3.21, "log_loss_low": 3.1, "log_loss_high": 3.3, "impossible": 0}
+    gaps = {"first": gap(stated - right), "first_ten": gap(0.03)}
+    return {"model": model, **gaps, **error, **loss, "bins": bins}
 
 
 def write_run(root: Path, synthetic: bool = True) -> Path:
@@ -770,7 +795,7 @@ def test_the_page_stands_alone_and_shows_the_figures(tmp_path: Path, params: Par
     assert own < set(sources)
     assert all((folder / source).is_file() for source in sources)
     anchors = re.findall(r'href="#([^"]+)"', html)
-    assert len(anchors) == 13
+    assert len(anchors) == 14
     assert all(f'id="{name}"' in html for name in anchors)
     assert "http" not in html
     assert "31.3 %<small>30.3–32.3 %</small>" in html
@@ -827,7 +852,7 @@ def test_nothing_to_show_is_shown_as_nothing(tmp_path: Path, params: Params) -> 
         "ablations": {"support_sizes": [], "inner_steps": []},
         "cold_start": {"curves": []},
         "controls": {"differences": {}, "helps": {}, "share_of_the_way_to_the_oracle": {}},
-        "analysis": {"where": [], "beyond_accuracy": [], "examples": []},
+        "analysis": {"where": [], "beyond_accuracy": [], "examples": [], "calibration": []},
     }
     for name, changes in empty.items():
         path = results_path / f"{name}_K5_Q10.json"

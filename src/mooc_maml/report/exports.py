@@ -10,9 +10,13 @@ from pandas.api.types import is_numeric_dtype
 from mooc_maml.common.files import atomic_path
 from mooc_maml.evaluation.schema import METRICS, Differences
 from mooc_maml.report.ablations import Ablation, ablations
+from mooc_maml.report.calibration import calibration_bins, calibration_table
 from mooc_maml.report.inputs import Inputs, label_of
 
-_AS_THEY_ARE = ("p", "p_holm", "cohens_d", "novelty", "popularity_ratio", "popularity_deviation")
+_AS_THEY_ARE = (
+    *("p", "p_holm", "cohens_d", "novelty", "popularity_ratio", "popularity_deviation"),
+    *("log_loss", "log_loss_low", "log_loss_high"),
+)
 _SPECIAL = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _SPECIAL |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
 
@@ -34,6 +38,7 @@ def tables(inputs: Inputs) -> dict[str, pd.DataFrame]:
         found["beyond_accuracy"] = pd.DataFrame(
             [row.model_dump() for row in inputs.analysis.beyond_accuracy]
         )
+        found["calibration"] = calibration_table(inputs)
     return found
 
 
@@ -51,6 +56,7 @@ def figure_data(inputs: Inputs, own: Mapping[str, pd.DataFrame]) -> dict[str, pd
     if inputs.tuned is not None:
         found["training_curve_tuned"], found["training_curve_validation_tuned"] = inputs.tuned
     found["where_adaptation_helps"] = own.get("where_adaptation_helps", pd.DataFrame())
+    found["calibration"] = calibration_bins(inputs)
     found["example_learner"] = pd.DataFrame(
         [
             {**example.model_dump(), "support": [step.next for step in example.support]}

@@ -12,6 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from mooc_maml.report.ablation_figure import draw_ablation
 from mooc_maml.report.ablations import ablations
+from mooc_maml.report.calibration import calibrations
+from mooc_maml.report.calibration_figure import draw_calibration
 from mooc_maml.report.cold_start import draw_cold_start
 from mooc_maml.report.distribution import draw_param_change
 from mooc_maml.report.example_figure import draw_example
@@ -30,6 +32,9 @@ CAPTIONS = {
     "intervals.",
     "where_adaptation_helps.png": "What adaptation changes, by group of queries: blue where it "
     "helps beyond chance, red where it hurts, grey where it cannot be told. Line: 95 % interval.",
+    "calibration.png": "How often the course ranked first is the right one, by the probability "
+    "that the model states; a dot is a tenth of its queries. On the dashed line a model is "
+    "calibrated, below it over-confident. Upright line: 95 % interval over learners.",
     "training_curve.png": "Above: loss on the queries of the training tasks. Below: the whole "
     "validation set before (zero-shot) and after (few-shot) adaptation; dashed: the plain GRU. "
     "Where both the loss and validation fall, training has begun to overfit.",
@@ -56,6 +61,7 @@ def draw_figures(inputs: Inputs, plots: Path) -> list[Path]:
     example = examples[0] if examples else None
     draw_example(example, source, paths["example_learner.png"], inputs.titles)
     draw_where(analysis.where if analysis else [], source, paths["where_adaptation_helps.png"])
+    draw_calibration(calibrations(inputs), source, paths["calibration.png"])
     draw_training(inputs, paths["training_curve.png"])
     for name, own in ablations(inputs).items():
         draw_ablation(own, source, paths[f"{name}.png"])

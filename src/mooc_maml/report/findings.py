@@ -7,6 +7,7 @@ import pandas as pd
 from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.evaluation.statistics import LEAST_LEARNERS
 from mooc_maml.report.ablations import ablation_texts
+from mooc_maml.report.calibration import calibration_findings
 from mooc_maml.report.controls import control_findings
 from mooc_maml.report.finding import Finding
 from mooc_maml.report.inputs import Inputs, Measure, label_of
@@ -51,7 +52,7 @@ def results(inputs: Inputs) -> list[Finding]:
         facts = [each for each in found if each.name in ("adaptation", "against_gru", "test_reads")]
         return [_too_few_learners(inputs), *facts]
     found = worth_finding(inputs) + found
-    found += mixture_findings(inputs) + control_findings(inputs)
+    found += mixture_findings(inputs) + control_findings(inputs) + calibration_findings(inputs)
     return found + _uncertainty(inputs, few[HEADLINE])
 
 

@@ -2,6 +2,7 @@
 
 from mooc_maml.evaluation.control_names import CONTROLLED
 from mooc_maml.evaluation.schema import METRICS, Difference
+from mooc_maml.report.calibration import calibration_words
 from mooc_maml.report.findings import interval
 from mooc_maml.report.inputs import Inputs, ModelRow, label_of
 from mooc_maml.report.words import between, count, percent, points
@@ -60,7 +61,8 @@ def _metrics(inputs: Inputs) -> str:
     head = f"| | {' | '.join(METRICS)} |\n|{' --- |' * (len(METRICS) + 1)}"
     lines = [f"| {row.label} | {' | '.join(_cells(row))} |" for row in rows]
     after = "Means over learners; in brackets 95 % intervals, from resampling learners."
-    return "\n".join([head, *lines]) + f"\n\n{after}"
+    texts = [after, calibration_words(inputs, ("few_shot",))]
+    return "\n\n".join(["\n".join([head, *lines]), *filter(None, texts)])
 
 
 def _cells(row: ModelRow) -> list[str]:

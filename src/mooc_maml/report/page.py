@@ -23,6 +23,8 @@ from mooc_maml.report.ablations import ablation_tables
 from mooc_maml.report.bars import funnel, main_bars
 from mooc_maml.report.beyond import COLUMNS as BEYOND_COLUMNS
 from mooc_maml.report.beyond import beyond_rows
+from mooc_maml.report.calibration import COLUMNS as CALIBRATION_COLUMNS
+from mooc_maml.report.calibration import calibration_rows, calibration_words, without_law
 from mooc_maml.report.example_figure import course_name
 from mooc_maml.report.figures import CAPTIONS
 from mooc_maml.report.finding import Finding
@@ -138,6 +140,10 @@ def _results(inputs: Inputs) -> dict[str, Any]:
         "funnel": funnel(inputs),
         "examples": inputs.analysis.examples if inputs.analysis else [],
         "where": where_tables(inputs),
+        "calibration": calibration_rows(inputs),
+        "calibration_columns": CALIBRATION_COLUMNS,
+        "calibration_words": _unbroken(calibration_words(inputs)),
+        "without_law": without_law(inputs),
         "beyond": beyond_rows(inputs),
         "beyond_columns": BEYOND_COLUMNS,
         "counts": flatten({k: v for k, v in plain(inputs.preprocess).items() if "sha256" not in k}),
