@@ -1,4 +1,4 @@
-"""Stage: where adaptation helps, what lists are like, example learners, from the records."""
+"""Stage: where adaptation helps, what lists and probabilities are worth, from the records."""
 
 from pathlib import Path
 
