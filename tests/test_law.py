@@ -11,6 +11,9 @@ from torch import Tensor
 from training_helpers import CPU, STORE, run, tiny_params
 
 from mooc_maml.baselines.base import Baseline
+from mooc_maml.composites.features import features_of, part_scores
+from mooc_maml.composites.pool import Pool
+from mooc_maml.composites.pooling import mixture_loss
 from mooc_maml.composites.registry import MODELS
 from mooc_maml.meta.model import MetaModel
 from mooc_maml.meta.train import MetaTrainer
@@ -50,8 +53,12 @@ def test_counts_are_shares_and_any_courses_can_be_asked_for() -> None:
     assert probabilities(counts, asked, "shares").tolist() == [[[0.1, 0.6]], [[1.0, 1.0]]]
 
 
-def test_only_what_orders_courses_alone_states_no_law() -> None:
-    assert {name for name, model in MODELS.items() if model.law is None} == NO_LAW
+def test_what_orders_courses_alone_states_no_law_and_what_is_trained_states_logits() -> None:
+    own = {name: model.law for name, model in MODELS.items()}
+    assert {name for name, law in own.items() if law is None} == NO_LAW
+    counted = {"popularity", "markov", "v_sknn", "blend"}
+    assert {name for name, law in own.items() if law == "shares"} == counted
+    assert {law for name, law in own.items() if "gru" in name or "sasrec" in name} == {"logits"}
 
 
 def quick() -> Any:
@@ -95,6 +102,28 @@ def test_the_probabilities_of_all_courses_add_up_to_1(
     place = found.ranks[..., None] - 1  # every course is listed
     np.testing.assert_array_equal(np.take_along_axis(first, place, -1)[..., 0], true)
     assert ((first == 0).sum(-1) >= 1).all() or not leaves_out
+
+
+@pytest.mark.parametrize("name", ["markov", "v_sknn", "blend"])
+def test_shares_are_the_scores_themselves(trained: dict[str, Baseline], name: str) -> None:
+    """Where nothing is left out, but that blend leaves out by itself."""
+    own = np.arange(4)
+    support, query = NO_REPEATS.support("test", own), NO_REPEATS.query("test", own)
+    scores = trained[name].scores(support, query)
+    every = torch.arange(1, 13).expand(*query.label.shape, -1)
+    found = probabilities(scores, every, "shares")
+    torch.testing.assert_close(found, scores.double(), rtol=0, atol=1e-6)
+
+
+def test_the_law_of_the_pool_is_that_of_its_loss(trained: dict[str, Baseline]) -> None:
+    pool, own = trained["pool"], np.arange(1)
+    assert isinstance(pool, Pool)
+    support, query = NO_REPEATS.support("test", own), NO_REPEATS.query("test", own)
+    scores = pool.seen.without(pool.scores)(support, query)
+    p = probabilities(scores, query.label[..., None], "logits")
+    features = features_of(part_scores(pool.parts, support, query), pool.seen, support, query)
+    loss = mixture_loss({"weight": pool.weights["weight"]}, [x[0] for x in features])
+    assert float(-p.log().mean()) == pytest.approx(float(loss), rel=1e-5)
 
 
 def test_without_a_law_nothing_is_stated() -> None:

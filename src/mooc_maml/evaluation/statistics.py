@@ -68,10 +68,8 @@ def resampled_means(
         resamples: number of resamples.
     """
     learners = len(values)
-    chunk = max(1, _VALUES_AT_ONCE // learners)
-    sizes = [min(chunk, resamples - start) for start in range(0, resamples, chunk)]
-    even = np.full(learners, 1 / learners)
-    return np.concatenate([rng.multinomial(learners, even, n) @ values for n in sizes]) / learners
+    draws = (rng.integers(learners, size=learners) for _ in range(resamples))
+    return np.stack([np.bincount(own, minlength=learners) @ values for own in draws]) / learners
 
 
 def t_interval(values: NDArray[np.float64]) -> Interval:
