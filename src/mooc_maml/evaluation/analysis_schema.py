@@ -2,8 +2,6 @@
 
 from typing import Literal
 
-from pydantic import Field
-
 from mooc_maml.common.results import Result
 from mooc_maml.evaluation.schema import Count, OfTestLearners, Share, sign_of
 from mooc_maml.settings.evaluation import MetricName
@@ -129,4 +127,4 @@ class AnalysisResult(OfTestLearners):
     where: list[InGroup]
     beyond_accuracy: list[BeyondAccuracy]
     examples: list[ExampleLearner]
-    calibration: list[Calibration] = Field(default_factory=list)
+    calibration: list[Calibration]

@@ -19,8 +19,8 @@ _OPENING = (
     "it puts first, "
 )
 COLUMNS = (
-    *("first course: stated", "first course: right", "stated − right"),
-    *("first ten: stated", "first ten: right", "stated − right"),
+    *("first course", "stated − right"),
+    *("one of the first ten", "stated − right"),
     *("calibration error", "log loss, nats"),
 )
 
@@ -70,7 +70,7 @@ def _gap(own: Gap) -> list[list[str]]:
     difference = [points(own.difference, unit=False), between(own.low, own.high)]
     if own.sign:
         difference.append(_VERDICTS[own.sign])
-    return [[percent(own.stated)], [percent(own.right)], difference]
+    return [[f"stated {percent(own.stated)}", f"right {percent(own.right)}"], difference]
 
 
 def _error(row: Calibration) -> list[str]:
