@@ -5,9 +5,10 @@ from pathlib import Path
 from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.meta.run import check_settings
-from mooc_maml.meta.stage import run_in_processes, run_in_this_process
+from mooc_maml.meta.stage import run_in_this_process
 from mooc_maml.runtime.processes import is_distributed
 from mooc_maml.runtime.signals import end_with_starter
+from mooc_maml.runtime.stage_processes import run_in_processes
 from mooc_maml.settings.params import load_params
 
 NAME, TUNED = "meta_train", "meta_train_tuned"
@@ -26,7 +27,7 @@ def main(*, stage: str = NAME, **paths: Path) -> None:
     params = load_params("params.yaml")
     params = params.of_tuned if stage == TUNED else params
     check_settings(params)
-    if not run_in_processes(stage, params, paths):
+    if not run_in_processes(stage, params.hardware, paths):
         run_in_this_process(stage, params, **paths)
 
 

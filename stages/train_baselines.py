@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from mooc_maml.baselines.registry import BASELINES
-from mooc_maml.baselines.trained import train_and_test
+from mooc_maml.baselines.trained import shared_out, train_and_test
 from mooc_maml.common.arguments import read_paths
 from mooc_maml.common.errors import main_guard
 from mooc_maml.episodes.leakage import read_checked
@@ -11,9 +11,12 @@ from mooc_maml.evaluation.test_reads import write_test_results
 from mooc_maml.evaluation.trained import trained_result
 from mooc_maml.runtime.hardware import named, setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
+from mooc_maml.runtime.processes import ProcessGroup, join_process_group
 from mooc_maml.runtime.run_state import RunState
-from mooc_maml.settings.params import load_params, settings_of
+from mooc_maml.runtime.stage_processes import run_in_processes
+from mooc_maml.settings.params import Params, load_params, settings_of
 
+NAME = "train_baselines"
 USED = {"seed", "model", "baselines", "evaluation", "hardware"}  # settings, beside the episodes
 
 PATHS = {
@@ -23,17 +26,31 @@ PATHS = {
 }
 
 
-def main(episodes: Path, model: Path, results: Path) -> None:
+def main(**paths: Path) -> None:
     """Read episodes; write each baseline's model and one file of test metrics."""
     params = load_params("params.yaml")
-    device, store = setup(params.hardware), read_checked(episodes)
+    most = len(shared_out(BASELINES, params.baselines.models))
+    if not run_in_processes(NAME, params.hardware, paths, at_most=most, lines_of_all=True):
+        with join_process_group() as process_group:
+            _share(params, process_group, **paths)
+
+
+def _share(
+    params: Params, process_group: ProcessGroup, *, episodes: Path, model: Path, results: Path
+) -> None:
+    """What one of the processes does; the first one writes what all have found."""
+    device, store = setup(params.hardware, process_group), read_checked(episodes)
     settings = settings_of(params, USED, {"model": {"backbone", "transformer"}})
-    code, hardware = stage_fingerprint("train_baselines"), named(device)
-    with RunState("train_baselines", settings, code, episodes, hardware=hardware) as run:
+    code, hardware = stage_fingerprint(NAME), named(device, process_group)
+    run = RunState(NAME, settings, code, episodes, hardware=hardware)
+    with run.shared(process_group):
         names = params.baselines.models
-        metrics, training = train_and_test(BASELINES, names, store, params, device, run)
-        write_test_results(results, trained_result(params, store, metrics, training))
-        run.publish(model)
+        metrics, training = train_and_test(
+            BASELINES, names, store, params, device, run, process_group=process_group
+        )
+        if not process_group.rank:
+            write_test_results(results, trained_result(params, store, metrics, training))
+            run.publish(model)
 
 
 if __name__ == "__main__":

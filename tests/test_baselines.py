@@ -2,14 +2,19 @@ import itertools
 import json
 import math
 import os
+import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from episode_helpers import merged, params, small_store, steps
+from pipeline_files import ROOT
 
 from mooc_maml.baselines import sequence
 from mooc_maml.baselines.arrays import read_arrays, write_arrays
@@ -43,6 +48,7 @@ SOURCE = Path(__file__).resolve().parents[1] / "src" / "mooc_maml"
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
+ALONE = {"device": "cpu", "threads": 1, "processes": 1}
 FURTHER = {"epochs": 3, "updates": 4, "batch_size": 8}
 SMALL = {
     "episodes": {"support_size": 2, "query_size": 3, "max_prefix_length": 4},
@@ -464,19 +470,40 @@ def test_files(tmp_path: Path, name: str):
         kind.read(path, 9, CPU, parts)
 
 
+def in_processes(stage: str, *paths: str) -> list[str]:
+    """The lines of a stage that is run here with the settings of params.yaml."""
+    command = [sys.executable, "-m", f"stages.{stage}", *(f"--{path}" for path in paths)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
 def test_stage_writes_models_and_metrics_twice_alike(tmp_path: Path, monkeypatch):
     store = circular_store()
     write_episodes(tmp_path / "episodes", store)
     models = {section: {"models": tuple(table)} for section, (table, _) in SECTIONS.items()}
-    settings = params(**merged(SMALL, models), hardware={"device": "cpu", "threads": 1})
-    episodes = tmp_path / "episodes"
+    settings = params(**merged(SMALL, models), hardware=ALONE)
+    episodes, folder = tmp_path / "episodes", Path("one")
     for module in (stage, train_composites):
         monkeypatch.setattr(module, "load_params", lambda _: settings)
     monkeypatch.chdir(tmp_path)
-    for run in ("one", "two"):
-        stage.main(episodes, tmp_path / run, tmp_path / f"{run}.json")
-        of_others = tmp_path / f"{run}_of_others"
-        train_composites.main(episodes, tmp_path / run, of_others, Path(f"{of_others}.json"))
+    stage.main(episodes=episodes, model=folder, results=Path("one.json"))
+    made = {"model": Path("one_of_others"), "results": Path("one_of_others.json")}
+    train_composites.main(episodes=episodes, baselines=folder, **made)
+    # The second time in two processes, each with a thread, as the first time.
+    content = settings.model_dump(mode="json")
+    content["hardware"] |= {"threads": 2, "processes": 2}
+    Path("params.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    lines = in_processes("train_baselines", "episodes=episodes", "model=two", "results=two.json")
+    assert {line.split(":")[0] for line in lines} == set(BASELINES)
+    lines = in_processes(
+        *("train_composites", "episodes=episodes", "baselines=two"),
+        *("model=two_of_others", "results=two_of_others.json"),
+    )
+    assert {"gru_fine_tuned", "pool of popularity", "mixture of popularity"} <= {
+        re.split("[:,]", line)[0] for line in lines
+    }
     for folder, table in (("one", BASELINES), ("one_of_others", COMPOSITES)):
         files = {path.name for path in (tmp_path / folder).iterdir()}
         assert files == {model_path(tmp_path, kind).name for kind in table.values()}
@@ -508,11 +535,12 @@ def test_stage_leaves_seen_courses_out_where_they_never_recur(tmp_path: Path, mo
     for mode in ("keep", "auto"):
         settings = params(
             **{**SMALL, "baselines": {"gru": {"epochs": 1}, "models": ("popularity", "gru")}},
-            hardware={"device": "cpu", "threads": 1},
+            hardware=ALONE,
             evaluation={"seen_courses": mode},
         )
         monkeypatch.setattr(stage, "load_params", lambda _, settings=settings: settings)
-        stage.main(tmp_path / "episodes", tmp_path / mode, tmp_path / f"{mode}.json")
+        made = {"model": tmp_path / mode, "results": tmp_path / f"{mode}.json"}
+        stage.main(episodes=tmp_path / "episodes", **made)
         found[mode] = json.loads((tmp_path / f"{mode}.json").read_text())
     # Queries 7, 8, 9: eight courses tie for first; left out are 1 to 6, then 7, then 8.
     assert found["keep"]["baselines"]["popularity"]["MRR"] == pytest.approx(1 / 8)

@@ -167,6 +167,7 @@ def killed(run: Run, draw: random.Random, load: float, work: float) -> str | Non
         pytest.param("meta_train", 1, KILLS, marks=pytest.mark.thorough),
         pytest.param("meta_train", 2, KILLS, marks=pytest.mark.thorough),
         pytest.param("train_baselines", 1, KILLS, marks=pytest.mark.thorough),
+        pytest.param("train_baselines", 2, KILLS, marks=pytest.mark.thorough),
     ],
 )
 def test_killed_at_random_and_started_again_it_writes_the_same_bytes(

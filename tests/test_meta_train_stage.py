@@ -10,8 +10,8 @@ from pipeline_files import ROOT
 from training_helpers import run, tiny_trainer
 
 from mooc_maml.common.errors import UserError
-from mooc_maml.meta import stage
 from mooc_maml.meta.run import take_up
+from mooc_maml.runtime import stage_processes as stage
 from mooc_maml.runtime.run_state import RunState
 from stages import meta_train
 
@@ -77,8 +77,8 @@ def test_processes_get_the_arguments_of_main(tmp_path: Path, monkeypatch):
     names = {"episodes": "a b", "gru": "gru.pth", "model": "maml", "plots": "plots"}
     paths = {name: Path(path) for name, path in names.items()}
     meta_train.main(**paths, evaluations=Path("evaluations.csv"))
-    ((processes, command),) = started
-    assert processes == 3
+    ((processes, command, lines_of_all),) = started
+    assert (processes, lines_of_all) == (3, False)
     assert command == [
         *(sys.executable, "-m", "stages.meta_train", "--episodes=a b", "--gru=gru.pth"),
         *("--model=maml", "--plots=plots", "--evaluations=evaluations.csv"),

@@ -8,6 +8,7 @@ where learners follow paths: a past session counts less if what it shares lies f
 course of it less if it stands further from the latest shared one, or before that.
 """
 
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csr_array
 
 _BACKWARD = 0.01  # vote of a course before the shared one, of what it has at that distance after it
+_BYTES_REMEMBERED = 1 << 25  # of votes, the latest: the same prefixes are asked for again and again
 _POPULARITY = 1e-4  # share of popularity in the scores: an order for courses that get no vote
 
 
@@ -63,6 +65,8 @@ class VSKNN:
         self.history: list[dict[str, Any]] = []
         self.size = np.diff(sessions.indptr)
         self.found_in = _transposed(sessions, len(share) + 1)
+        most = max(1, _BYTES_REMEMBERED // share.nbytes)
+        self._votes = lru_cache(most)(self._counted_votes)
 
     @classmethod
     def train(
@@ -86,13 +90,15 @@ class VSKNN:
     def scores(self, support: Examples, query: Examples) -> Tensor:
         """Share of the votes for every query pair: float64 [tasks, Q, C]."""
         prefix = prefixes(query).cpu().numpy()
-        votes = np.stack([self._votes(row[row > 0]) for row in prefix.reshape(-1, prefix.shape[2])])
+        rows = prefix.reshape(-1, prefix.shape[2])
+        votes = np.stack([self._votes(row[row > 0].tobytes()) for row in rows])
         votes /= np.maximum(votes.sum(1, keepdims=True), np.finfo(np.float64).tiny)
         votes = (1 - _POPULARITY) * votes + _POPULARITY * self.share
         return torch.from_numpy(votes).view(*prefix.shape[:2], -1).to(self.device)
 
-    def _votes(self, prefix: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Votes for the courses 1..C after one prefix [n], n > 0."""
+    def _counted_votes(self, courses: bytes) -> NDArray[np.float64]:
+        """Votes for the courses 1..C after one prefix, int64 [n] as bytes, n > 0."""
+        prefix = np.frombuffer(courses, np.int64)
         session, weight, shared = self._nearest(prefix)
         place, cell = cells(self.sessions, session)
         ahead = self.sessions.data[cell] - shared[place]  # steps from the latest shared course

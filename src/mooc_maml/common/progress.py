@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 SECONDS_BETWEEN_LINES = 60.0
 SECONDS_BETWEEN_REWRITES = 0.1
+_CLEAR = "\r\x1b[K"  # the line that the terminal's cursor is in
 
 Clock = Callable[[], float]
 Steps = int | None  # how many a part will take; None: not known yet
@@ -216,12 +217,16 @@ def step(count: int = 1, note: str = "") -> None:
 def say(text: str, *, error: bool = False) -> None:
     """Print a line of its own, above the one that is rewritten.
 
+    That may be another process's, of those that share a terminal; it makes it anew.
+
     Args:
         text: the line.
         error: to standard error instead of standard output.
     """
     stream = sys.stderr if error else sys.stdout
-    tqdm.write(text, file=stream)
+    is_beside_another = stream.isatty() and not sys.stderr.isatty()
+    # the line's end with it, so that no other process's line comes between
+    tqdm.write(f"{_CLEAR if is_beside_another else ''}{text}\n", file=stream, end="")
     stream.flush()
 
 

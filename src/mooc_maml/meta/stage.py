@@ -1,42 +1,17 @@
-"""Meta-training as its two stages run it: in several processes, and what each of them does."""
+"""What each process of a stage of meta-training does."""
 
-import sys
-from collections.abc import Mapping
 from pathlib import Path
 
 from mooc_maml.episodes.leakage import read_checked
 from mooc_maml.meta.run import run_meta_training, warm_start
 from mooc_maml.meta.train import MetaTrainer
-from mooc_maml.runtime.hardware import named, process_count, setup
+from mooc_maml.runtime.hardware import named, setup
 from mooc_maml.runtime.pipeline import stage_fingerprint
-from mooc_maml.runtime.processes import is_distributed, join_process_group, launch
+from mooc_maml.runtime.processes import join_process_group
 from mooc_maml.runtime.run_state import RunState
 from mooc_maml.settings.params import Params, settings_of
 
 _UNUSED = {"data", "sessions", "baselines", "composites", "ablations", "tuned"}
-
-
-def run_in_processes(stage: str, params: Params, paths: Mapping[str, Path]) -> bool:
-    """Run a stage once a process, where settings ask for several and this is none of them yet.
-
-    Args:
-        stage: its name.
-        params: the settings.
-        paths: name -> place, as its command line takes them.
-
-    Returns:
-        Whether it was run.
-
-    Raises:
-        SystemExit: a process has failed, with its status.
-        UserError: see `launch` and `process_count`.
-    """
-    if is_distributed() or (processes := process_count(params.hardware)) == 1:
-        return False
-    options = [f"--{name}={place}" for name, place in paths.items()]
-    if status := launch(processes, [sys.executable, "-m", f"stages.{stage}", *options]):
-        sys.exit(status)
-    return True
 
 
 def run_in_this_process(

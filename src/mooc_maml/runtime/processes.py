@@ -5,6 +5,7 @@ or from torchrun, which may span machines (see `mooc_maml.runtime.place`).
 """
 
 import atexit
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +82,25 @@ class ProcessGroup:
         parts = torch.split(flat, [x.numel() for x in tensors])
         return [part.view(x.shape) for part, x in zip(parts, tensors, strict=True)]
 
+    def gather(self, own: Any) -> list[Any]:
+        """Plain values (as JSON has them) of every process, in the order of ranks; all get all.
 
+        Each waits for the slowest, however long that takes: of work that is not cut into sums.
+        Signals mean what they do elsewhere, since nothing but a sleep is interrupted.
+        """
+        if self.size == 1:
+            return [own]
+        store, number = _meeting_place[0], next(_gathered)
+        keys = [f"gathered/{number}/{rank}" for rank in range(self.size)]
+        store.set(keys[self.rank], json.dumps(own))
+        while not store.check(keys):
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+        return [json.loads(store.get(key)) for key in keys]
+
+
+_meeting_place: list[Any] = []  # the store of `_meet`
+_gathered = count()  # all processes gather in the same order
+_SECONDS_BETWEEN_LOOKS = 0.05
 ALONE = ProcessGroup()
 _LOST = "lost the others"  # what those say that another one's end has ended
 
@@ -135,6 +155,7 @@ def _meet(process_group: ProcessGroup) -> None:
     patience = timedelta(seconds=SECONDS_TO_MEET)
     try:
         store = _store(process_group, patience)
+        _meeting_place[:] = [store]
         store.set(f"here/{process_group.rank}", "yes")
         store.wait([f"here/{rank}" for rank in range(process_group.size)], patience)
     except (distributed.DistError, RuntimeError) as error:
@@ -180,11 +201,16 @@ def _store(process_group: ProcessGroup, patience: timedelta) -> Any:
     return store
 
 
-def launch(processes: int, command: Sequence[str]) -> int:
+def launch(processes: int, command: Sequence[str], lines_of_all: bool = False) -> int:
     """Run a command once a process, on this machine, until all have ended or one has failed.
 
     Only the first one's output is shown, and what another that failed said last. A signal that asks
     to stop goes to the first, which saves its state; the others end with it, and all with us.
+
+    Args:
+        processes: how many.
+        command: of each.
+        lines_of_all: whether what the others print on standard output is shown, too, as it comes.
 
     Returns:
         Exit status: 0, or that of the first process to fail.
@@ -196,7 +222,10 @@ def launch(processes: int, command: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder) / f"said_by_{rank}" for rank in range(processes)]
         place = str(Path(folder) / "rendezvous")
-        running = [_start(rank, processes, command, place, said[rank]) for rank in range(processes)]
+        running = [
+            _start(rank, processes, command, place, said[rank], lines_of_all)
+            for rank in range(processes)
+        ]
         try:
             with passing_signals(running[0]):
                 failed = _wait(running)
@@ -232,7 +261,7 @@ def _reason(running: Sequence["subprocess.Popen[bytes]"], said: Sequence[Path], 
 
 
 def _start(
-    rank: int, size: int, command: Sequence[str], place: str, said: Path
+    rank: int, size: int, command: Sequence[str], place: str, said: Path, lines_shown: bool
 ) -> "subprocess.Popen[bytes]":
     ranks = dict.fromkeys(("RANK", "LOCAL_RANK"), str(rank))
     sizes = dict.fromkeys(("WORLD_SIZE", "LOCAL_WORLD_SIZE"), str(size))
@@ -243,7 +272,7 @@ def _start(
             command,
             env={**os.environ, **ranks, **sizes, RENDEZVOUS: place},
             stdin=subprocess.PIPE,
-            stdout=output,
+            stdout=None if lines_shown else output,
             stderr=output,
             start_new_session=True,
         )

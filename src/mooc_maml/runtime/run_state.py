@@ -12,6 +12,8 @@ import hashlib
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.files import atomic_path, sha256
+from mooc_maml.runtime.processes import ProcessGroup
 from mooc_maml.runtime.saved_state import SavedState
 from mooc_maml.runtime.workspace import state_folder
 
@@ -70,6 +73,21 @@ class RunState(SavedState):
 
     def __exit__(self, *_: object) -> None:
         self.lock.release()
+
+    @contextmanager
+    def shared(self, process_group: ProcessGroup) -> Iterator[None]:
+        """As the `with` statement of the run alone; the first process locks it, for all.
+
+        Raises:
+            UserError: another run has locked it.
+        """
+        if process_group.rank:
+            process_group.gather(None)  # returns once the first process has locked it
+            yield
+            return
+        with self:
+            process_group.gather(None)
+            yield
 
     def part(self, name: str) -> SavedState:
         """States of one part of the run, kept and forgotten with it."""
