@@ -30,7 +30,7 @@ from mooc_maml.composites.features import (
 from mooc_maml.composites.mixture import Mixture
 from mooc_maml.composites.mixture_zero_shot import MixtureZeroShot
 from mooc_maml.composites.pool import Pool
-from mooc_maml.composites.pooling import mixture_loss, pooled
+from mooc_maml.composites.pooling import PoolTaskModel, pooled
 from mooc_maml.composites.windows import windows
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.examples import Examples
@@ -196,13 +196,34 @@ def evidence(seed: int, tasks: int, number: int) -> Features:
     return Features(log_p, context, is_out, target)
 
 
-def test_loss_by_hand() -> None:
-    log_p = torch.tensor([[[0.0, 1.0], [2.0, 0.0], [9.0, 9.0]]])  # one pair, 3 courses, 2 parts
-    context, is_out = torch.tensor([[1.0, 0.5, 2.0]]), torch.tensor([[False, False, True]])
-    one = (log_p, context, is_out, torch.tensor([1]))
+def test_loss_and_its_derivatives_by_hand() -> None:
+    log_p = torch.tensor([[[[0.0, 1.0], [2.0, 0.0], [9.0, 9.0]]]])  # one pair, 3 courses, 2 parts
+    context, is_out = torch.tensor([[[1.0, 0.5, 2.0]]]), torch.tensor([[[False, False, True]]])
+    one, model = Features(log_p, context, is_out, torch.tensor([[1]])), PoolTaskModel()
     weights = {"weight": torch.tensor([[1.0, 1.0], [0.0, 2.0], [0.0, 0.5]])}
     # Weights 1 and 1 + 2 * 0.5 + 0.5 * 2 = 3: scores 3, 2 and, left out, 36.
-    assert float(mixture_loss(weights, one)) == pytest.approx(log(exp(3) + exp(2)) - 2)
+    loss, gradient, tape = model.gradient(model.initial(weights, one), one)
+    assert loss.tolist() == pytest.approx([log(exp(3) + exp(2)) - 2])
+    p = exp(3) / (exp(3) + exp(2))  # of the first course; the second's is 1 - p
+    by_part = torch.tensor([2 * (1 - p - 1), p])  # sum of (p - [c is next]) log p, by part
+    expected = torch.tensor([1.0, 0.5, 2.0])[:, None] * by_part
+    torch.testing.assert_close(gradient.values["weight"], expected[None])
+    # Along the first part's weight the scores change by 0 and 2: p' = p (s' - 2 (1 - p)).
+    along = model.initial({"weight": torch.tensor([[1.0, 0.0], [0.0, 0.0], [0.0, 0.0]])}, one)
+    change = 2 * p * (1 - p)  # of the second course, and its negative of the first
+    expected = torch.tensor([1.0, 0.5, 2.0])[:, None] * torch.tensor([2 * change, -change])
+    found = model.hessian_product(tape, along).values["weight"]
+    torch.testing.assert_close(found, expected[None])
+
+
+def plain_loss(weight: Tensor, pairs: Sequence[Tensor]) -> Tensor:
+    """The mean cross-entropy of one task's pairs, from its definition."""
+    log_p, context, is_out, target = pairs
+    losses = []
+    for number, after in enumerate(target.tolist()):
+        scores = log_p[number] @ (context[number] @ weight)
+        losses.append(scores[~is_out[number]].logsumexp(0) - scores[after])
+    return torch.stack(losses).mean()
 
 
 def test_gradient_equals_plain_autograd(monkeypatch: Any) -> None:
@@ -221,11 +242,11 @@ def test_gradient_equals_plain_autograd(monkeypatch: Any) -> None:
     for task in range(3):
         mine, later = ([x[task] for x in group] for group in (seen, query))
         own, rate = leaves["weight"], leaves["log_rate"].exp()
-        total = total + mixture_loss({"weight": own}, later)
+        total = total + plain_loss(own, later)
         for _ in range(3):
-            loss = mixture_loss({"weight": own}, mine)
+            loss = plain_loss(own, mine)
             own = own - rate * torch.autograd.grad(loss, own, create_graph=True)[0]
-        total = total + mixture_loss({"weight": own}, later)
+        total = total + plain_loss(own, later)
     expected = dict(zip(leaves, torch.autograd.grad(total, list(leaves.values())), strict=True))
     assert gradient.keys() == expected.keys()
     for name, g in expected.items():
@@ -246,7 +267,7 @@ def test_the_pool_goes_down_the_plain_cross_entropy_and_is_never_adapted() -> No
     total = torch.zeros(())
     for told in (support, first(support, 0)):
         seen = features_of(part_scores(parts, told, query), NONE_LEFT_OUT, told, query)
-        losses = [mixture_loss({"weight": start}, [x[task] for x in seen]) for task in range(3)]
+        losses = [plain_loss(start, [x[task] for x in seen]) for task in range(3)]
         total = total + torch.stack(losses).sum()
     gradient = pool.gradient(support, query)
     torch.testing.assert_close(gradient["weight"], torch.autograd.grad(total, start)[0])
@@ -268,7 +289,7 @@ def test_one_step_is_the_gradient_times_the_rates() -> None:
     seen = support_features(parts, NONE_LEFT_OUT, support)
     for task in range(3):
         start = found.start["weight"].clone().requires_grad_()
-        loss = mixture_loss({"weight": start}, [x[task] for x in seen])
+        loss = plain_loss(start, [x[task] for x in seen])
         expected = start - found.rates["weight"] * torch.autograd.grad(loss, start)[0]
         torch.testing.assert_close(own[task], expected.detach())
         assert not torch.equal(own[task], start)

@@ -38,11 +38,10 @@ from mooc_maml.composites.features import (
     part_scores,
     support_features,
 )
-from mooc_maml.composites.pooling import mixture_loss, pooled
+from mooc_maml.composites.pooling import PoolTaskModel, pooled
 from mooc_maml.composites.windows import windows
 from mooc_maml.episodes.examples import Examples
 from mooc_maml.episodes.store import EpisodeStore, sample_tasks
-from mooc_maml.meta.dense import DenseTaskModel
 from mooc_maml.meta.inner import Weights, adapt
 from mooc_maml.meta.outer import meta_gradient
 from mooc_maml.ranking.law import Law
@@ -96,7 +95,7 @@ class Mixture:
         self.left_out_validation: Metrics = dict(left_out_validation)
         self.left_out_zero_shot: Metrics = dict(left_out_zero_shot)
         self.steps, self.num_courses, self.history = steps, num_courses, history
-        self.learner = DenseTaskModel(mixture_loss)
+        self.learner = PoolTaskModel()
 
     @classmethod
     def train(
