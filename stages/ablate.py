@@ -9,7 +9,10 @@ from mooc_maml.evaluation.contenders import read_contenders
 from mooc_maml.evaluation.curves import curves
 from mooc_maml.evaluation.tables import write_ablations
 from mooc_maml.evaluation.test_reads import write_test_results
-from mooc_maml.settings.params import load_params
+from mooc_maml.runtime.hardware import most_that_rank
+from mooc_maml.runtime.processes import ProcessGroup, join_process_group
+from mooc_maml.runtime.stage_processes import run_in_processes
+from mooc_maml.settings.params import Params, load_params
 
 PATHS = {
     "episodes": "folder of build_episodes",
@@ -23,14 +26,33 @@ PATHS = {
 }
 
 
-def main(episodes: Path, results: Path, cold_start: Path, plots: Path, **folders: Path) -> None:
+def main(**paths: Path) -> None:
     """Give every model exactly so many support pairs, and both meta-models so many steps."""
-    params, store = load_params("params.yaml"), read_checked(episodes)
-    all_ = read_contenders(params, store, **folders)
+    params = load_params("params.yaml")
+    most = most_that_rank(params.hardware)
+    if not run_in_processes("ablate", params.hardware, paths, at_most=most):
+        with join_process_group() as process_group:
+            _share(params, process_group, **paths)
+
+
+def _share(
+    params: Params,
+    process_group: ProcessGroup,
+    *,
+    episodes: Path,
+    results: Path,
+    cold_start: Path,
+    plots: Path,
+    **folders: Path,
+) -> None:
+    """What one of the processes does; the first one writes what all have found."""
+    store = read_checked(episodes)
+    all_ = read_contenders(params, store, process_group, **folders)
     found = curves(all_.ranker, all_.meta, all_.baseline_scorers, params, all_.tuned)
-    write_test_results(results, found.ablations)
-    write_test_results(cold_start, found.cold_start)
-    write_ablations(plots, found.ablations)
+    if not process_group.rank:
+        write_test_results(results, found.ablations)
+        write_test_results(cold_start, found.cold_start)
+        write_ablations(plots, found.ablations)
 
 
 if __name__ == "__main__":

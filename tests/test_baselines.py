@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from mooc_maml.baselines.popularity import Popularity
 from mooc_maml.baselines.registry import BASELINES
 from mooc_maml.baselines.sequence_training import Within
 from mooc_maml.baselines.session_batches import SessionBatches
-from mooc_maml.baselines.trained import model_path, train_and_test, train_models
+from mooc_maml.baselines.trained import model_path, shared_out, train_and_test, train_models
 from mooc_maml.common.errors import UserError
 from mooc_maml.common.randomness import generator
 from mooc_maml.composites.pool import Pool
@@ -468,6 +469,20 @@ def test_files(tmp_path: Path, name: str):
     path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(UserError, match=path.name):
         kind.read(path, 9, CPU, parts)
+
+
+def test_what_is_made_of_each_other_is_trained_by_one_process():
+    assert shared_out(BASELINES, ["gru", "markov", "popularity"]) == [
+        ["popularity"],
+        ["markov"],
+        ["gru"],
+    ]
+    names = ["mixture_zero_shot", "pool", "gru_fine_tuned", "mixture"]
+    own = [["gru_fine_tuned"], ["pool"], ["mixture", "mixture_zero_shot"]]
+    assert shared_out(COMPOSITES, names) == own
+    made_of_two = {"a": (), "b": (), "c": ("a", "b"), "d": ("gru",)}
+    table: Any = {name: SimpleNamespace(made_of=x) for name, x in made_of_two.items()}
+    assert shared_out(table, "dcba") == [["a", "b", "c"], ["d"]]
 
 
 def in_processes(stage: str, *paths: str) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from episode_helpers import params, steps
 
+from mooc_maml.baselines import v_sknn
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.baselines.item_knn import ItemKNN
 from mooc_maml.baselines.markov import Markov
@@ -131,6 +132,18 @@ def test_v_sknn_takes_the_first_of_equal_neighbours() -> None:
     baseline = VSKNN.train(store_of(sessions, 62), settings, CPU, lambda _: None)
     found = scores(baseline, [2, 1])[0]
     assert np.flatnonzero(found > 0.05).tolist() == [1, 2, 3, 4, 5, 6, 61]
+
+
+def test_v_sknn_says_the_same_from_memory_and_when_that_is_full(monkeypatch) -> None:
+    asked = [[1, 2], [2], [1, 2], [3, 1], [2], [1, 2]]
+    long = trained(VSKNN)
+    monkeypatch.setattr(v_sknn, "_BYTES_REMEMBERED", long.share.nbytes)
+    short = trained(VSKNN)  # room for one
+    for prefix in asked:
+        afresh = scores(trained(VSKNN), prefix)
+        assert np.array_equal(scores(long, prefix), afresh)
+        assert np.array_equal(scores(short, prefix), afresh)
+    assert (long._votes.cache_info().hits, short._votes.cache_info().hits) == (3, 0)
 
 
 def test_v_sknn_without_any_neighbour_is_popularity() -> None:

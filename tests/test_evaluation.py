@@ -4,7 +4,8 @@ import torch
 from episode_helpers import small_store
 
 from mooc_maml.episodes.examples import Examples
-from mooc_maml.ranking.query_ranks import learner_metrics, query_ranks, summary
+from mooc_maml.ranking.query_ranks import episode_groups, learner_metrics, query_ranks, summary
+from mooc_maml.runtime.processes import ALONE, ProcessGroup
 
 CPU = torch.device("cpu")
 
@@ -53,6 +54,20 @@ def test_support_size_is_passed_on():
     for size in (1, 2, 4, None):
         query_ranks(score, store, "ablation", tasks_at_once=9, device=CPU, support_size=size)
     assert seen == {1, 2, 4}
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_processes_share_the_groups_that_one_would_make(size: int):
+    """A group is scored as a whole, so a model gives the same however many processes there are."""
+    store = small_store()
+
+    def groups(process_group: ProcessGroup) -> list[tuple[list[int], list[list[list[int]]]]]:
+        found = episode_groups(store, "train", 4, process_group=process_group)
+        return [(own.tolist(), query.courses.tolist()) for own, _, query in found]
+
+    shares = [groups(ProcessGroup(rank, size)) for rank in range(size)]
+    assert all(shares)
+    assert sorted(x for own in shares for x in own) == sorted(groups(ALONE))
 
 
 def test_summary_by_hand():

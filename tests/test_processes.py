@@ -101,6 +101,21 @@ def test_sums_over_processes(tmp_path: Path, processes: int) -> None:
     assert done.stdout.splitlines() == [expected[processes]]  # of the first process only
 
 
+def test_plain_values_of_all_are_gathered_in_the_order_of_ranks(tmp_path: Path) -> None:
+    work = """
+    time.sleep(1.0 * process_group.rank)
+    print(process_group.gather({"rank": process_group.rank, "third": 1 / 3}))
+    print(process_group.gather([None, 2]))
+    """
+    done = run(tmp_path, 2, work)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        f"[{{'rank': 0, 'third': {1 / 3}}}, {{'rank': 1, 'third': {1 / 3}}}]",
+        "[[None, 2], [None, 2]]",
+    ]
+    assert ALONE.gather("own") == ["own"]
+
+
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")
 def test_sums_over_two_gpus_under_torchrun(tmp_path: Path) -> None:
     """By NCCL, each process with a GPU of its own; all get the same."""
@@ -278,4 +293,12 @@ if process_group.rank == 0:
     running.send_signal(signal.SIGTERM)
     assert running.wait(timeout=30) == 143
     assert (tmp_path / "said.txt").read_text().splitlines()[1:] == ["saved"]
+    assert_gone(pids)
+
+
+def test_a_signal_ends_a_process_that_waits_for_the_others(start: Start) -> None:
+    running, pids = start(PIDS + "time.sleep(60 * process_group.rank)\nprocess_group.gather(1)")
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    assert running.wait(timeout=30) == 130
     assert_gone(pids)

@@ -98,7 +98,7 @@ class Line:
         """So many steps more of the part under way."""
         if self.part is None:
             return
-        self.part.done += count
+        self.part.done = min(self.part.done + count, self.part.total)
         self.part.note = note
         now = self._clock()
         if now - self._shown_at >= self._every:

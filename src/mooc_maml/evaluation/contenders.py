@@ -13,6 +13,7 @@ from mooc_maml.evaluation.ranker import Ranker, Scorers, read_ranked_model
 from mooc_maml.meta.model import MetaModel, read_meta_model
 from mooc_maml.meta.run import read_start
 from mooc_maml.ranking.query_ranks import Answers, summary
+from mooc_maml.runtime.processes import ALONE, ProcessGroup
 from mooc_maml.settings.params import Params
 
 ORACLE = "oracle"
@@ -92,6 +93,8 @@ class Contenders:
 def read_contenders(
     params: Params,
     store: EpisodeStore,
+    process_group: ProcessGroup = ALONE,
+    /,
     *,
     baselines: Path,
     composites: Path,
@@ -105,6 +108,7 @@ def read_contenders(
     Args:
         params: the settings.
         store: the episodes.
+        process_group: the processes that share what its ranker ranks.
         baselines: folder of the trained baselines.
         composites: folder of the trained models that are made of them.
         model: folder of the meta-model.
@@ -115,7 +119,7 @@ def read_contenders(
     Raises:
         UserError: a model is missing, damaged, or made for another catalogue.
     """
-    ranker, meta = read_ranked_model(params, store, model)
+    ranker, meta = read_ranked_model(params, store, model, process_group)
     names = (*params.baselines.models, *params.composites.models)
     trained = read_models(baselines, composites, names, store.num_courses, ranker.device)
     oracle = None

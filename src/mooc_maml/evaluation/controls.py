@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mooc_maml.common.progress import following, part, step
+from mooc_maml.common.progress import following, part
 from mooc_maml.common.randomness import generator
 from mooc_maml.composites.mixture import Mixture
 from mooc_maml.episodes.examples import Examples
@@ -36,12 +36,14 @@ from mooc_maml.evaluation.control_names import (
 from mooc_maml.evaluation.schema import ControlsResult
 from mooc_maml.ranking.metrics import ranks
 from mooc_maml.ranking.query_ranks import (
+    OnDone,
     ScoreFunction,
     episode_groups,
     in_parts,
     learner_metrics,
 )
 from mooc_maml.ranking.seen import SeenFilter
+from mooc_maml.runtime.processes import ALONE, ProcessGroup
 from mooc_maml.runtime.tasks_at_once import TasksAtOnce
 from mooc_maml.settings.composites_section import ADAPTED
 from mooc_maml.settings.params import Params
@@ -110,6 +112,8 @@ def ranks_on_corrupted(
     *,
     tasks_at_once: int | TasksAtOnce,
     device: torch.device,
+    process_group: ProcessGroup = ALONE,
+    on_done: OnDone = lambda count: None,
 ) -> NDArray[np.int64]:
     """Ranks of the test queries after adaptation on corrupted support pairs.
 
@@ -122,6 +126,8 @@ def ranks_on_corrupted(
         seen: which courses are ranked.
         tasks_at_once: episodes scored together; bounds memory.
         device: where `score` wants its examples.
+        process_group: the processes that share the work; all get all ranks.
+        on_done: told how many episodes were ranked, each time.
 
     Returns:
         int64 [episodes, Q], as `query_ranks`.
@@ -134,15 +140,19 @@ def ranks_on_corrupted(
             return score(adapted_on, asked).detach()
 
         support, asked = own.to(device), query.to(device)
-        return ranks(seen.without(scores)(support, asked), asked.label).cpu()
+        return ranks(seen.without(scores)(support, asked), asked.label)
 
     at_once = TasksAtOnce.of(tasks_at_once)
-    found = np.zeros((len(store.episodes["test"]), store.query_size), dtype=np.int64)
-    for indices, own, query in episode_groups(store, "test", at_once.number, device=device):
+    shape = len(store.episodes["test"]), store.query_size
+    found = torch.zeros(shape, dtype=torch.int64, device=device)
+    groups = episode_groups(
+        store, "test", at_once.number, process_group=process_group, device=device
+    )
+    for indices, own, query in groups:
         for places, ranked in in_parts(at_once, read, own, corrupt(indices, own), query):
-            found[indices[places]] = ranked.numpy()
-        step(len(indices))
-    return found
+            found[indices[places]] = ranked
+        on_done(len(indices))
+    return process_group.sum(found)[0].cpu().numpy()
 
 
 def mean_of(repeats: Sequence[Mapping[str, NDArray[np.float64]]]) -> dict[str, NDArray[np.float64]]:
@@ -231,7 +241,13 @@ def _controlled(
 ) -> LearnerMetrics:
     """Metric -> [learners] after adaptation on corrupted pairs, the mean over the repeats."""
     ranker = contenders.ranker
-    ranked = partial(ranks_on_corrupted, tasks_at_once=ranker.at_once, device=ranker.device)
+    ranked = partial(
+        ranks_on_corrupted,
+        tasks_at_once=ranker.at_once,
+        device=ranker.device,
+        process_group=ranker.process_group,
+        on_done=ranker.ranked,
+    )
     draws = [
         generator(params.seed, f"control {control}", repeat)
         for repeat in range(params.ablations.control_repeats)

@@ -14,6 +14,7 @@ from mooc_maml.meta.model import MetaModel, read_meta_model
 from mooc_maml.ranking.law import Law
 from mooc_maml.ranking.query_ranks import Answers, ScoreFunction, query_answers, query_ranks
 from mooc_maml.ranking.seen import SeenFilter, seen_filter
+from mooc_maml.runtime.processes import ALONE, ProcessGroup
 from mooc_maml.runtime.tasks_at_once import TasksAtOnce
 from mooc_maml.settings.params import Params
 
@@ -29,12 +30,14 @@ class Ranker:
         seen: courses that are left out of the ranking, for every model alike.
         device: where scorers want their examples.
         tasks_at_once: episodes scored together; bounds memory.
+        process_group: the processes that share what `ranks` ranks.
     """
 
     store: EpisodeStore
     seen: SeenFilter
     device: torch.device
     tasks_at_once: int
+    process_group: ProcessGroup = ALONE
 
     @cached_property
     def at_once(self) -> TasksAtOnce:
@@ -56,8 +59,13 @@ class Ranker:
                 tasks_at_once=self.at_once,
                 device=self.device,
                 support_size=support_size,
-                on_done=step,
+                process_group=self.process_group,
+                on_done=self.ranked,
             )
+
+    def ranked(self, count: int) -> None:
+        """Tell of so many learners ranked here, and about as many by each of the others."""
+        step(count * self.process_group.size)
 
     def answers(
         self, name: str, score: ScoreFunction, episode_set: str, law: Law | None
@@ -80,7 +88,7 @@ class Ranker:
 
 
 def read_ranked_model(
-    params: Params, store: EpisodeStore, folder: Path
+    params: Params, store: EpisodeStore, folder: Path, process_group: ProcessGroup = ALONE
 ) -> tuple[Ranker, MetaModel]:
     """The meta-model that meta-training left in a folder, and a ranker on its device.
 
@@ -89,4 +97,5 @@ def read_ranked_model(
     """
     seen = seen_filter(store, params)
     meta = read_meta_model(folder, params, store.num_courses, seen)
-    return Ranker(store, seen, meta.device, params.hardware.tasks_at_once), meta
+    at_once = params.hardware.tasks_at_once
+    return Ranker(store, seen, meta.device, at_once, process_group), meta

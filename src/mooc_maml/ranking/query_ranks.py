@@ -208,15 +208,19 @@ def episode_groups(
 ) -> Iterator[tuple[NDArray[np.int64], Examples, Examples]]:
     """Episodes of similar size together: their indices, support pairs and query pairs, on the CPU.
 
-    The arguments are those of `query_ranks`; of several processes each gets its share. What goes
-    together depends on the device, see `groups_on`.
+    The arguments are those of `query_ranks`; of several processes each gets its share of groups,
+    which are the same however many there are. What goes together depends on the device, see
+    `groups_on`.
     """
     total = len(store.episodes[episode_set])
     for start in range(0, total, _ASSEMBLED_AT_ONCE):
         indices = np.arange(start, min(start + _ASSEMBLED_AT_ONCE, total))
         support = store.support(episode_set, indices, support_size)
         query = store.query(episode_set, indices)
-        for group in own_groups(device, support, query, process_group, tasks_at_once):
+        groups = groups_on(device, support, query, list(range(len(indices))), tasks_at_once)
+        cost = costs_on(device, support, query)
+        for number in process_group.share([sum(cost[i] for i in group) for group in groups]):
+            group = groups[number]
             yield indices[group], support.take(group), query.take(group)
 
 

@@ -8,11 +8,11 @@ import torch
 
 from mooc_maml.common.errors import UserError
 from mooc_maml.runtime.devices import GPUs, fault_of, usable_gpus
-from mooc_maml.runtime.processes import ALONE, ProcessGroup
+from mooc_maml.runtime.processes import ALONE, ProcessGroup, this_process
 from mooc_maml.settings.hardware import HardwareParams
 
 
-def setup(hardware: HardwareParams, process_group: ProcessGroup = ALONE) -> torch.device:
+def setup(hardware: HardwareParams, process_group: ProcessGroup | None = None) -> torch.device:
     """Set threads, memory and deterministic algorithms of this process; give the device to run on.
 
     The processes of one machine share its threads, and take a GPU each. `device: auto` falls back
@@ -22,6 +22,7 @@ def setup(hardware: HardwareParams, process_group: ProcessGroup = ALONE) -> torc
         UserError: device cuda is asked for and there is none, or there are more processes than
             GPUs.
     """
+    process_group = process_group or this_process()
     torch.set_num_threads(max(1, hardware.threads // process_group.local_size))
     keep_freed_memory()
     # cuBLAS is deterministic only with a fixed workspace, read when CUDA starts.
@@ -62,6 +63,17 @@ def process_count(hardware: HardwareParams) -> int:
     if gpus.count:
         _enough(gpus, hardware.processes)
     return hardware.processes
+
+
+def most_that_rank(hardware: HardwareParams) -> int | None:
+    """Processes that can share what is to be ranked: one with a GPU, else any number (None).
+
+    A GPU takes all learners together.
+
+    Raises:
+        UserError: device cuda is asked for and there is none.
+    """
+    return 1 if _gpus(hardware).count else None
 
 
 _PROCESSES_ON_CPU = 2  # whatever the number of cores, since results depend on it, to rounding

@@ -114,6 +114,16 @@ def is_distributed() -> bool:
     return given_place() is not None
 
 
+def this_process() -> ProcessGroup:
+    """This process's place among those that were started with it.
+
+    Raises:
+        UserError: what the environment says of them makes no sense.
+    """
+    place = given_place()
+    return ProcessGroup(*place) if place else ALONE
+
+
 @contextmanager
 def join_process_group() -> Iterator[ProcessGroup]:
     """Take this process's place among those that were started with it; alone: do nothing.
@@ -121,10 +131,9 @@ def join_process_group() -> Iterator[ProcessGroup]:
     Raises:
         UserError: not all of them come, or what the environment says of them makes no sense.
     """
-    place = given_place()
-    if place is None:
+    if not is_distributed():
         tell_leftovers()
-    process_group = ProcessGroup(*place) if place else ALONE
+    process_group = this_process()
     if process_group.size == 1:
         yield process_group
         return

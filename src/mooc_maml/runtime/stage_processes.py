@@ -39,7 +39,7 @@ def run_in_processes(
     processes = processes if at_most is None else min(processes, at_most)
     if processes <= 1:
         return False
-    options = [f"--{name}={place}" for name, place in paths.items()]
+    options = [f"--{name.replace('_', '-')}={place}" for name, place in paths.items()]
     command = [sys.executable, "-m", f"stages.{stage}", *options]
     if status := launch(processes, command, lines_of_all):
         sys.exit(status)
