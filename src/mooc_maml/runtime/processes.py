@@ -147,6 +147,7 @@ def join_process_group() -> Iterator[ProcessGroup]:
         yield process_group
     except BaseException as error:
         code = error.code if isinstance(error, SystemExit) else 1
+        code = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else code
         atexit.register(_leave, code if isinstance(code, int) else 1)
         raise
     distributed.destroy_process_group()  # waits for the others, so not after an error
