@@ -63,7 +63,9 @@ AT_LENGTH = (  # tables of every way to adapt, each of its JSON file
     "variants_embedded_gru",
     "variants_embedded_transformer",
     "variants_kdd_cup_gru",
+    "variants_kdd_cup_transformer",
     "variants_stepik_gru",
+    "variants_stepik_transformer",
 )
 CURVES = {  # table -> a size, in words, and its JSON file
     "variants_training_learners": {

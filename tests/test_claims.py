@@ -82,6 +82,26 @@ def test_what_wrong_support_pairs_give_is_that_of_the_controls(results: Path) ->
         assert is_like(shown, 100 * own["difference"], 0.05)
 
 
+def test_probabilities_are_those_of_the_analysis(results: Path) -> None:
+    found = {row["model"]: row for row in read(results / "analysis_K5_Q10.json")["calibration"]}
+    page = " ".join((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").split())
+    for model, stated, right in (
+        ("tuned_few_shot", "40.2", "36.4"),
+        ("gru_fine_tuned", "67.2", "24.6"),
+        ("tuned_zero_shot", "58.6", "29.4"),
+    ):
+        own = found[model]["first"]
+        assert is_like(stated, 100 * own["stated"]), model
+        assert is_like(right, 100 * own["right"], 0.05), model
+        assert own["low"] > 0, "too sure, beyond chance"
+        assert f"says {stated} % and is right in {right} %" in page
+    for model in ("gru", "oracle"):
+        assert found[model]["first"]["low"] < 0 < found[model]["first"]["high"]
+    for model, loss in (("gru_fine_tuned", "4.55"), ("gru", "4.33"), ("tuned_few_shot", "3.04")):
+        assert is_like(loss, found[model]["log_loss"], 0)
+        assert loss in page
+
+
 def test_signs_are_those_of_the_curves(results: Path) -> None:
     loss = pd.read_csv(results / "plots" / "training.csv")
     validation = pd.read_csv(results / "plots" / "validation.csv").set_index("iteration")

@@ -13,7 +13,7 @@ from training_helpers import CPU, STORE, run, tiny_params
 from mooc_maml.baselines.base import Baseline
 from mooc_maml.composites.features import features_of, part_scores
 from mooc_maml.composites.pool import Pool
-from mooc_maml.composites.pooling import mixture_loss
+from mooc_maml.composites.pooling import PoolTaskModel
 from mooc_maml.composites.registry import MODELS
 from mooc_maml.meta.model import MetaModel
 from mooc_maml.meta.train import MetaTrainer
@@ -122,8 +122,9 @@ def test_the_law_of_the_pool_is_that_of_its_loss(trained: dict[str, Baseline]) -
     scores = pool.seen.without(pool.scores)(support, query)
     p = probabilities(scores, query.label[..., None], "logits")
     features = features_of(part_scores(pool.parts, support, query), pool.seen, support, query)
-    loss = mixture_loss({"weight": pool.weights["weight"]}, [x[0] for x in features])
-    assert float(-p.log().mean()) == pytest.approx(float(loss), rel=1e-5)
+    task_model = PoolTaskModel()
+    losses, *_ = task_model.gradient(task_model.initial(pool.weights, features), features)
+    assert float(-p.log().mean()) == pytest.approx(float(losses.mean()), rel=1e-5)
 
 
 def test_without_a_law_nothing_is_stated() -> None:

@@ -44,7 +44,8 @@ def draw_calibration(known: dict[str, Calibration], source: str, path: Path) -> 
 
 
 def _draw_panel(axes: Axes, row: Calibration) -> None:
-    colour = COLOURS.get(row.model.removeprefix("tuned_"), OTHER_COLOUR)
+    like = COLOURS.get(row.model.removeprefix("tuned_"), OTHER_COLOUR)
+    colour = COLOURS.get(row.model, like)
     axes.axline((0, 0), slope=1, color="#666666", lw=1.2, ls="--")
     stated, right = ([getattr(own, name) for own in row.bins] for name in ("stated", "right"))
     axes.plot(stated, right, marker="o", ms=5.5, lw=0.9, color=colour)
