@@ -172,8 +172,7 @@ class GRUTaskModel:
         """See `Adaptable`."""
         layout = examples
         layers, head, states, logits = self._forward(fast, layout)
-        if layout.left_out is not None:  # p is then 0, and with it all that a course would give
-            logits.view(-1, logits.shape[2])[layout.left_out] = -torch.inf
+        _leave_out(logits, layout)
         weight = layout.pair_weight.unsqueeze(2)
         log_p = logits.log_softmax(2)
         at_target, mixed = log_p.gather(2, layout.target), None
@@ -216,8 +215,7 @@ class GRUTaskModel:
     def read_out(self, fast: GRUFastWeights, examples: Packed) -> ReadOut:
         """See `Regressed`."""
         layers, head, states, logits = self._forward(fast, examples)
-        if examples.left_out is not None:
-            logits.view(-1, logits.shape[2])[examples.left_out] = -torch.inf
+        _leave_out(logits, examples)
         tape = GRUTape(examples, layers, head, states, logits, logits, examples.pair_weight)
         return ReadOut(states, logits, examples.target, examples.pair_weight > 0, tape)
 
@@ -306,6 +304,12 @@ def _layer(name: str) -> str:
     kind, _, number = name.partition("_l")
     label = _LAYERS.get(kind.removesuffix(".weight"), kind.removesuffix(".weight"))
     return label if number in ("", "0") else f"{label} {int(number) + 1}"
+
+
+def _leave_out(logits: Tensor, layout: Packed) -> None:
+    """In place, of logits [tasks, pairs, C]: p is then 0, so is all that a course would give."""
+    if layout.left_out is not None:
+        logits.view(-1, logits.shape[2])[layout.left_out] = -torch.inf
 
 
 def _at_pairs(states: Tensor, layout: Packed) -> Tensor:
