@@ -156,3 +156,23 @@ def test_data_and_models_are_those_of_their_files(results: Path) -> None:
     for place, name in ((0, "MOOCCubeX"), (4, "the KDD Cup"), (6, "MARS")):
         large, plain = (rows[model][place] for model in ("GRU, tuned", "GRU"))
         assert re.search(rf"{large} (% )?against {plain} on {name}", PAGE), name
+
+
+def test_the_evidence_tells_the_calibration_of_the_results(results: Path) -> None:
+    page = " ".join((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").split())
+    rows = read(results / "analysis_K5_Q10.json")["calibration"]
+    known = {row["model"]: row for row in rows}
+    for name, stated, right, words in (
+        ("tuned_few_shot", "40.2", "36.4", "says 40.2 % and is right in 36.4 %"),
+        ("gru_fine_tuned", "67.2", "24.6", "says 67.2 % and is right in 24.6 %"),
+        ("tuned_zero_shot", "58.6", "29.4", "says 58.6 % and is right in 29.4 %"),
+    ):
+        assert words in page
+        assert is_like(stated, 100 * known[name]["first"]["stated"])
+        assert is_like(right, 100 * known[name]["first"]["right"])
+    gru = known["gru"]
+    assert "its calibration error is 5.5 % (2.5 to 8.6), where chance makes 2.6" in page
+    assert gru["first"]["low"] < 0 < gru["first"]["high"]
+    assert gru["ece_low"] > 0
+    for shown, key in (("5.5", "ece"), ("2.5", "ece_low"), ("2.6", "ece_by_chance")):
+        assert is_like(shown, 100 * gru[key], 0.05), key

@@ -43,7 +43,7 @@ def with_calibration(inputs: Inputs, *rows: dict[str, Any]) -> Inputs:
     [
         (0.413, 0.02, "says 41.3 % and is right in 31.3 %: over-confident, +10.0 points (+8.0 to"),
         (0.213, 0.02, "says 21.3 % and is right in 31.3 %: under-confident, −10.0 points (−12.0"),
-        (0.323, 0.02, "right in 31.3 %: no difference beyond chance, +1.0 points (−1.0 to +3.0)."),
+        (0.323, 0.02, "right in 31.3 %: no difference beyond chance, +1.0 points (−1.0 to +3.0)"),
         (0.413, None, "right in 31.3 %: cannot be told, +10.0 points (no interval)."),
     ],
 )
@@ -57,6 +57,24 @@ def test_it_is_said_by_the_interval(
     assert says in model_card(changed)
     (finding,) = (each for each in results(changed) if each.name == "calibration")
     assert says in finding.text
+
+
+@pytest.mark.parametrize(
+    ("stated", "low", "told"),
+    [(0.323, 0.08, True), (0.323, 0.0, False), (0.323, None, False), (0.413, 0.08, False)],
+)
+def test_errors_that_cancel_out_are_told(
+    inputs: Inputs, stated: float, low: float | None, told: bool
+) -> None:
+    row = calibration_of("gru", stated=stated) | {"ece_low": low}
+    row["first"] = calibration_of("few_shot", stated=stated)["first"]
+    text = calibration_words(with_calibration(inputs, row))
+    words = (
+        "), on average; but too sure of some courses and not sure enough of others: "
+        "calibration error 10.0 %, 2.0 % by chance."
+    )
+    assert text.endswith(words) == told
+    assert ("on average" in text) == told
 
 
 def test_the_models_that_the_answer_is_about_are_named_in_order(inputs: Inputs) -> None:

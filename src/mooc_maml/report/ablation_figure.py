@@ -9,9 +9,15 @@ from matplotlib.axes import Axes
 from mooc_maml.evaluation.schema import METRICS
 from mooc_maml.report.ablations import Ablation, Row
 from mooc_maml.report.inputs import label_of
-from mooc_maml.report.style import COLOURS, OTHER_COLOUR, new_figure, no_data, percent_axis
+from mooc_maml.report.style import (
+    COLOURS,
+    MARKERS,
+    OTHER_COLOUR,
+    new_figure,
+    no_data,
+    percent_axis,
+)
 
-_MARKERS = {"few_shot": "o", "tuned_few_shot": "s"}
 _RING: dict[str, Any] = {"ls": "none", "marker": "o", "ms": 14, "mfc": "none", "mec": "black"}
 
 
@@ -47,7 +53,7 @@ def _draw_line(
 ) -> None:
     line: dict[str, Any] = {
         "color": COLOURS.get(model, OTHER_COLOUR),
-        "marker": _MARKERS.get(model, "o"),
+        "marker": MARKERS.get(model, "o"),
     }
     values = [row.value for row in rows]
     axes.plot(values, [row[metric] for row in rows], label=label_of(model), **line)

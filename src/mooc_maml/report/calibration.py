@@ -44,7 +44,18 @@ def _sentence(row: Calibration) -> str:
     verdict = "cannot be told" if own.low is None else _VERDICTS[own.sign]
     return (
         f"{label_of(row.model)} says {percent(own.stated)} and is right in {percent(own.right)}: "
-        f"{verdict}, {change(own.difference, own.low, own.high)}."
+        f"{verdict}, {change(own.difference, own.low, own.high)}{_within(row)}."
+    )
+
+
+def _within(row: Calibration) -> str:
+    """What a mean of 0 hides: too sure of some courses and not sure enough of others."""
+    if row.first.low is None or row.first.sign or not row.ece_low:  # 0: chance may have made it
+        return ""
+    error, by_chance = percent(row.ece), percent(row.ece_by_chance)
+    return (
+        ", on average; but too sure of some courses and not sure enough of others: calibration "
+        f"error {error}, {by_chance} by chance"
     )
 
 

@@ -8,6 +8,7 @@ import matplotlib
 import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -24,6 +25,9 @@ COLOURS = {
 }
 FONT = "DejaVu Sans"  # comes with matplotlib, so that every machine has it
 OTHER_COLOUR = "#8C8C8C"  # of models without a colour of their own
+# Beside the colours, for who sees few of them; "o" of models without a marker of their own.
+MARKERS = {"gru": "v", "tuned_few_shot": "s", "mixture": "D"}
+_CONTRAST = 4.5  # of text and its ground, at least: WCAG 2.2, level AA
 _DPI = 150
 _STYLE = {
     "font.family": FONT,
@@ -77,6 +81,21 @@ def new_figure(path: Path, width: float, height: float, title: str) -> Iterator[
             with atomic_path(path.with_suffix(f".{kind}")) as temporary:
                 figure.savefig(temporary, format=kind, metadata=nameless)
             figure.set_layout_engine("none")  # laid out by the first, which takes most of the time
+
+
+def readable(colour: str) -> str:
+    """The colour as dark as text on white has to be, of the same hue; as it is where it is so."""
+    red, green, blue = to_rgb(colour)
+    shares = (percent / 100 for percent in range(100, -1, -1))
+    shades = (to_hex((red * share, green * share, blue * share)) for share in shares)
+    return next(shade for shade in shades if contrast_on_white(shade) >= _CONTRAST)
+
+
+def contrast_on_white(colour: str) -> float:
+    """How much brighter white is, 1 to 21 (WCAG 2.2, "contrast ratio")."""
+    linear = [x / 12.92 if x <= 0.04045 else ((x + 0.055) / 1.055) ** 2.4 for x in to_rgb(colour)]
+    red, green, blue = linear
+    return 1.05 / (0.2126 * red + 0.7152 * green + 0.0722 * blue + 0.05)
 
 
 def percent_axis(axis: Axis, ticks: int) -> None:
