@@ -150,18 +150,24 @@ def test_they_meet_in_a_folder_of_any_name(tmp_path: Path) -> None:
 KILLED = """
 process_group.sum(torch.ones(1))
 if process_group.rank == {victim}:
-    os.kill(os.getpid(), 9)
+    os.kill(os.getpid(), {number})
 process_group.sum(torch.ones(1))
 """
 
 
 @pytest.mark.parametrize("victim", [pytest.param(0, marks=pytest.mark.thorough), 1])
 def test_a_killed_process_ends_the_run_with_a_word(tmp_path: Path, victim: int) -> None:
-    done = run(tmp_path, 2, KILLED.format(victim=victim))
+    done = run(tmp_path, 2, KILLED.format(victim=victim, number=9))
     assert done.returncode == 1
-    assert f"error: process {victim} of 2 was killed by signal 9" in done.stderr
+    assert f"error: process {victim} of 2 was killed by signal 9 (often for want" in done.stderr
     assert "go on from the last saved state" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_memory_is_spoken_of_only_where_it_may_be_the_reason(tmp_path: Path) -> None:
+    done = run(tmp_path, 2, KILLED.format(victim=0, number=15))
+    assert done.returncode == 1
+    assert "error: process 0 of 2 was killed by signal 15; run the same command" in done.stderr
 
 
 def test_a_process_that_stands_still_ends_the_run_with_a_word(tmp_path: Path) -> None:

@@ -102,6 +102,7 @@ _meeting_place: list[Any] = []  # the store of `_meet`
 _gathered = count()  # all processes gather in the same order
 _SECONDS_BETWEEN_LOOKS = 0.05
 ALONE = ProcessGroup()
+_WANT_OF_MEMORY = " (often for want of memory: lower hardware.processes or hardware.tasks_at_once)"
 _LOST = "lost the others"  # what those say that another one's end has ended
 
 
@@ -248,10 +249,10 @@ def launch(processes: int, command: Sequence[str], lines_of_all: bool = False) -
         sys.stderr.write(_reason(running, said, failed))
         status = running[failed].returncode
         if status < 0:
+            reason = _WANT_OF_MEMORY if status == -signal.SIGKILL else ""
             raise UserError(
-                f"process {failed} of {processes} was killed by signal {-status} (9 is often for "
-                "want of memory: lower hardware.tasks_at_once); run the same command again to go "
-                "on from the last saved state"
+                f"process {failed} of {processes} was killed by signal {-status}{reason}; run the "
+                "same command again to go on from the last saved state"
             )
         return status
 
