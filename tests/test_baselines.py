@@ -37,6 +37,7 @@ from mooc_maml.composites.registry import (
 from mooc_maml.episodes.build import build_episodes
 from mooc_maml.episodes.store import EpisodeStore, write_episodes
 from mooc_maml.ranking.query_ranks import query_ranks, summary
+from mooc_maml.runtime.processes import ProcessGroup
 from mooc_maml.runtime.run_state import RunState
 from mooc_maml.runtime.saved_state import SavedState
 from mooc_maml.settings.baselines_section import BaselineParams
@@ -303,6 +304,16 @@ def test_a_new_baseline_is_a_class_and_a_line_in_the_table(tmp_path: Path, monke
     assert list(parts) == list(metrics)
     pool = Pool.train(store, settings, CPU, lambda _: None, parts)
     assert list(pool.parts) == list(metrics)
+
+
+def test_models_that_another_machine_has_kept_for_itself_are_missed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    store, names = circular_store(), ("popularity", "markov")
+    elsewhere = [{name: {} for name in names}, {name: [] for name in names}]
+    monkeypatch.setattr(ProcessGroup, "gather", lambda self, own: [own, elsewhere])
+    group, run = ProcessGroup(size=2), RunState("test", "settings", "code")
+    with pytest.raises(UserError, match=r"(popularity|markov)\..*let all machines work in one"):
+        train_and_test(BASELINES, names, store, params(), CPU, run, process_group=group)
 
 
 class Stop(Exception):

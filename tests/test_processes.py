@@ -15,6 +15,8 @@ import pytest
 import torch
 from pipeline_files import ROOT
 
+from mooc_maml.common.errors import UserError
+from mooc_maml.runtime import processes
 from mooc_maml.runtime.processes import ALONE, ProcessGroup
 
 HEAD = f"""
@@ -114,6 +116,24 @@ def test_plain_values_of_all_are_gathered_in_the_order_of_ranks(tmp_path: Path) 
         "[[None, 2], [None, 2]]",
     ]
     assert ALONE.gather("own") == ["own"]
+
+
+def test_what_they_meet_by_may_be_gone(monkeypatch) -> None:
+    """As the server of torchrun is, whose process has ended."""
+
+    class Gone:
+        def set(self, key: str, value: str) -> None:
+            raise torch.distributed.DistNetworkError("Broken pipe")
+
+    monkeypatch.setattr(processes, "_meeting_place", [Gone()])
+    with pytest.raises(UserError, match=r"process 1 of 2 lost the others \(Broken pipe\)"):
+        ProcessGroup(rank=1, size=2).gather("own")
+
+
+def test_ctrl_c_before_a_process_can_handle_it_is_no_fault() -> None:
+    code = "import os, signal; signal.signal(2, signal.SIG_DFL); os.kill(os.getpid(), 2)"
+    with pytest.raises(KeyboardInterrupt):
+        processes.launch(2, [sys.executable, "-c", code])
 
 
 @pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs")

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mooc_maml.baselines.base import NO_PARTS, Baseline, Log, Parts, Resumable
+from mooc_maml.common.errors import UserError
 from mooc_maml.common.progress import following, say
 from mooc_maml.episodes.store import EpisodeStore
 from mooc_maml.ranking.query_ranks import query_ranks, summary
@@ -120,6 +121,9 @@ def train_and_test(
         process_group: the processes that share the models; each model is one's alone, so that it
             is the same however many there are. All get the metrics of all, the models being kept.
 
+    Raises:
+        UserError: see `train_models`; or another process has kept its models elsewhere.
+
     Returns:
         Name -> test metrics; and name -> what its training was like, empty where there is nothing.
     """
@@ -140,6 +144,12 @@ def train_and_test(
     for of_others in process_group.gather([metrics, training]):
         metrics, training = metrics | of_others[0], training | of_others[1]
     order = [name for name in table if name in names]
+    for path in (model_path(run.kept, table[name]) for name in order):
+        if not path.exists():
+            raise UserError(
+                f"{path}: was trained by another process and does not lie here; let all machines "
+                "work in one shared folder"
+            )
     return {name: metrics[name] for name in order}, {name: training[name] for name in order}
 
 

@@ -75,10 +75,7 @@ class ProcessGroup:
         try:
             distributed.all_reduce(flat)
         except RuntimeError as error:
-            raise UserError(
-                f"process {self.rank} of {self.size} {_LOST} ({_first_line(error)}); run "
-                "the same command again to go on from the last saved state"
-            ) from None
+            raise self._lost(error) from None
         parts = torch.split(flat, [x.numel() for x in tensors])
         return [part.view(x.shape) for part, x in zip(parts, tensors, strict=True)]
 
@@ -86,16 +83,37 @@ class ProcessGroup:
         """Plain values (as JSON has them) of every process, in the order of ranks; all get all.
 
         Each waits for the slowest, however long that takes: of work that is not cut into sums.
-        Signals mean what they do elsewhere, since nothing but a sleep is interrupted.
+        Signals mean what they do elsewhere, since nothing but a sleep is interrupted. The first one
+        waits until all have read, since what they meet by may end with it.
+
+        Raises:
+            UserError: another process is gone.
         """
         if self.size == 1:
             return [own]
-        store, number = _meeting_place[0], next(_gathered)
-        keys = [f"gathered/{number}/{rank}" for rank in range(self.size)]
-        store.set(keys[self.rank], json.dumps(own))
-        while not store.check(keys):
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
-        return [json.loads(store.get(key)) for key in keys]
+        store, number, ranks = _meeting_place[0], next(_gathered), range(self.size)
+        told, read = ([f"{what}/{number}/{rank}" for rank in ranks] for what in ("told", "read"))
+        try:
+            store.set(told[self.rank], json.dumps(own))
+            _wait_for(store, told)
+            found = [json.loads(store.get(key)) for key in told]
+            store.set(read[self.rank], "")
+            if not self.rank:
+                _wait_for(store, read)
+        except RuntimeError as error:
+            raise self._lost(error) from None
+        return found
+
+    def _lost(self, error: RuntimeError) -> UserError:
+        return UserError(
+            f"process {self.rank} of {self.size} {_LOST} ({_first_line(error)}); run "
+            "the same command again to go on from the last saved state"
+        )
+
+
+def _wait_for(store: Any, keys: list[str]) -> None:
+    while not store.check(keys):
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 _meeting_place: list[Any] = []  # the store of `_meet`
@@ -228,6 +246,7 @@ def launch(processes: int, command: Sequence[str], lines_of_all: bool = False) -
 
     Raises:
         UserError: a process was killed.
+        KeyboardInterrupt: by the signal of Ctrl-C.
     """
     tell_leftovers()
     with tempfile.TemporaryDirectory() as folder:
@@ -248,6 +267,8 @@ def launch(processes: int, command: Sequence[str], lines_of_all: bool = False) -
             return 0
         sys.stderr.write(_reason(running, said, failed))
         status = running[failed].returncode
+        if status == -signal.SIGINT:  # before it could handle it
+            raise KeyboardInterrupt
         if status < 0:
             reason = _WANT_OF_MEMORY if status == -signal.SIGKILL else ""
             raise UserError(
