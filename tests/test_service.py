@@ -483,7 +483,10 @@ def test_answers_keep_to_the_schema(
             )
             if mode is GenerationMode.POSITIVE and answer.status_code == 422:
                 assert answer.json()["error"]["code"] in NOT_IN_SCHEMA
-            assert not re.search("Traceback|site-packages|/src/", answer.text)
+            # an unknown course is named in the answer, and Hypothesis draws words of our own files
+            asked = f"{case.body} {case.query}"
+            for word in re.findall("Traceback|site-packages|/src/", answer.text):
+                assert word in asked
 
         with suppress(Unsatisfiable):  # of an operation without parameters nothing can be wrong
             check()
